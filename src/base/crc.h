@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CRC-32C (Castagnoli, reflected, init and final xor all ones) as NVMe/TCP
+ * digests and our checksum tables use it.  crc32c("123456789") = 0xe3069283.
+ */
+#ifndef BASE_CRC_H
+#define BASE_CRC_H
+
+#include "base/def.h"
+
+/* crc = 0 to begin, the last result to continue. */
+uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+/* crc of A followed by B from crc(A), crc(B) and len(B). */
+uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t len_b);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SIGINT and SIGTERM as an event of a loop (signalfd), SIGPIPE ignored. */
+#ifndef IO_SIGNALS_H
+#define IO_SIGNALS_H
+
+#include "io/loop.h"
+
+struct signals {
+	struct loop *loop;
+	struct io_op op;
+	int fd;
+	void *arg;
+	void (*on_signal)(struct signals *s, int signo);
+	bool op_busy;
+};
+
+/* Call before other threads start, so that they inherit the mask. */
+int signals_open(struct signals *s, struct loop *loop,
+		 void (*on_signal)(struct signals *s, int signo), void *arg,
+		 struct err *err);
+/* Turns the loop until the operation has ended; call after loop_run(). */
+void signals_close(struct signals *s);
+
+#endif

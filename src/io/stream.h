@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stream: a connected socket with at most one receive and one send under way.
+ * The pieces that own a protocol (nvmf, target, rpc) embed it.
+ *
+ * Opening: stream_connect() or stream_attach() of an accepted fd.  Closing:
+ * stream_close() cancels what is under way; its callbacks run with -ECANCELED
+ * (or their result); then closed runs and the memory is the caller's again.
+ */
+#ifndef IO_STREAM_H
+#define IO_STREAM_H
+
+#include "io/loop.h"
+
+struct stream {
+	struct loop *loop;
+	int fd;	   /* -1 when closed */
+	void *arg; /* the owner's, not touched here */
+	/* private */
+	struct io_op rx, tx;
+	struct timer connect_timer;
+	void (*on_connect)(struct stream *s, int res);
+	void (*on_recv)(struct stream *s, int res);
+	void (*on_send)(struct stream *s, int res);
+	void (*on_closed)(struct stream *s);
+	struct iovec *tx_iov; /* copy that shrinks as bytes leave */
+	unsigned tx_cap, tx_pos, tx_cnt;
+	size_t tx_done;
+	bool rx_busy, tx_busy, is_closing, is_connecting;
+	struct loop_task close_task;
+};
+
+void stream_init(struct stream *s, struct loop *loop, void *arg);
+/* done(res): 0 or -errno; -ETIMEDOUT after timeout_ms. */
+void stream_connect(struct stream *s, const struct addr *addr,
+		    uint32_t timeout_ms, const struct io_sockopts *so,
+		    void (*done)(struct stream *s, int res));
+/* Takes an accepted fd over. */
+void stream_attach(struct stream *s, int fd);
+/* done(res): bytes > 0 (as many as were there), 0 = peer closed, -errno.
+ * iov is copied? No: iov array and buffers stay valid until done. */
+void stream_recv(struct stream *s, const struct iovec *iov, unsigned iovcnt,
+		 void (*done)(struct stream *s, int res));
+/* Sends everything before done(res): 0 or -errno.  The iov array is copied,
+ * the buffers stay valid until done.  iovcnt may exceed IO_IOV_MAX. */
+void stream_send(struct stream *s, const struct iovec *iov, unsigned iovcnt,
+		 void (*done)(struct stream *s, int res));
+/* done may be NULL.  Calling it again only replaces done. */
+void stream_close(struct stream *s, void (*done)(struct stream *s));
+static inline bool stream_is_open(const struct stream *s)
+{
+	return s->fd >= 0 && !s->is_closing;
+}
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shard = loop + thread.  shard_call() is how synchronous code (main(), the
+ * client's API) runs a function on the shard and waits for it.
+ */
+#ifndef IO_THREAD_H
+#define IO_THREAD_H
+
+#include <pthread.h>
+
+#include "io/loop.h"
+
+struct shard {
+	struct loop *loop;
+	pthread_t thread;
+	bool is_running;
+};
+
+/* Signals are blocked in the new thread.  0 or -errno with err. */
+int shard_start(struct shard *shard, const struct loop_opts *opts,
+		struct err *err);
+/* Stops the loop, joins, destroys it.  Half-built and zeroed are fine. */
+void shard_stop(struct shard *shard);
+/* Runs fn(arg) on the shard's thread and returns when it has returned.  Not
+ * from the shard itself. */
+void shard_call(struct shard *shard, void (*fn)(void *arg), void *arg);
+
+/* One-shot gate between threads, without a descriptor. */
+struct gate {
+	_Atomic(uint32_t) word; /* futex */
+};
+void gate_init(struct gate *gate);
+void gate_open(struct gate *gate); /* any thread, once */
+void gate_wait(struct gate *gate);
+/* false when timeout_ns passed first. */
+bool gate_wait_for(struct gate *gate, uint64_t timeout_ns);
+
+#endif
