@@ -6,6 +6,7 @@
 #ifndef BASE_DEF_H
 #define BASE_DEF_H
 
+#include <assert.h> /* static_assert */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

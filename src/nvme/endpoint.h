@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Transport ids as text, in upstream's spelling:
+ *
+ *	traddr:<ip or name> trsvcid:<port> subnqn:<nqn> trtype:<TCP|RDMA>
+ *	adrfam:<IPv4|IPv6> ns:<nsid>
+ *
+ * Order does not matter; the value runs to the next blank, so an NQN may
+ * contain "ns:".  Missing: trsvcid 4420 (8009 for discovery), trtype TCP,
+ * adrfam from the address, ns 0 = none given.
+ */
+#ifndef NVME_ENDPOINT_H
+#define NVME_ENDPOINT_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+#define NVME_NQN_LEN	   224 /* with NUL, Base 2.0 section 4.7 */
+#define ENDPOINT_TEXT_LEN  640
+
+enum nvme_trtype { NVME_TRTYPE_TCP = 3, NVME_TRTYPE_RDMA = 1 };
+
+struct endpoint {
+	char traddr[256];
+	uint16_t trsvcid;
+	char subnqn[NVME_NQN_LEN];
+	enum nvme_trtype trtype;
+	bool is_ipv6;
+	uint32_t nsid;
+};
+
+/* -EINVAL with a sentence naming the key and the value. */
+int endpoint_parse(struct str text, struct endpoint *out, struct err *err);
+/* Canonical form, upstream's order, single blanks. */
+void endpoint_format(const struct endpoint *ep, char out[ENDPOINT_TEXT_LEN]);
+/* "nqn.yyyy-mm.reverse.domain[:…]" or "nqn.2014-08.org.nvmexpress:uuid:…". */
+int nqn_check(struct str nqn, struct err *err);
+
+/*
+ * Host identity: stable on a machine.  MC_NVME_HOSTNQN / MC_NVME_HOSTID win;
+ * else derived from machine_id (text of /etc/machine-id, read by the caller,
+ * may be empty: then random).
+ */
+struct host_id {
+	char nqn[NVME_NQN_LEN];
+	uint8_t id[16];
+};
+void host_id_derive(struct str machine_id, struct host_id *out);
+
+#endif

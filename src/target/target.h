@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * NVMe-oF target over TCP: subsystems with namespaces on block back ends
+ * (struct bdev), a discovery subsystem, any number of listeners.
+ *
+ * Configuration calls are made before tgt_start or on the control loop.
+ * Connections are spread over the shards given; what belongs to a connection
+ * is touched by its shard only.
+ */
+#ifndef TARGET_TARGET_H
+#define TARGET_TARGET_H
+
+#include "base/uuid.h"
+#include "io/loop.h"
+#include "nvme/endpoint.h"
+#include "target/bdev.h"
+
+struct tgt;
+struct tgt_subsys;
+
+struct tgt_opts {
+	struct loop *loop;    /* control loop: listeners, admin state */
+	struct loop **shards; /* for connections; count 0 = the control loop */
+	unsigned shard_count;
+	uint32_t max_transfer;	 /* MDTS in bytes, 0 = 1 MiB */
+	uint32_t in_capsule;	 /* 0 = 16 KiB */
+	uint32_t max_h2cdata;	 /* 0 = 1 MiB */
+	uint16_t max_queues;	 /* I/O queues per controller, 0 = 64 */
+	uint16_t queue_depth;	 /* 0 = 128 */
+	uint32_t max_connections; /* 0 = 4096 */
+	bool no_c2h_success;	 /* always send a response capsule */
+	uint64_t buffer_bytes; /* cap for data buffers of file I/O, 0 = 64 MiB */
+};
+
+int tgt_create(const struct tgt_opts *opts, struct tgt **out, struct err *err);
+/* serial NULL = derived from the NQN; any host may connect. -EEXIST, -EINVAL. */
+int tgt_subsys_add(struct tgt *tgt, const char *nqn, const char *serial,
+		   struct tgt_subsys **out, struct err *err);
+struct tgt_ns_opts {
+	uint32_t nsid; /* 0 = lowest free */
+	struct uuid uuid; /* zero = derived from subsystem NQN and nsid; NGUID = it */
+};
+/* The namespace owns bdev from now on.  Returns the nsid or -errno. */
+int tgt_ns_add(struct tgt_subsys *ss, struct bdev *bdev,
+	       const struct tgt_ns_opts *opts, struct err *err);
+/* Every subsystem and the discovery service are reachable there.  addr gets
+ * the real port. */
+int tgt_listen(struct tgt *tgt, struct addr *addr, struct err *err);
+/* What discovery answers for a wildcard listener; default: the address on
+ * which the connection came in. */
+struct tgt_stats {
+	uint64_t connections, controllers, commands, errors;
+	uint64_t bytes_read, bytes_written;
+};
+void tgt_stats_get(const struct tgt *tgt, struct tgt_stats *out);
+/* Closes listeners and connections; done runs on the control loop when all is
+ * quiet and back ends are closed; tgt is gone then. */
+void tgt_stop(struct tgt *tgt, void (*done)(void *arg), void *arg);
+
+#endif
