@@ -12,17 +12,18 @@
 #include <stdint.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+/* Different names inside, so that one may stand in the other. */
 #define MIN(a, b)                                                              \
 	({                                                                     \
-		typeof(a) a_ = (a);                                            \
-		typeof(b) b_ = (b);                                            \
-		a_ < b_ ? a_ : b_;                                             \
+		typeof(a) min_a_ = (a);                                        \
+		typeof(b) min_b_ = (b);                                        \
+		min_a_ < min_b_ ? min_a_ : min_b_;                             \
 	})
 #define MAX(a, b)                                                              \
 	({                                                                     \
-		typeof(a) a_ = (a);                                            \
-		typeof(b) b_ = (b);                                            \
-		a_ > b_ ? a_ : b_;                                             \
+		typeof(a) max_a_ = (a);                                        \
+		typeof(b) max_b_ = (b);                                        \
+		max_a_ > max_b_ ? max_a_ : max_b_;                             \
 	})
 #define container_of(ptr, type, member)                                        \
 	((type *)((char *)(ptr)-offsetof(type, member)))

@@ -25,6 +25,7 @@ extern enum log_level log_level_max; /* set before threads start */
 int log_level_parse(const char *text, enum log_level *out);
 /* Name printed in each line, e.g. the program; static storage. */
 void log_set_name(const char *name);
+/* fmt begins with the blank that parts it from msg. */
 void log_line(enum log_level level, const char *file, int line, const char *msg,
 	      const char *fmt, ...) PRINTF_LIKE(5, 6);
 
@@ -33,9 +34,9 @@ void log_line(enum log_level level, const char *file, int line, const char *msg,
 		if ((level) <= log_level_max)                                  \
 			log_line(level, __FILE__, __LINE__, msg, __VA_ARGS__); \
 	} while (0)
-#define log_err(msg, ...)   LOG_AT(LOG_ERROR, msg, "" __VA_ARGS__)
-#define log_warn(msg, ...)  LOG_AT(LOG_WARN, msg, "" __VA_ARGS__)
-#define log_info(msg, ...)  LOG_AT(LOG_INFO, msg, "" __VA_ARGS__)
-#define log_debug(msg, ...) LOG_AT(LOG_DEBUG, msg, "" __VA_ARGS__)
+#define log_err(msg, ...)   LOG_AT(LOG_ERROR, msg, " " __VA_ARGS__)
+#define log_warn(msg, ...)  LOG_AT(LOG_WARN, msg, " " __VA_ARGS__)
+#define log_info(msg, ...)  LOG_AT(LOG_INFO, msg, " " __VA_ARGS__)
+#define log_debug(msg, ...) LOG_AT(LOG_DEBUG, msg, " " __VA_ARGS__)
 
 #endif
