@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Volumes: connected namespaces, and I/O of whole objects on them.
+ *
+ * A set owns MC_NOF_WORKERS hidden shards.  Each volume has one controller per
+ * path (on the first worker) and one queue pair per worker.  An object's I/O
+ * is cut into chunks of MC_NOF_SUBMIT_CHUNK_BYTES that are spread over the
+ * workers, under one process-wide limit of MC_NOF_INFLIGHT_BYTES_LIMIT bytes.
+ * Any thread may submit; done is called on a worker's thread.
+ */
+#ifndef POOL_VOL_H
+#define POOL_VOL_H
+
+#include <sys/uio.h>
+
+#include "base/uuid.h"
+#include "nvmf/nvmf.h"
+#include "pool/superblock.h"
+
+struct vol_set;
+struct vol;
+
+struct vol_opts {
+	uint32_t workers;	 /* MC_NOF_WORKERS, 4 */
+	uint64_t chunk_bytes;	 /* MC_NOF_SUBMIT_CHUNK_BYTES, 128 KiB */
+	uint64_t inflight_bytes; /* MC_NOF_INFLIGHT_BYTES_LIMIT, 32 MiB */
+	struct nvmf_opts nvmf;	 /* addr and subnqn are ignored */
+	uint32_t spin_us;
+};
+/* Defaults, then MC_NOF_* and MC_NVME_* (spec upstream-nof 4.1, 4.2), then
+ * the stable host identity.  An invalid value is named and refused. */
+int vol_opts_init(struct vol_opts *opts, struct err *err);
+
+int vol_set_create(const struct vol_opts *opts, struct vol_set **out,
+		   struct err *err);
+/* All I/O has ended, all references are given back.  Closes connections within
+ * a deadline. */
+void vol_set_destroy(struct vol_set *set);
+
+struct vol_desc {
+	struct uuid segment;
+	bool is_nof; /* superblock with segment and epoch is required */
+	uint64_t epoch;
+	uint32_t block_bytes;
+	const char *const *endpoints; /* text; tried in order */
+	unsigned endpoint_count;
+};
+/* The volume of that segment, opened in the background when new (or when its
+ * epoch or endpoints changed).  Never blocks: I/O waits for the connection
+ * until its own deadline.  -EINVAL for endpoints that can't be parsed. */
+int vol_get(struct vol_set *set, const struct vol_desc *desc,
+	    struct vol **out, struct err *err);
+void vol_put(struct vol *vol);
+/* This process serves the segment itself: I/O becomes a memcpy. */
+int vol_attach_memory(struct vol_set *set, const struct uuid *segment,
+		      void *mem, uint64_t size);
+/* No I/O may be under way on it. */
+void vol_detach_memory(struct vol_set *set, const struct uuid *segment);
+
+struct vol_extent {
+	struct vol *vol;
+	uint64_t off; /* byte on the namespace, a multiple of its block */
+	uint64_t len; /* bytes of the object; the last one may be ragged */
+};
+
+/*
+ * One replica of one object, all of it.  Buffers: any alignment, any pieces.
+ * Write: the tail of the last block is padded with zeros; crcs (if not NULL)
+ * receives the CRC-32C of each CRC_BLOCK of the object.  Read: when crcs is
+ * not NULL the bytes are verified against it before done reports success.
+ */
+struct vol_io {
+	void (*done)(struct vol_io *io);
+	bool is_write;
+	const struct vol_extent *extents; /* in object order */
+	unsigned extent_count;
+	const struct iovec *iov; /* covers bytes exactly */
+	unsigned iovcnt;
+	uint64_t bytes;
+	uint64_t deadline_ns; /* monotonic; the I/O has ended by then */
+	uint32_t *crcs;
+	/* result: 0; -EILSEQ checksum mismatch; -ETIMEDOUT; -EHOSTUNREACH not
+	 * connected; -ESTALE superblock does not match; other -errno of the
+	 * NVMe status.  failed_extent tells which. */
+	int ret;
+	unsigned failed_extent;
+	/* private */
+	struct vol_job *job;
+};
+/* -ENOMEM when it can't even be queued (done is not called then). */
+int vol_submit(struct vol_set *set, struct vol_io *io);
+
+/* --- for the master: looking at a namespace before it is a volume --- */
+struct vol_probe {
+	void (*done)(struct vol_probe *probe); /* on a worker's thread */
+	char endpoint[ENDPOINT_TEXT_LEN]; /* with ns */
+	uint32_t timeout_ms;
+	bool sb_only; /* health check: identity and superblock, no labels */
+	/* result */
+	int ret;
+	struct err err;
+	struct nvmf_ns_info ns;
+	enum label_kind label;
+	char label_text[128];
+	struct superblock sb; /* when LABEL_OURS */
+	uint64_t latency_ns;  /* of the superblock's read */
+	/* private */
+	struct vol_set *set;
+	void *priv;
+};
+void vol_probe_submit(struct vol_set *set, struct vol_probe *probe);
+
+/* Writes a superblock (and reads it back). */
+struct vol_label {
+	void (*done)(struct vol_label *label);
+	char endpoint[ENDPOINT_TEXT_LEN];
+	uint32_t timeout_ms;
+	struct superblock sb;
+	int ret;
+	struct err err;
+	struct vol_set *set;
+	void *priv;
+};
+void vol_label_submit(struct vol_set *set, struct vol_label *label);
+
+/* "uuid:…" if there is one, else nguid, else eui, else "none". */
+void vol_identity(const struct nvmf_ns_info *ns, char out[80]);
+
+struct vol_stats {
+	uint64_t reads, writes, read_bytes, write_bytes;
+	uint64_t local_reads, local_writes;
+	uint64_t errors, checksum_errors, timeouts, fenced;
+	uint64_t volumes_connected;
+};
+void vol_stats_get(struct vol_set *set, struct vol_stats *out);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RPC client: one connection to the master, on one loop, kept open.
+ *
+ * Calls are pipelined.  While the master is away, calls wait for it until
+ * their own deadline; the connection is tried again with jittered back-off.
+ */
+#ifndef RPC_CLIENT_H
+#define RPC_CLIENT_H
+
+#include "io/loop.h"
+#include "proto/codec.h"
+
+struct rpc_client;
+
+struct rpc_client_opts {
+	struct addr addr;
+	const char *version; /* said in HELLO; static storage */
+	/* Called on the loop each time a HELLO was answered, or could not be
+	 * (rsp NULL, err says why); may be NULL. */
+	void (*on_hello)(const Mc__HelloRsp *rsp, const struct err *err,
+			 void *arg);
+	void *arg;
+};
+
+int rpc_client_create(struct loop *loop, const struct rpc_client_opts *opts,
+		      struct rpc_client **out);
+/* Outstanding calls end with -ECANCELED first. */
+void rpc_client_destroy(struct rpc_client *rc, void (*done)(void *arg),
+			void *arg);
+
+struct rpc_call {
+	void (*done)(struct rpc_call *call);
+	uint16_t method;
+	const ProtobufCMessage *req; /* encoded inside submit */
+	uint32_t timeout_ms;	     /* > 0 */
+	/* result: 0; -ETIMEDOUT; -ECONNREFUSED… (never reached it);
+	 * -ECONNRESET (it may have been done); -EBADMSG */
+	int ret;
+	ProtobufCMessage *rsp; /* lives until rpc_call_fini */
+	/* private */
+	struct arena arena;
+	uint64_t id, deadline_ns;
+	struct list node;
+	uint8_t *body;
+	uint32_t body_len;
+	uint32_t sends;
+};
+/* Zeroed call with the fields above set. */
+void rpc_call_submit(struct rpc_client *rc, struct rpc_call *call);
+void rpc_call_cancel(struct rpc_client *rc, struct rpc_call *call);
+/* After done: frees the response. */
+void rpc_call_fini(struct rpc_call *call);
+bool rpc_client_is_connected(const struct rpc_client *rc);
+
+/* For programs: a shard of its own, one call at a time, waits. */
+struct rpc_sync;
+int rpc_sync_open(const struct addr *addr, uint32_t timeout_ms,
+		  struct rpc_sync **out, struct err *err);
+/* On success *rsp lives until the next call.  0, or -errno with a sentence
+ * that names the address. */
+int rpc_sync_call(struct rpc_sync *rs, uint16_t method,
+		  const ProtobufCMessage *req, const ProtobufCMessage **rsp,
+		  struct err *err);
+void rpc_sync_close(struct rpc_sync *rs);
+
+#endif
