@@ -9,6 +9,7 @@
 #define NVME_CMD_H
 
 #include "base/def.h"
+#include "nvme/id.h"
 
 /* SGL descriptor, 16 bytes (Base 2.0 figure 113). */
 struct nvme_sgl {
@@ -20,9 +21,9 @@ struct nvme_sgl {
 static_assert(sizeof(struct nvme_sgl) == 16, "SGL descriptor");
 
 enum {
-	NVME_SGL_DATA_OFFSET = 0x01,	/* data block, offset: in-capsule */
-	NVME_SGL_DATA_KEYED = 0x40,	/* RDMA */
-	NVME_SGL_TRANSPORT = 0x5a,	/* transport data block, transport: TCP */
+	NVME_SGL_DATA_OFFSET = 0x01, /* data block, offset: in-capsule */
+	NVME_SGL_DATA_KEYED = 0x40,  /* RDMA */
+	NVME_SGL_TRANSPORT = 0x5a,   /* transport data block, transport: TCP */
 };
 
 /* Submission queue entry, 64 bytes.  Fabrics commands use the same frame with
@@ -159,7 +160,11 @@ struct nvme_connect_data {
 };
 static_assert(sizeof(struct nvme_connect_data) == 1024, "connect data");
 
-/* Frame builders; cid is filled in by the queue. */
+/*
+ * Frame builders: zero the frame and set everything but the cid and the SGL,
+ * which is left as "transport, 0 bytes" for the queue to fill in.  sqsize is
+ * 0's based, as on the wire.
+ */
 void nvme_cmd_connect(struct nvme_sqe *sqe, uint16_t qid, uint16_t sqsize,
 		      uint32_t kato_ms);
 void nvme_cmd_prop_get(struct nvme_sqe *sqe, uint32_t off, bool is_64bit);

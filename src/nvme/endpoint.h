@@ -15,10 +15,13 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define NVME_NQN_LEN	   224 /* with NUL, Base 2.0 section 4.7 */
-#define ENDPOINT_TEXT_LEN  640
+#define NVME_NQN_LEN	  224 /* with NUL, Base 2.0 section 4.7 */
+#define ENDPOINT_TEXT_LEN 640
 
-enum nvme_trtype { NVME_TRTYPE_TCP = 3, NVME_TRTYPE_RDMA = 1 };
+enum nvme_trtype {
+	NVME_TRTYPE_TCP = 3,
+	NVME_TRTYPE_RDMA = 1
+};
 
 struct endpoint {
 	char traddr[256];

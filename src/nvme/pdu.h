@@ -32,8 +32,8 @@ enum pdu_fes { /* fatal error status of TermReq, section 3.6.2.3 */
 	PDU_FES_HEADER_FIELD = 0x01,
 	PDU_FES_SEQUENCE = 0x02,
 	PDU_FES_HDGST = 0x03,
-	PDU_FES_DATA_RANGE = 0x04, /* C2HTermReq; H2C: data transfer out of range */
-	PDU_FES_R2T_LIMIT = 0x05,
+	PDU_FES_DATA_RANGE = 0x04, /* data transfer out of range */
+	PDU_FES_R2T_LIMIT = 0x05,  /* C2HTermReq: data transfer limit */
 	PDU_FES_UNSUPPORTED = 0x06,
 };
 
@@ -107,16 +107,16 @@ union pdu_hdr {
 	struct pdu_r2t r2t;
 };
 
-#define PDU_DIGEST_LEN	4
-#define PDU_TERM_MAX	152
+#define PDU_DIGEST_LEN	 4
+#define PDU_TERM_MAX	 152
 #define PDU_DEFAULT_PORT 4420
 #define PDU_DISC_PORT	 8009
 #define NVME_DISC_NQN	 "nqn.2014-08.org.nvmexpress.discovery"
 
 /* What was agreed on by ICReq/ICResp, as seen by the receiver of a PDU. */
 struct pdu_limits {
-	bool is_target;	   /* we are the controller: expect host PDUs */
-	bool is_ready;	   /* after ICReq/ICResp */
+	bool is_target; /* we are the controller: expect host PDUs */
+	bool is_ready;	/* after ICReq/ICResp */
 	bool hdgst, ddgst;
 	uint8_t pda;	   /* alignment that we asked the peer to use (bytes) */
 	uint32_t plen_max; /* most a data-carrying PDU may have */
