@@ -26,26 +26,29 @@ struct stream {
 	struct iovec *tx_iov; /* copy that shrinks as bytes leave */
 	unsigned tx_cap, tx_pos, tx_cnt;
 	size_t tx_done;
-	bool rx_busy, tx_busy, is_closing, is_connecting;
+	bool rx_busy, tx_busy, is_closing, is_connecting, is_timed_out;
+	int start_res; /* why tx could not be started, told by the timer */
 	struct loop_task close_task;
 };
 
 void stream_init(struct stream *s, struct loop *loop, void *arg);
-/* done(res): 0 or -errno; -ETIMEDOUT after timeout_ms. */
+/* done(res): 0 or -errno; -ETIMEDOUT after timeout_ms (0 = the kernel's own
+ * limit, minutes).  After a failure the stream may be connected again. */
 void stream_connect(struct stream *s, const struct addr *addr,
 		    uint32_t timeout_ms, const struct io_sockopts *so,
 		    void (*done)(struct stream *s, int res));
 /* Takes an accepted fd over. */
 void stream_attach(struct stream *s, int fd);
 /* done(res): bytes > 0 (as many as were there), 0 = peer closed, -errno.
- * iov is copied? No: iov array and buffers stay valid until done. */
+ * The iov array is not copied: it and the buffers stay valid until done. */
 void stream_recv(struct stream *s, const struct iovec *iov, unsigned iovcnt,
 		 void (*done)(struct stream *s, int res));
 /* Sends everything before done(res): 0 or -errno.  The iov array is copied,
  * the buffers stay valid until done.  iovcnt may exceed IO_IOV_MAX. */
 void stream_send(struct stream *s, const struct iovec *iov, unsigned iovcnt,
 		 void (*done)(struct stream *s, int res));
-/* done may be NULL.  Calling it again only replaces done. */
+/* done may be NULL and comes from the loop, never inside the call.  Calling it
+ * again only replaces done. */
 void stream_close(struct stream *s, void (*done)(struct stream *s));
 static inline bool stream_is_open(const struct stream *s)
 {

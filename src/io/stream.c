@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stream: a connected socket; the loop's thread.
+ *
+ * Invariant: rx_busy/tx_busy from the call that starts something until just
+ * before its callback; the descriptor is closed, and closed() is called, only
+ * from close_task and only when neither is set, so no callback comes later.
+ */
+#include "io/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/time.h"
+
+static void stream_closed(struct loop_task *task)
+{
+	struct stream *s = container_of(task, struct stream, close_task);
+
+	ASSERT(!s->rx_busy && !s->tx_busy);
+	if (s->fd >= 0)
+		io_close(s->loop, s->fd);
+	s->fd = -1;
+	free(s->tx_iov);
+	s->tx_iov = NULL;
+	s->tx_cap = 0;
+	s->is_closing = false;
+	if (s->on_closed)
+		s->on_closed(s);
+}
+
+static void stream_check_closed(struct stream *s)
+{
+	if (s->is_closing && !s->rx_busy && !s->tx_busy)
+		loop_defer(s->loop, &s->close_task);
+}
+
+/* --- connecting (uses tx) --- */
+
+static void stream_connect_finish(struct stream *s, int res)
+{
+	timer_cancel(s->loop, &s->connect_timer);
+	s->tx_busy = false;
+	s->is_connecting = false;
+	if (res < 0 && !s->is_closing && s->fd >= 0) {
+		io_close(s->loop, s->fd);
+		s->fd = -1;
+	}
+	s->on_connect(s, res);
+	stream_check_closed(s);
+}
+
+static void stream_connect_done(struct io_op *op)
+{
+	struct stream *s = container_of(op, struct stream, tx);
+	int res = op->res;
+
+	if (res == -ECANCELED && s->is_timed_out)
+		res = -ETIMEDOUT;
+	stream_connect_finish(s, res);
+}
+
+/* --- sending --- */
+
+static void stream_send_finish(struct stream *s, int res)
+{
+	s->tx_busy = false;
+	s->on_send(s, res);
+	stream_check_closed(s);
+}
+
+static void stream_send_more(struct stream *s)
+{
+	s->tx.kind = IO_SEND;
+	s->tx.fd = s->fd;
+	s->tx.iov = s->tx_iov + s->tx_pos;
+	s->tx.iovcnt = MIN(s->tx_cnt - s->tx_pos, (unsigned)IO_IOV_MAX);
+	io_submit(s->loop, &s->tx);
+}
+
+/* Drops n bytes from the front of what is still to be sent. */
+static void stream_advance(struct stream *s, size_t n)
+{
+	struct iovec *iov;
+
+	while (s->tx_pos < s->tx_cnt) {
+		iov = &s->tx_iov[s->tx_pos];
+		if (n < iov->iov_len) {
+			iov->iov_base = (char *)iov->iov_base + n;
+			iov->iov_len -= n;
+			return;
+		}
+		n -= iov->iov_len;
+		s->tx_pos++;
+	}
+	ASSERT(n == 0);
+}
+
+static void stream_send_done(struct io_op *op)
+{
+	struct stream *s = container_of(op, struct stream, tx);
+	int res = op->res;
+
+	if (res > 0) {
+		s->tx_done += (size_t)res;
+		stream_advance(s, (size_t)res);
+	}
+	if (res >= 0 && s->tx_pos == s->tx_cnt)
+		stream_send_finish(s, 0);
+	else if (res == 0)
+		stream_send_finish(s, -EPIPE);
+	else if (res < 0)
+		stream_send_finish(s, res);
+	else if (s->is_closing)
+		stream_send_finish(s, -ECANCELED);
+	else
+		stream_send_more(s);
+}
+
+static int stream_reserve_iov(struct stream *s, unsigned iovcnt)
+{
+	unsigned cap = MAX(s->tx_cap, 16u);
+	struct iovec *iov;
+
+	if (iovcnt <= s->tx_cap)
+		return 0;
+	while (cap < iovcnt)
+		if (mul_overflows(cap, 2, &cap))
+			return -ENOMEM;
+	iov = reallocarray(s->tx_iov, cap, sizeof(*iov));
+	if (!iov)
+		return -ENOMEM;
+	s->tx_iov = iov;
+	s->tx_cap = cap;
+	return 0;
+}
+
+/* --- receiving --- */
+
+static void stream_recv_done(struct io_op *op)
+{
+	struct stream *s = container_of(op, struct stream, rx);
+
+	s->rx_busy = false;
+	s->on_recv(s, op->res);
+	stream_check_closed(s);
+}
+
+/* --- the timer: a connect that takes too long, or a start that failed --- */
+
+static void stream_timer(struct timer *timer)
+{
+	struct stream *s = container_of(timer, struct stream, connect_timer);
+	int res = s->start_res;
+
+	ASSERT(s->tx_busy);
+	s->start_res = 0;
+	if (res == 0) {
+		s->is_timed_out = true;
+		io_cancel(s->loop, &s->tx);
+	} else if (s->is_connecting) {
+		stream_connect_finish(s, res);
+	} else {
+		stream_send_finish(s, res);
+	}
+}
+
+/* Starting failed: the callback still has to come from the loop. */
+static void stream_fail_later(struct stream *s, int res)
+{
+	s->start_res = res;
+	timer_set(s->loop, &s->connect_timer, 0);
+}
+
+/* --- public --- */
+
+void stream_init(struct stream *s, struct loop *loop, void *arg)
+{
+	memset(s, 0, sizeof(*s));
+	s->loop = loop;
+	s->arg = arg;
+	s->fd = -1;
+	s->connect_timer.fire = stream_timer;
+	s->close_task.run = stream_closed;
+	s->rx.done = stream_recv_done;
+}
+
+void stream_connect(struct stream *s, const struct addr *addr,
+		    uint32_t timeout_ms, const struct io_sockopts *so,
+		    void (*done)(struct stream *s, int res))
+{
+	int fd;
+
+	ASSERT(s->fd < 0 && !s->is_closing && !s->tx_busy);
+	s->on_connect = done;
+	s->is_connecting = true;
+	s->is_timed_out = false;
+	s->tx_busy = true;
+	fd = io_socket(s->loop, addr->ss.ss_family);
+	if (fd < 0) {
+		stream_fail_later(s, fd);
+		return;
+	}
+	s->fd = fd;
+	if (so)
+		io_set_sockopts(s->loop, fd, so);
+	s->tx.done = stream_connect_done;
+	s->tx.kind = IO_CONNECT;
+	s->tx.fd = fd;
+	s->tx.addr = *addr;
+	s->tx.iovcnt = 0;
+	io_submit(s->loop, &s->tx);
+	if (timeout_ms)
+		timer_set(s->loop, &s->connect_timer, timeout_ms * NS_PER_MS);
+}
+
+void stream_attach(struct stream *s, int fd)
+{
+	ASSERT(s->fd < 0 && !s->is_closing && fd >= 0);
+	s->fd = fd;
+}
+
+void stream_recv(struct stream *s, const struct iovec *iov, unsigned iovcnt,
+		 void (*done)(struct stream *s, int res))
+{
+	ASSERT(stream_is_open(s) && !s->is_connecting && !s->rx_busy);
+	s->on_recv = done;
+	s->rx_busy = true;
+	s->rx.kind = IO_RECV;
+	s->rx.fd = s->fd;
+	s->rx.iov = iov;
+	s->rx.iovcnt = MIN(iovcnt, (unsigned)IO_IOV_MAX);
+	io_submit(s->loop, &s->rx);
+}
+
+void stream_send(struct stream *s, const struct iovec *iov, unsigned iovcnt,
+		 void (*done)(struct stream *s, int res))
+{
+	int ret;
+
+	ASSERT(stream_is_open(s) && !s->is_connecting && !s->tx_busy);
+	s->on_send = done;
+	s->tx_busy = true;
+	ret = stream_reserve_iov(s, iovcnt);
+	if (ret < 0) {
+		stream_fail_later(s, ret);
+		return;
+	}
+	if (iovcnt)
+		memcpy(s->tx_iov, iov, iovcnt * sizeof(*iov));
+	s->tx_pos = 0;
+	s->tx_cnt = iovcnt;
+	s->tx_done = 0;
+	s->tx.done = stream_send_done;
+	/* Nothing to send is sent too: the answer must come from the loop. */
+	stream_advance(s, 0);
+	stream_send_more(s);
+}
+
+void stream_close(struct stream *s, void (*done)(struct stream *s))
+{
+	/* Never initialised: there is no loop to run done from. */
+	if (!s->loop) {
+		if (done)
+			done(s);
+		return;
+	}
+	s->on_closed = done;
+	if (s->is_closing)
+		return;
+	s->is_closing = true;
+	if (s->rx_busy)
+		io_cancel(s->loop, &s->rx);
+	if (s->tx_busy)
+		io_cancel(s->loop, &s->tx);
+	stream_check_closed(s);
+}

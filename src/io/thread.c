@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shards and gates.  A shard's loop is created by the starter and owned by the
+ * new thread until that has ended.  Invariant: a gate's word only goes from 0
+ * to 1.
+ */
+#include "io/thread.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/time.h"
+
+/* --- gate --- */
+
+void gate_init(struct gate *gate)
+{
+	atomic_init(&gate->word, 0);
+}
+
+void gate_open(struct gate *gate)
+{
+	atomic_store(&gate->word, 1);
+	/* The waiter may be gone already; waking nobody is harmless. */
+	syscall(SYS_futex, &gate->word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL,
+		0);
+}
+
+bool gate_wait_for(struct gate *gate, uint64_t timeout_ns)
+{
+	uint64_t now_ns = time_mono_ns(), end_ns;
+	struct timespec ts, *tsp = NULL;
+
+	if (!add_overflows(now_ns, timeout_ns, &end_ns)) {
+		/* FUTEX_WAIT_BITSET takes an absolute monotonic time. */
+		ts.tv_sec = (time_t)(end_ns / NS_PER_S);
+		ts.tv_nsec = (long)(end_ns % NS_PER_S);
+		tsp = &ts;
+	}
+	while (atomic_load(&gate->word) == 0) {
+		long ret = syscall(SYS_futex, &gate->word,
+				   FUTEX_WAIT_BITSET_PRIVATE, 0, tsp, NULL,
+				   FUTEX_BITSET_MATCH_ANY);
+
+		if (ret < 0 && errno == ETIMEDOUT)
+			return atomic_load(&gate->word) != 0;
+	}
+	return true;
+}
+
+void gate_wait(struct gate *gate)
+{
+	gate_wait_for(gate, UINT64_MAX);
+}
+
+/* --- shard --- */
+
+struct shard_call {
+	struct mbox_msg msg;
+	struct gate gate;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static void shard_call_run(struct mbox_msg *msg)
+{
+	struct shard_call *call = container_of(msg, struct shard_call, msg);
+
+	call->fn(call->arg);
+	gate_open(&call->gate); /* call is gone from here on */
+}
+
+void shard_call(struct shard *shard, void (*fn)(void *arg), void *arg)
+{
+	struct shard_call call = {
+		.msg.run = shard_call_run,
+		.fn = fn,
+		.arg = arg,
+	};
+
+	ASSERT(shard->is_running);
+	gate_init(&call.gate);
+	loop_post(shard->loop, &call.msg);
+	gate_wait(&call.gate);
+}
+
+static void *shard_thread(void *arg)
+{
+	loop_run(arg);
+	return NULL;
+}
+
+static void shard_nothing(void *arg)
+{
+}
+
+int shard_start(struct shard *shard, const struct loop_opts *opts,
+		struct err *err)
+{
+	char name[16]; /* what the kernel keeps */
+	sigset_t all, old;
+	int ret;
+
+	memset(shard, 0, sizeof(*shard));
+	ret = loop_create(opts, &shard->loop, err);
+	if (ret < 0)
+		return ret;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&shard->thread, NULL, shard_thread, shard->loop);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret != 0) {
+		err_set(err, -ret, "cannot start a thread: %s", strerror(ret));
+		shard_stop(shard);
+		return -ret;
+	}
+	snprintf(name, sizeof(name), "%s", opts->name ? opts->name : "shard");
+	pthread_setname_np(shard->thread, name);
+	shard->is_running = true;
+	/* From here on the loop has its owner, and others are told apart. */
+	shard_call(shard, shard_nothing, NULL);
+	return 0;
+}
+
+static void shard_stop_loop(void *arg)
+{
+	loop_stop(arg);
+}
+
+void shard_stop(struct shard *shard)
+{
+	if (shard->is_running) {
+		shard_call(shard, shard_stop_loop, shard->loop);
+		pthread_join(shard->thread, NULL);
+		shard->is_running = false;
+	}
+	loop_destroy(shard->loop);
+	shard->loop = NULL;
+}
