@@ -2,6 +2,7 @@
 /* Host identity: stable, valid, overridable, and never the machine id. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include <cmocka.h>

@@ -2,6 +2,7 @@
 /* Headers of a captured exchange, and a table of headers that must fail. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <cmocka.h>
