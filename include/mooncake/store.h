@@ -155,7 +155,7 @@ typedef struct mooncake_put_opts {
 	const char *const *group_ids; /* none, or one per key */
 	size_t group_ids_count;
 } mooncake_put_opts_t;
-#define MOONCAKE_PUT_OPTS_INIT {-1, -1}
+#define MOONCAKE_PUT_OPTS_INIT { .replica_num = -1, .nof_replica_num = -1 }
 
 /* A value in pieces: it is their concatenation. */
 typedef struct mooncake_pieces {
@@ -195,7 +195,7 @@ MOONCAKE_API int mooncake_store_batch_remove(mooncake_store_t store,
 /* Where an object lies. */
 typedef struct mooncake_replica {
 	int kind; /* 0 memory, 3 nof ssd */
-	int status; /* 4 = complete */
+	int status; /* upstream ReplicaStatus: 3 = complete */
 	uint64_t size, offset;
 	char endpoint[320]; /* of the first extent: segment name */
 } mooncake_replica_t;
