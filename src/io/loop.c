@@ -88,7 +88,7 @@ static int loop_open_kind(struct loop *loop, const struct loop_opts *opts,
 	case IO_BACKEND_EPOLL:
 		return loop_open(loop, &io_backend_epoll, opts, err);
 	case IO_BACKEND_SIM:
-		return err_set(err, -ENOTSUP, "no simulator");
+		return loop_open(loop, &io_backend_sim, opts, err);
 	}
 	UNREACHABLE();
 }

@@ -19,6 +19,7 @@ struct io_sim_faults {
 	double refuse_rate; /* chance per connect */
 };
 
+/* Starts at one second.  NULL when out of memory. */
 struct io_sim *io_sim_create(uint64_t seed);
 void io_sim_destroy(struct io_sim *sim); /* after its loops */
 void io_sim_set_faults(struct io_sim *sim, const struct io_sim_faults *faults);
@@ -27,7 +28,8 @@ void io_sim_set_faults(struct io_sim *sim, const struct io_sim_faults *faults);
 void io_sim_partition(struct io_sim *sim, const struct addr *addr);
 void io_sim_heal(struct io_sim *sim, const struct addr *addr);
 /* Runs all loops until nothing is runnable, then jumps to the next event not
- * after limit_ns.  False when there is none. */
+ * after limit_ns.  False when there is none; then the time is limit_ns (unless
+ * that is UINT64_MAX). */
 bool io_sim_step(struct io_sim *sim, uint64_t limit_ns);
 uint64_t io_sim_now_ns(const struct io_sim *sim);
 

@@ -356,7 +356,9 @@ static void uring_wait(struct loop *loop, uint64_t timeout_ns)
 	int ret;
 
 	if (!u->is_enabled) {
-		ret = io_uring_enable_rings(&u->ring);
+		/* io_uring_enable_rings() is missing in Debian's liburing.so. */
+		ret = io_uring_register((unsigned)u->ring.ring_fd,
+					IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 		ASSERT(ret == 0);
 		u->is_enabled = true;
 	}
