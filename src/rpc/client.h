@@ -23,6 +23,7 @@ struct rpc_client_opts {
 	void *arg;
 };
 
+/* Copies opts; starts connecting.  -ENOMEM. */
 int rpc_client_create(struct loop *loop, const struct rpc_client_opts *opts,
 		      struct rpc_client **out);
 /* Outstanding calls end with -ECANCELED first. */
@@ -34,24 +35,35 @@ struct rpc_call {
 	uint16_t method;
 	const ProtobufCMessage *req; /* encoded inside submit */
 	uint32_t timeout_ms;	     /* > 0 */
-	/* result: 0; -ETIMEDOUT; -ECONNREFUSED… (never reached it);
-	 * -ECONNRESET (it may have been done); -EBADMSG */
+	/*
+	 * Result: 0; -ETIMEDOUT; -ECONNREFUSED and other errors of connecting
+	 * (it never reached the master); -ECONNRESET (sent, the connection
+	 * broke: it may have been done); -EPROTONOSUPPORT (another release);
+	 * -EREMOTEIO (the server answered with status alone); -EBADMSG;
+	 * -EMSGSIZE; -ECANCELED.
+	 */
 	int ret;
+	int32_t status;	       /* Mooncake's number with -EREMOTEIO */
 	ProtobufCMessage *rsp; /* lives until rpc_call_fini */
 	/* private */
 	struct arena arena;
-	uint64_t id, deadline_ns;
+	uint64_t id, deadline_ns, sent_ns;
 	struct list node;
-	uint8_t *body;
-	uint32_t body_len;
-	uint32_t sends;
+	struct timer timer;
+	struct rpc_client *client;
+	uint8_t *out; /* encoded, in arena */
+	uint32_t out_len;
+	int tx_slot; /* in the send under way, or -1 */
+	bool is_sent;
 };
-/* Zeroed call with the fields above set. */
+/* A call with the fields above set; the rest need not be initialised. */
 void rpc_call_submit(struct rpc_client *rc, struct rpc_call *call);
 void rpc_call_cancel(struct rpc_client *rc, struct rpc_call *call);
 /* After done: frees the response. */
 void rpc_call_fini(struct rpc_call *call);
 bool rpc_client_is_connected(const struct rpc_client *rc);
+/* Connection attempts that failed and connections that broke so far. */
+uint64_t rpc_client_failures(const struct rpc_client *rc);
 
 /* For programs: a shard of its own, one call at a time, waits. */
 struct rpc_sync;

@@ -24,9 +24,8 @@ struct rpc_req {
 	struct rpc_conn *conn;
 	uint64_t id;
 	struct list node;
-	uint8_t *out;
+	uint8_t *out; /* encoded answer, in arena */
 	uint32_t out_len;
-	int32_t status;
 };
 
 typedef void (*rpc_handler_fn)(struct rpc_req *req, void *arg);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames on a byte stream.  One owner each, no thread of its own.
+ *
+ * Invariant of rx: head <= tail <= cap, and cap is at most twice what the peer
+ * has really sent (or RX_MIN), whatever length it announced.
+ */
+#include "rpc/wire.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc.h"
+
+#define RX_MIN	((size_t)16 << 10)
+#define RX_KEEP ((size_t)1 << 20) /* more than this is freed when empty */
+
+void rx_fini(struct rx *rx)
+{
+	free(rx->buf);
+	*rx = (struct rx){0};
+}
+
+static int rx_grow(struct rx *rx, size_t cap)
+{
+	uint8_t *buf = realloc(rx->buf, cap);
+
+	if (!buf)
+		return -ENOMEM;
+	rx->buf = buf;
+	rx->cap = cap;
+	return 0;
+}
+
+int rx_prepare(struct rx *rx, struct iovec *iov)
+{
+	size_t unread = rx->tail - rx->head;
+	int ret = 0;
+
+	if (unread == 0 && rx->cap > RX_KEEP)
+		rx_fini(rx);
+	if (rx->head > 0 && rx->cap - rx->tail < rx->cap / 2) {
+		memmove(rx->buf, rx->buf + rx->head, unread);
+		rx->head = 0;
+		rx->tail = unread;
+	}
+	if (rx->cap < RX_MIN)
+		ret = rx_grow(rx, RX_MIN);
+	else if (rx->cap - rx->tail < rx->cap / 2)
+		ret = rx_grow(rx, rx->cap * 2);
+	if (ret < 0)
+		return ret;
+	iov->iov_base = rx->buf + rx->tail;
+	iov->iov_len = rx->cap - rx->tail;
+	return 0;
+}
+
+int rx_next(struct rx *rx, struct frame *frame, const uint8_t **body,
+	    struct err *err)
+{
+	size_t unread = rx->tail - rx->head;
+	const uint8_t *at = rx->buf + rx->head;
+	int ret;
+
+	if (unread < sizeof(*frame))
+		return 0;
+	memcpy(frame, at, sizeof(*frame));
+	ret = frame_check(frame, err);
+	if (ret < 0)
+		return ret;
+	if (unread - sizeof(*frame) < frame->body_len)
+		return 0;
+	*body = at + sizeof(*frame);
+	if (crc32c(0, *body, frame->body_len) != frame->body_crc)
+		return err_set(err, -EBADMSG,
+			       "a message of %u bytes does not match its "
+			       "checksum",
+			       frame->body_len);
+	rx->head += sizeof(*frame) + frame->body_len;
+	return 1;
+}
+
+int wire_encode(struct arena *arena, const ProtobufCMessage *msg, uint8_t **out,
+		uint32_t *out_len)
+{
+	size_t len = msg ? protobuf_c_message_get_packed_size(msg) : 0;
+	struct frame frame = {0};
+	uint8_t *p;
+
+	if (len > FRAME_BODY_MAX)
+		return -EMSGSIZE;
+	p = arena->pb.alloc(arena, sizeof(frame) + len);
+	if (!p)
+		return -ENOMEM;
+	if (msg)
+		protobuf_c_message_pack(msg, p + sizeof(frame));
+	frame.body_len = (uint32_t)len;
+	frame.body_crc = crc32c(0, p + sizeof(frame), len);
+	memcpy(p, &frame, sizeof(frame));
+	*out = p;
+	*out_len = (uint32_t)(sizeof(frame) + len);
+	return 0;
+}
+
+void wire_set_header(uint8_t *out, struct frame frame)
+{
+	struct frame encoded;
+
+	memcpy(&encoded, out, sizeof(encoded));
+	frame.magic = FRAME_MAGIC;
+	frame.version = PROTO_VERSION;
+	frame.body_len = encoded.body_len;
+	frame.body_crc = encoded.body_crc;
+	memcpy(out, &frame, sizeof(frame));
+}
+
+size_t wire_unpack_limit(size_t body_len)
+{
+	return MIN(body_len * 64 + 65536, (size_t)512 << 20);
+}
