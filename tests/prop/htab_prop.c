@@ -131,10 +131,12 @@ static void run_round(struct model *m, struct rng *rng, uint64_t hash_mask)
 	*m = (struct model){.hash_mask = hash_mask};
 	ret = htab_init(&m->ht, rng_below(rng, 100), item_key);
 	ASSERT(ret == 0);
-	for (size_t i = 0; i < KEYS; i++)
-		m->items[i].key_len = (size_t)snprintf(m->items[i].key,
-						       sizeof(m->items[i].key),
-						       i ? "key-%zu" : "", i);
+	for (size_t i = 0; i < KEYS; i++) {
+		struct item *item = &m->items[i];
+
+		snprintf(item->key, sizeof(item->key), "key-%zu", i);
+		item->key_len = i ? strlen(item->key) : 0;
+	}
 	for (int i = 0; i < STEPS; i++) {
 		if (i % 3 == 0)
 			step_get(m, pick(m, rng));

@@ -76,9 +76,10 @@ static void test_i64(void **state)
 
 static void test_double(void **state)
 {
-	static const char *const bad[] = {"",	   ".",	    "nan", "inf",
-					  "0x1p3", "1,5",   " 1",  "1 ",
-					  "1e",	   "1.2.3", "1e5e"};
+	static const char *const bad[] = {
+		"",   ".",  "nan", "inf",   "0x1p3", "1,5",
+		" 1", "1 ", "1e",  "1.2.3", "1e5e",
+	};
 	double v = 0;
 
 	assert_int_equal(str_to_double(STR("-1.5e-3"), &v), 0);
