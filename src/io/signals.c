@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SIGINT and SIGTERM through a signalfd that the loop polls; the loop's thread.
+ * Invariant: op_busy from open until the poll was cancelled by close.
+ */
+#include "io/signals.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/time.h"
+
+static void signals_submit(struct signals *s)
+{
+	s->op_busy = true;
+	io_submit(s->loop, &s->op);
+}
+
+static void signals_done(struct io_op *op)
+{
+	struct signals *s = container_of(op, struct signals, op);
+	struct signalfd_siginfo info;
+
+	s->op_busy = false;
+	if (op->res == -ECANCELED)
+		return;
+	if (op->res < 0) {
+		/* The program can still be killed, but not stopped. */
+		log_err("cannot wait for signals", "error=\"%s\"",
+			strerror(-op->res));
+		return;
+	}
+	while (read(s->fd, &info, sizeof(info)) == sizeof(info))
+		s->on_signal(s, (int)info.ssi_signo);
+	signals_submit(s);
+}
+
+int signals_open(struct signals *s, struct loop *loop,
+		 void (*on_signal)(struct signals *s, int signo), void *arg,
+		 struct err *err)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigset_t set;
+
+	memset(s, 0, sizeof(*s));
+	s->loop = loop;
+	s->arg = arg;
+	s->on_signal = on_signal;
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	s->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (s->fd < 0) {
+		int ret = -errno;
+
+		s->loop = NULL;
+		return err_set(err, ret, "cannot create a signalfd: %s",
+			       strerror(-ret));
+	}
+	s->op.done = signals_done;
+	s->op.kind = IO_POLL;
+	s->op.poll_mask = POLLIN;
+	s->op.fd = s->fd;
+	signals_submit(s);
+	return 0;
+}
+
+void signals_close(struct signals *s)
+{
+	if (!s->loop)
+		return;
+	/* on_signal may come once more, and the poll starts again after it. */
+	while (s->op_busy) {
+		io_cancel(s->loop, &s->op);
+		loop_turn(s->loop, NS_PER_S);
+	}
+	close(s->fd);
+	s->fd = -1;
+	s->loop = NULL;
+}
