@@ -273,11 +273,15 @@ static void close_during_transfer_answers_once(void **state)
 		stream_recv(&client.s, &rx, 1, on_recv);
 		for (int i = 0; i < turns; i++)
 			t_turn();
-		close_all();
+		stream_close(&client.s, on_closed);
+		T_UNTIL(client.closes == 1);
 		assert_int_equal(client.sends, 1);
 		assert_int_equal(client.send_res, -ECANCELED);
 		assert_int_equal(client.recvs, 1);
 		assert_int_equal(client.recv_res, -ECANCELED);
+		client.closes = 0;
+		close_all();
+		assert_int_equal(client.sends + client.recvs, 2);
 	}
 }
 
