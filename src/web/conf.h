@@ -9,7 +9,9 @@
 
 #include "base/flag.h"
 
-enum { CONF_IGNORE_UNKNOWN = 1 /* warn instead of refuse */ };
+enum {
+	CONF_IGNORE_UNKNOWN = 1 /* warn instead of refuse */
+};
 
 /* -ENOENT …, -EINVAL with a sentence. */
 int conf_load(struct flag_set *fs, const char *path, unsigned how,

@@ -9,7 +9,11 @@
 #include "base/hist.h"
 #include "base/str.h"
 
-enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+enum metric_type {
+	METRIC_COUNTER,
+	METRIC_GAUGE,
+	METRIC_HISTOGRAM
+};
 
 /* Writes # HELP and # TYPE once, before the samples of a name. */
 void metric_head(struct strbuf *out, const char *name, enum metric_type type,

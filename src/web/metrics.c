@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Prometheus text.  Pure functions that append to the caller's buffer; any
+ * thread.  Invariant: every sample ends with a newline, so that samples of
+ * different modules can follow each other.
+ */
+#include "web/metrics.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+static const char *const type_names[] = {
+	[METRIC_COUNTER] = "counter",
+	[METRIC_GAUGE] = "gauge",
+	[METRIC_HISTOGRAM] = "histogram",
+};
+
+static void add_escaped(struct strbuf *out, const char *text, bool is_label)
+{
+	for (; *text; text++) {
+		if (*text == '\n')
+			strbuf_adds(out, "\\n");
+		else if (*text == '\\' || (is_label && *text == '"'))
+			strbuf_addf(out, "\\%c", *text);
+		else
+			strbuf_addc(out, *text);
+	}
+}
+
+void metric_head(struct strbuf *out, const char *name, enum metric_type type,
+		 const char *help)
+{
+	ASSERT(type < ARRAY_SIZE(type_names));
+	strbuf_addf(out, "# HELP %s ", name);
+	add_escaped(out, help, false);
+	strbuf_addf(out, "\n# TYPE %s %s\n", name, type_names[type]);
+}
+
+static void add_name(struct strbuf *out, const char *name, const char *label,
+		     const char *label_value)
+{
+	strbuf_adds(out, name);
+	if (label) {
+		strbuf_addf(out, "{%s=\"", label);
+		add_escaped(out, label_value, true);
+		strbuf_adds(out, "\"}");
+	}
+	strbuf_addc(out, ' ');
+}
+
+void metric_u64(struct strbuf *out, const char *name, const char *label,
+		const char *label_value, uint64_t value)
+{
+	add_name(out, name, label, label_value);
+	strbuf_addf(out, "%" PRIu64 "\n", value);
+}
+
+static void add_double(struct strbuf *out, double value)
+{
+	if (isnan(value))
+		strbuf_adds(out, "NaN");
+	else if (isinf(value))
+		strbuf_adds(out, value > 0 ? "+Inf" : "-Inf");
+	else
+		strbuf_addf(out, "%.10g", value);
+}
+
+void metric_double(struct strbuf *out, const char *name, const char *label,
+		   const char *label_value, double value)
+{
+	add_name(out, name, label, label_value);
+	add_double(out, value);
+	strbuf_addc(out, '\n');
+}
+
+/* Largest value that falls into the bucket (see base/hist.h). */
+static double bucket_edge(size_t bucket)
+{
+	const size_t steps = (size_t)1 << HIST_SUB_BITS;
+
+	if (bucket < steps)
+		return (double)bucket;
+	return ldexp((double)((bucket & (steps - 1)) + steps + 1),
+		     (int)(bucket >> HIST_SUB_BITS) - 1) -
+	       1;
+}
+
+void metric_hist(struct strbuf *out, const char *name, const struct hist *h,
+		 const double *bounds, size_t count)
+{
+	uint64_t sum = 0;
+	size_t bucket = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		ASSERT(i == 0 || bounds[i] > bounds[i - 1]);
+		while (bucket < HIST_BUCKETS &&
+		       bucket_edge(bucket) <= bounds[i])
+			sum += h->bucket[bucket++];
+		strbuf_addf(out, "%s_bucket{le=\"", name);
+		add_double(out, bounds[i]);
+		strbuf_addf(out, "\"} %" PRIu64 "\n", sum);
+	}
+	strbuf_addf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name,
+		    h->count);
+	strbuf_addf(out, "%s_sum %" PRIu64 "\n", name, h->sum);
+	strbuf_addf(out, "%s_count %" PRIu64 "\n", name, h->count);
+}
