@@ -124,6 +124,16 @@ static void step_visit(struct model *m, struct rng *rng)
 		m->items[i].was_seen = false;
 }
 
+/* Growth is short and has its own bugs: look at everything while it lasts. */
+static void check_growth(struct model *m, struct rng *rng)
+{
+	if (rng_below(rng, 4) == 0)
+		for (size_t i = 0; i < KEYS; i++)
+			step_get(m, &m->items[i]);
+	if (rng_below(rng, 16) == 0)
+		step_visit(m, rng);
+}
+
 static void run_round(struct model *m, struct rng *rng, uint64_t hash_mask)
 {
 	int ret;
@@ -142,6 +152,8 @@ static void run_round(struct model *m, struct rng *rng, uint64_t hash_mask)
 			step_get(m, pick(m, rng));
 		else
 			step_change(m, pick(m, rng));
+		if (m->ht.old)
+			check_growth(m, rng);
 		if (i % 100 == 0 && hash_mask == UINT64_MAX)
 			step_batch(m, rng);
 		if (i % 2000 == 1999)

@@ -66,6 +66,51 @@ static void test_last_resort(void **state)
 	ext_destroy(ea);
 }
 
+/* Only the last of many in one bin fits: the whole bin is searched. */
+static void test_deep_in_the_bin(void **state)
+{
+	struct ext_alloc *ea;
+	struct ext holes[8], walls[8], ext;
+
+	assert_int_equal(ext_create(0, 9000 * UNIT, UNIT, &ea), 0);
+	for (uint64_t i = 0; i < 8; i++) {
+		uint64_t len = (i == 0 ? 1050 : 1026) * UNIT;
+
+		assert_int_equal(ext_take(ea, len, 0, &holes[i]), 0);
+		assert_int_equal(ext_take(ea, UNIT, 0, &walls[i]), 0);
+	}
+	ext_take(ea, ext_largest_free(ea), 0, &ext);
+	for (int i = 0; i < 8; i++)
+		ext_give(ea, &holes[i]);
+	assert_int_equal(ext_largest_free(ea), 1050 * UNIT);
+	assert_int_equal(ext_take(ea, 1051 * UNIT, 0, &ext), -ENOSPC);
+	assert_int_equal(ext_take(ea, 1040 * UNIT, 0, &ext), 0);
+	assert_int_equal(ext.off, holes[0].off);
+	ext_destroy(ea);
+}
+
+/*
+ * A restore in random order: with a search of the list for each range this
+ * would be 2^32 steps.
+ */
+static void test_restore_is_quick(void **state)
+{
+	const uint32_t count = 1 << 16;
+	struct ext_alloc *ea;
+	struct ext ext;
+
+	assert_int_equal(ext_create(0, 2 * count * UNIT, UNIT, &ea), 0);
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t at = i * 40503u % count * 2; /* odd: a permutation */
+
+		assert_int_equal(ext_take_at(ea, at * UNIT, UNIT, &ext), 0);
+	}
+	assert_int_equal(ext_used(ea), count * UNIT);
+	assert_int_equal(ext_take(ea, 2 * UNIT, 0, &ext), -ENOSPC);
+	assert_int_equal(ext_take(ea, UNIT, 0, &ext), 0);
+	ext_destroy(ea);
+}
+
 static void test_huge_offsets(void **state)
 {
 	uint64_t size = (uint64_t)1 << 62;
@@ -136,6 +181,8 @@ int main(void)
 		cmocka_unit_test(test_create_refuses),
 		cmocka_unit_test(test_whole_and_again),
 		cmocka_unit_test(test_last_resort),
+		cmocka_unit_test(test_deep_in_the_bin),
+		cmocka_unit_test(test_restore_is_quick),
 		cmocka_unit_test(test_huge_offsets),
 		cmocka_unit_test(test_take_at),
 		cmocka_unit_test(test_wrong_gives_are_bugs),
