@@ -40,10 +40,11 @@ struct nvmf_opts {
 /* What the controller said; constant while LIVE. */
 struct nvmf_ctrl_info {
 	uint16_t cntlid;
-	uint16_t io_queues;	 /* granted */
-	uint16_t mqes;		 /* most entries of a queue */
-	uint32_t max_transfer;	 /* bytes per command from MDTS, UINT32_MAX = none */
-	uint32_t icd_bytes;	 /* in-capsule data of an I/O command */
+	uint16_t io_queues;    /* granted */
+	uint16_t mqes;	       /* most entries of a queue */
+	uint32_t max_transfer; /* bytes per command from MDTS, UINT32_MAX = none
+				*/
+	uint32_t icd_bytes;    /* in-capsule data of an I/O command */
 	uint32_t nn;
 	uint16_t kas_100ms;
 	bool is_discovery, has_write_cache;
@@ -93,8 +94,7 @@ struct nvmf_admin {
 	/* private */
 	struct list node;
 	uint64_t deadline_ns;
-	uint16_t cid;
-	uint32_t received;
+	struct iovec iov;
 };
 void nvmf_admin_submit(struct nvmf_ctrl *ctrl, struct nvmf_admin *req);
 
@@ -127,7 +127,11 @@ int nvmf_qp_open(struct loop *loop, const struct nvmf_qp_opts *opts,
 		 nvmf_qp_state_fn on_state, void *arg, struct nvmf_qp **out);
 void nvmf_qp_close(struct nvmf_qp *qp, void (*done)(void *arg), void *arg);
 
-enum nvmf_io_op { NVMF_READ, NVMF_WRITE, NVMF_FLUSH };
+enum nvmf_io_op {
+	NVMF_READ,
+	NVMF_WRITE,
+	NVMF_FLUSH
+};
 
 /*
  * One I/O: any length that is a multiple of the block size, any iovec; cut

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One NVMe/TCP connection of a host: ICReq/ICResp, command slots, gathered
+ * sending, a receive machine that puts payload where it belongs, deadlines.
+ * The admin queue (ctrl.c) and I/O queues (qp.c) are built on it.
+ *
+ * Life: nt_init -> nt_connect -> on_ready -> commands … -> nt_fail or nt_close
+ * -> on_down (once; every command has completed before it) -> nt_fini.
+ *
+ * A slot's buffers may be in the hands of the kernel, so a command completes
+ * early never: neither while its bytes are being sent nor, when its deadline
+ * passes, before the socket has been closed.
+ */
+#ifndef NVMF_NT_H
+#define NVMF_NT_H
+
+#include "io/stream.h"
+#include "nvme/pdu.h"
+#include "nvmf/nvmf.h"
+
+#define NT_CID_BITS    10 /* slot index; the rest counts reuses */
+#define NT_DEPTH_MAX   (1u << NT_CID_BITS)
+#define NT_TX_PDUS     64 /* PDUs in one gather */
+#define NT_TX_IOVS     1024
+#define NT_RX_IOVS     64
+#define NT_RX_BUF      ((size_t)64 << 10)
+#define NT_PLEN_MAX    ((uint32_t)64 << 20) /* what a C2HData may announce */
+#define NT_MAXH2C_MIN  4096
+#define NT_LINGER_MS   200 /* for a TermReq to be read by the target */
+#define NT_NO_DEADLINE UINT64_MAX
+
+struct nt_conn;
+
+/* Walks an iovec array that belongs to someone else. */
+struct nt_cursor {
+	const struct iovec *iov;
+	unsigned cnt;
+	size_t off; /* in iov[0] */
+};
+
+enum nt_dir {
+	NT_NO_DATA,
+	NT_READ,
+	NT_WRITE
+};
+
+/* A command slot.  Owner: the queue between nt_cmd_take and nt_cmd_submit, the
+ * connection until done. */
+struct nt_cmd {
+	/* set by the queue */
+	struct nvme_sqe sqe; /* all but cid and sgl */
+	enum nt_dir dir;
+	bool is_in_capsule;
+	uint32_t bytes;
+	struct nt_cursor data;
+	uint64_t deadline_ns;
+	void (*done)(struct nt_cmd *cmd); /* may reuse no field after return */
+	void *owner;
+	/* result */
+	uint16_t sc;
+	struct nvme_cqe cqe;
+	/* the connection's */
+	struct nt_conn *conn;
+	struct list node;    /* free or inflight, there by deadline */
+	struct list tx_node; /* waiting to send */
+	uint16_t cid;
+	bool in_use, is_capsule_sent, has_response, is_last_seen, is_expired;
+	unsigned tx_refs;   /* PDUs of the gather under way */
+	uint32_t received;  /* C2HData bytes */
+	uint32_t requested; /* sum of R2T lengths */
+	uint32_t sent;	    /* H2CData bytes gathered */
+	uint16_t ttag;
+};
+
+struct nt_opts {
+	struct addr addr;
+	unsigned depth; /* queue entries; depth - 1 commands at a time */
+	uint32_t connect_timeout_ms, io_timeout_ms;
+	bool hdgst, ddgst;
+	void *arg;
+	void (*on_ready)(struct nt_conn *conn);
+	void (*on_slot)(struct nt_conn *conn); /* a slot became free */
+	void (*on_down)(struct nt_conn *conn);
+};
+
+enum nt_state {
+	NT_IDLE,
+	NT_CONNECTING, /* TCP */
+	NT_GREETING,   /* ICReq sent */
+	NT_READY,
+	NT_LINGER, /* TermReq on its way out */
+	NT_CLOSING,
+	NT_DOWN,
+};
+
+struct nt_tx_head { /* header of one PDU as sent, and its data digest */
+	uint8_t bytes[128];
+	uint32_t ddgst;
+};
+
+struct nt_conn {
+	struct nt_opts opts; /* constant */
+	struct loop *loop;
+	char peer[ADDR_TEXT_LEN];
+	struct stream stream;
+	enum nt_state state;
+	struct err err; /* why it went down; code 0 when closed on request */
+	struct timer timer; /* connecting, command deadlines, linger */
+	struct pdu_limits lim;
+	uint32_t pda, maxh2c; /* the target's */
+	uint64_t opened_ns;
+	/* commands */
+	struct nt_cmd *slots;
+	unsigned slot_count, inflight_count;
+	struct list free, inflight;
+	/* sending */
+	struct list tx_queue;
+	struct loop_task tx_task;
+	bool is_tx_gather; /* a gather is on its way */
+	struct nt_tx_head *tx_heads;
+	struct nt_cmd **tx_cmds;
+	struct iovec *tx_iov;
+	unsigned tx_pdus, tx_iovs;
+	uint8_t term[PDU_TERM_MAX];
+	size_t term_len;
+	/* receiving */
+	uint8_t *rx_buf;
+	size_t rx_pos, rx_end;
+	struct nt_cmd *rx_cmd; /* whose payload comes next, or NULL */
+	struct nt_cursor rx_cur;
+	uint32_t rx_left;   /* payload bytes of this PDU */
+	uint32_t rx_direct; /* of which the receive under way may take */
+	uint32_t rx_crc, rx_last_len;
+	uint8_t rx_flags;  /* of this PDU */
+	bool is_rx_digest; /* a data digest comes next */
+	struct iovec rx_iov[NT_RX_IOVS + 1];
+};
+
+/* conn.c */
+int nt_init(struct nt_conn *conn, struct loop *loop,
+	    const struct nt_opts *opts);
+void nt_fini(struct nt_conn *conn); /* NT_IDLE or NT_DOWN; zeroed is fine */
+void nt_connect(struct nt_conn *conn);
+/* First cause wins; harmless once closing. */
+void nt_fail(struct nt_conn *conn, int code, const char *fmt, ...)
+	PRINTF_LIKE(3, 4);
+/* As nt_fail, without a cause: commands still complete, on_down comes. */
+void nt_close(struct nt_conn *conn);
+/* Tells the target why by a TermReq, then fails the connection. */
+void nt_protocol_error(struct nt_conn *conn, int fes, uint32_t fei,
+		       const void *hdr, size_t hdr_len);
+void nt_term_send(struct nt_conn *conn);
+void nt_greet_done(struct nt_conn *conn, const struct pdu_ic *ic);
+void nt_linger_received(struct nt_conn *conn, int res);
+
+/* slots.c */
+int nt_slots_init(struct nt_conn *conn);
+/* NULL when the queue is full or not ready. */
+struct nt_cmd *nt_cmd_take(struct nt_conn *conn);
+void nt_cmd_submit(struct nt_conn *conn, struct nt_cmd *cmd);
+/* The command in flight with this id, or NULL. */
+struct nt_cmd *nt_cmd_find(struct nt_conn *conn, uint16_t cid);
+/* Answered: completes now, or as soon as its bytes have left. */
+void nt_cmd_answer(struct nt_cmd *cmd, uint16_t sc);
+void nt_cmd_settle(struct nt_cmd *cmd);
+void nt_cmds_abort(struct nt_conn *conn);
+/* Fails the connection when a deadline has passed, else sets the timer. */
+void nt_cmds_expire(struct nt_conn *conn);
+
+/* tx.c */
+void nt_tx_init(struct nt_conn *conn);
+void nt_tx_queue(struct nt_conn *conn, struct nt_cmd *cmd);
+
+/* rx.c */
+void nt_rx_start(struct nt_conn *conn);
+/* Consumes what is in rx_buf[rx_pos, rx_end). */
+void nt_rx_parse(struct nt_conn *conn);
+/* One whole PDU header; false when the connection is no longer ready. */
+bool nt_rx_dispatch(struct nt_conn *conn, const union pdu_hdr *hdr);
+
+/* cursor.c */
+void nt_cursor_skip(struct nt_cursor *cur, size_t n);
+/* Adds up to n bytes from the cursor as at most max entries; returns how many
+ * entries and leaves in *n what they cover.  The cursor stays. */
+unsigned nt_cursor_map(const struct nt_cursor *cur, size_t *n,
+		       struct iovec *out, unsigned max);
+void nt_cursor_write(struct nt_cursor *cur, const void *p, size_t n);
+uint32_t nt_cursor_crc(const struct nt_cursor *cur, uint32_t crc, size_t n);
+
+/* stats.c */
+enum nt_stat {
+	NT_STAT_CONNECTS,
+	NT_STAT_CONNECT_FAILURES,
+	NT_STAT_DISCONNECTS,
+	NT_STAT_TIMEOUTS,
+	NT_STAT_COMMANDS,
+	NT_STAT_ERRORS,
+	NT_STAT_BYTES_READ,
+	NT_STAT_BYTES_WRITTEN,
+	NT_STAT_DIGEST_ERRORS,
+	NT_STAT_COUNT
+};
+void nt_stat_add(enum nt_stat stat, uint64_t n);
+
+#endif

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Command slots of a connection; its thread.  The low bits of a CID are the
+ * slot's index, the high bits count its reuses, so an answer to a command that
+ * is no longer there is noticed.  Invariant: a slot is in exactly one of the
+ * lists free and inflight, the latter ordered by deadline.
+ */
+#include "nvmf/nt.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/time.h"
+
+#define GENERATIONS ((1u << (16 - NT_CID_BITS)) - 1) /* never CID ffffh */
+
+int nt_slots_init(struct nt_conn *conn)
+{
+	ASSERT(conn->opts.depth >= 2 && conn->opts.depth <= NT_DEPTH_MAX);
+	list_init(&conn->free);
+	list_init(&conn->inflight);
+	conn->slot_count = conn->opts.depth - 1;
+	conn->slots = calloc(conn->slot_count, sizeof(*conn->slots));
+	if (!conn->slots)
+		return -ENOMEM;
+	for (unsigned i = 0; i < conn->slot_count; i++) {
+		struct nt_cmd *cmd = &conn->slots[i];
+
+		cmd->conn = conn;
+		cmd->cid = (uint16_t)i;
+		list_init(&cmd->tx_node);
+		list_add_tail(&conn->free, &cmd->node);
+	}
+	return 0;
+}
+
+static void next_generation(struct nt_cmd *cmd)
+{
+	unsigned index = cmd->cid & (NT_DEPTH_MAX - 1);
+	unsigned generation = (cmd->cid >> NT_CID_BITS) + 1u;
+
+	if (generation == GENERATIONS)
+		generation = 0;
+	cmd->cid = (uint16_t)(generation << NT_CID_BITS | index);
+}
+
+struct nt_cmd *nt_cmd_take(struct nt_conn *conn)
+{
+	struct nt_cmd *cmd;
+
+	if (conn->state != NT_READY || list_is_empty(&conn->free))
+		return NULL;
+	cmd = list_first(&conn->free, struct nt_cmd, node);
+	list_del(&cmd->node);
+	*cmd = (struct nt_cmd){.conn = conn, .cid = cmd->cid};
+	list_init(&cmd->node);
+	list_init(&cmd->tx_node);
+	return cmd;
+}
+
+/* Deadlines mostly come in order, so the search from the end is short. */
+static void insert_by_deadline(struct nt_conn *conn, struct nt_cmd *cmd)
+{
+	struct list *at = conn->inflight.prev;
+
+	while (at != &conn->inflight &&
+	       list_entry(at, struct nt_cmd, node)->deadline_ns >
+		       cmd->deadline_ns)
+		at = at->prev;
+	list_add_head(at, &cmd->node);
+}
+
+void nt_cmd_submit(struct nt_conn *conn, struct nt_cmd *cmd)
+{
+	ASSERT(conn->state == NT_READY && !cmd->in_use && cmd->done);
+	ASSERT((cmd->dir == NT_NO_DATA) == (cmd->bytes == 0));
+	cmd->in_use = true;
+	cmd->sqe.cid = cmd->cid;
+	cmd->sqe.sgl = (struct nvme_sgl){
+		.len = cmd->bytes,
+		.type = cmd->is_in_capsule ? NVME_SGL_DATA_OFFSET
+					   : NVME_SGL_TRANSPORT,
+	};
+	insert_by_deadline(conn, cmd);
+	conn->inflight_count++;
+	if (cmd->deadline_ns != NT_NO_DEADLINE &&
+	    (!timer_is_set(&conn->timer) ||
+	     conn->timer.deadline_ns > cmd->deadline_ns))
+		timer_set_at(conn->loop, &conn->timer, cmd->deadline_ns);
+	nt_stat_add(NT_STAT_COMMANDS, 1);
+	nt_tx_queue(conn, cmd);
+}
+
+struct nt_cmd *nt_cmd_find(struct nt_conn *conn, uint16_t cid)
+{
+	unsigned index = cid & (NT_DEPTH_MAX - 1);
+	struct nt_cmd *cmd;
+
+	if (index >= conn->slot_count)
+		return NULL;
+	cmd = &conn->slots[index];
+	if (!cmd->in_use || cmd->cid != cid || !cmd->is_capsule_sent ||
+	    cmd->has_response)
+		return NULL;
+	return cmd;
+}
+
+static void complete(struct nt_cmd *cmd)
+{
+	struct nt_conn *conn = cmd->conn;
+
+	list_del(&cmd->node);
+	list_del(&cmd->tx_node);
+	cmd->in_use = false;
+	conn->inflight_count--;
+	if (cmd->sc != NVME_SC_OK)
+		nt_stat_add(NT_STAT_ERRORS, 1);
+	else if (cmd->dir == NT_READ)
+		nt_stat_add(NT_STAT_BYTES_READ, cmd->bytes);
+	else
+		nt_stat_add(NT_STAT_BYTES_WRITTEN, cmd->bytes);
+	/* Still in no list: done() can't get this slot for another command. */
+	cmd->done(cmd);
+	next_generation(cmd);
+	list_add_tail(&conn->free, &cmd->node);
+	if (conn->state == NT_READY)
+		conn->opts.on_slot(conn);
+}
+
+void nt_cmd_settle(struct nt_cmd *cmd)
+{
+	if (cmd->has_response && !cmd->tx_refs && cmd->sent == cmd->requested)
+		complete(cmd);
+}
+
+static uint32_t moved(const struct nt_cmd *cmd)
+{
+	if (cmd->dir == NT_READ)
+		return cmd->received;
+	return cmd->is_in_capsule ? cmd->bytes : cmd->requested;
+}
+
+void nt_cmd_answer(struct nt_cmd *cmd, uint16_t sc)
+{
+	cmd->sc = sc & (NVME_SC_MASK | NVME_SC_DNR);
+	/* A target that says "done" but moved too little did not do it. */
+	if (cmd->sc == NVME_SC_OK && moved(cmd) != cmd->bytes)
+		cmd->sc = NVME_SC_DATA_XFER_ERROR;
+	cmd->has_response = true;
+	nt_cmd_settle(cmd);
+}
+
+void nt_cmds_abort(struct nt_conn *conn)
+{
+	ASSERT(conn->state == NT_DOWN);
+	while (!list_is_empty(&conn->inflight)) {
+		struct nt_cmd *cmd =
+			list_first(&conn->inflight, struct nt_cmd, node);
+
+		cmd->sc = cmd->is_expired ? NVME_SC_HOST_ABORTED
+					  : NVME_SC_HOST_PATH_ERROR;
+		cmd->tx_refs = 0;
+		complete(cmd);
+	}
+}
+
+void nt_cmds_expire(struct nt_conn *conn)
+{
+	uint64_t now = loop_now_ns(conn->loop);
+	unsigned expired = 0;
+	struct nt_cmd *cmd;
+
+	list_for_each (cmd, &conn->inflight, node) {
+		if (cmd->deadline_ns > now)
+			break;
+		cmd->is_expired = true;
+		expired++;
+	}
+	if (expired) {
+		nt_stat_add(NT_STAT_TIMEOUTS, expired);
+		nt_fail(conn, -ETIMEDOUT,
+			"%s did not answer %u command%s in time", conn->peer,
+			expired, expired > 1 ? "s" : "");
+		return;
+	}
+	if (list_is_empty(&conn->inflight))
+		return;
+	cmd = list_first(&conn->inflight, struct nt_cmd, node);
+	if (cmd->deadline_ns != NT_NO_DEADLINE)
+		timer_set_at(conn->loop, &conn->timer, cmd->deadline_ns);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sending: one gather under way at a time; what is queued meanwhile goes into
+ * the next.  The connection's thread.
+ *
+ * Invariant: a command is in tx_queue while it has a capsule or H2CData to
+ * send that no gather has taken yet; tx_refs counts its PDUs in the gather
+ * under way, and it does not complete before that is 0.
+ */
+#include "nvmf/nt.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/crc.h"
+
+/* Room that one PDU takes besides its payload: header and data digest. */
+#define PDU_IOVS 2
+
+static void add_iov(struct nt_conn *conn, void *p, size_t n)
+{
+	ASSERT(conn->tx_iovs < NT_TX_IOVS);
+	conn->tx_iov[conn->tx_iovs++] = (struct iovec){p, n};
+}
+
+/* Header (digest, padding), payload from cur, data digest. */
+static void add_pdu(struct nt_conn *conn, struct nt_cmd *cmd,
+		    union pdu_hdr *hdr, uint32_t bytes, struct nt_cursor *cur)
+{
+	struct nt_tx_head *head = &conn->tx_heads[conn->tx_pdus];
+	size_t mapped = bytes;
+	size_t head_len;
+	uint32_t crc;
+
+	head_len = pdu_finish(&hdr->ch, bytes, conn->lim.hdgst, conn->lim.ddgst,
+			      conn->pda);
+	memset(head->bytes, 0, head_len);
+	memcpy(head->bytes, hdr, hdr->ch.hlen);
+	if (conn->lim.hdgst) {
+		crc = crc32c(0, hdr, hdr->ch.hlen);
+		memcpy(head->bytes + hdr->ch.hlen, &crc, sizeof(crc));
+	}
+	add_iov(conn, head->bytes, head_len);
+	if (bytes) {
+		conn->tx_iovs += nt_cursor_map(cur, &mapped,
+					       conn->tx_iov + conn->tx_iovs,
+					       NT_TX_IOVS - conn->tx_iovs);
+		ASSERT(mapped == bytes);
+		if (conn->lim.ddgst) {
+			head->ddgst = nt_cursor_crc(cur, 0, bytes);
+			add_iov(conn, &head->ddgst, sizeof(head->ddgst));
+		}
+		nt_cursor_skip(cur, bytes);
+	}
+	conn->tx_cmds[conn->tx_pdus++] = cmd;
+	cmd->tx_refs++;
+}
+
+/* How many payload bytes fit behind what is gathered already. */
+static size_t room_for(struct nt_conn *conn, struct nt_cmd *cmd, size_t bytes)
+{
+	unsigned used = conn->tx_iovs + PDU_IOVS;
+
+	if (used >= NT_TX_IOVS)
+		return 0;
+	nt_cursor_map(&cmd->data, &bytes, conn->tx_iov + conn->tx_iovs,
+		      NT_TX_IOVS - used);
+	return bytes;
+}
+
+/* False when the gather is too full for it. */
+static bool add_capsule(struct nt_conn *conn, struct nt_cmd *cmd)
+{
+	uint32_t bytes = cmd->is_in_capsule ? cmd->bytes : 0;
+	union pdu_hdr hdr = {.cmd = {.ch.type = PDU_CAPSULE_CMD}};
+
+	if (bytes && room_for(conn, cmd, bytes) < bytes) {
+		if (conn->tx_pdus)
+			return false;
+		/* Too many pieces for any gather: let the target ask. */
+		cmd->is_in_capsule = false;
+		cmd->sqe.sgl.type = NVME_SGL_TRANSPORT;
+		bytes = 0;
+	}
+	hdr.cmd.sqe = cmd->sqe;
+	add_pdu(conn, cmd, &hdr, bytes, &cmd->data);
+	cmd->is_capsule_sent = true;
+	return true;
+}
+
+static bool add_data(struct nt_conn *conn, struct nt_cmd *cmd)
+{
+	uint32_t left = cmd->requested - cmd->sent;
+	uint32_t bytes = MIN(left, conn->maxh2c);
+	size_t room = room_for(conn, cmd, bytes);
+	union pdu_hdr hdr = {.data = {.ch.type = PDU_H2C_DATA}};
+
+	if (room < bytes)
+		bytes = (uint32_t)ALIGN_DOWN(room, 4);
+	if (!bytes)
+		return false;
+	if (bytes == left)
+		hdr.ch.flags = PDU_F_LAST;
+	hdr.data.cccid = cmd->cid;
+	hdr.data.ttag = cmd->ttag;
+	hdr.data.datao = cmd->sent;
+	hdr.data.datal = bytes;
+	add_pdu(conn, cmd, &hdr, bytes, &cmd->data);
+	cmd->sent += bytes;
+	return true;
+}
+
+static void gather_start(struct nt_conn *conn);
+
+static void gather_done(struct stream *stream, int res)
+{
+	struct nt_conn *conn = stream->arg;
+
+	conn->is_tx_gather = false;
+	if (conn->state == NT_LINGER)
+		nt_term_send(conn);
+	if (conn->state != NT_READY)
+		return;
+	if (res < 0) {
+		nt_fail(conn, res, "sending to %s: %s", conn->peer,
+			strerror(-res));
+		return;
+	}
+	for (unsigned i = 0; i < conn->tx_pdus; i++) {
+		struct nt_cmd *cmd = conn->tx_cmds[i];
+
+		cmd->tx_refs--;
+		nt_cmd_settle(cmd);
+		/* A completion may close the connection. */
+		if (conn->state != NT_READY)
+			return;
+	}
+	gather_start(conn);
+}
+
+static void gather_start(struct nt_conn *conn)
+{
+	if (conn->is_tx_gather || conn->state != NT_READY)
+		return;
+	conn->tx_pdus = conn->tx_iovs = 0;
+	while (conn->tx_pdus < NT_TX_PDUS && !list_is_empty(&conn->tx_queue)) {
+		struct nt_cmd *cmd =
+			list_first(&conn->tx_queue, struct nt_cmd, tx_node);
+		bool is_added = cmd->is_capsule_sent ? add_data(conn, cmd)
+						     : add_capsule(conn, cmd);
+
+		if (!is_added)
+			break;
+		/* More to send: behind the others, so that none starves. */
+		list_del(&cmd->tx_node);
+		if (cmd->sent < cmd->requested)
+			list_add_tail(&conn->tx_queue, &cmd->tx_node);
+	}
+	ASSERT(conn->tx_pdus || list_is_empty(&conn->tx_queue));
+	if (!conn->tx_pdus)
+		return;
+	conn->is_tx_gather = true;
+	stream_send(&conn->stream, conn->tx_iov, conn->tx_iovs, gather_done);
+}
+
+static void tx_task_run(struct loop_task *task)
+{
+	gather_start(container_of(task, struct nt_conn, tx_task));
+}
+
+void nt_tx_init(struct nt_conn *conn)
+{
+	list_init(&conn->tx_queue);
+	conn->tx_task.run = tx_task_run;
+}
+
+/* Deferred, so that what is submitted in one turn leaves in one gather. */
+void nt_tx_queue(struct nt_conn *conn, struct nt_cmd *cmd)
+{
+	ASSERT(list_is_empty(&cmd->tx_node));
+	list_add_tail(&conn->tx_queue, &cmd->tx_node);
+	if (!conn->is_tx_gather)
+		loop_defer(conn->loop, &conn->tx_task);
+}
