@@ -44,7 +44,7 @@ static int map_some(uint64_t bytes, int flags, void **out)
 static int map_aligned(uint64_t bytes, void **out)
 {
 	uintptr_t start, first;
-	void *p;
+	void *p = NULL;
 	int ret = map_some(bytes + HUGE_BYTES, 0, &p);
 
 	if (ret < 0)

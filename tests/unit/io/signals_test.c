@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/signals.h"
+
+#include "backends.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+static int last_signal, signal_count;
+
+static void on_signal(struct signals *s, int signo)
+{
+	last_signal = signo;
+	signal_count++;
+}
+
+static void signals_become_events(void **state)
+{
+	struct signals s;
+	struct err err = {0};
+
+	signal_count = 0;
+	assert_int_equal(signals_open(&s, t_loop, on_signal, NULL, &err), 0);
+	kill(getpid(), SIGTERM);
+	T_UNTIL(signal_count == 1);
+	assert_int_equal(last_signal, SIGTERM);
+	kill(getpid(), SIGINT);
+	T_UNTIL(signal_count == 2);
+	assert_int_equal(last_signal, SIGINT);
+	kill(getpid(), SIGPIPE); /* ignored: we are still here */
+	signals_close(&s);
+	signals_close(&s);
+	assert_int_equal(signal_count, 2);
+}
+
+/* The signal comes while the poll is being cancelled. */
+static void close_survives_a_last_signal(void **state)
+{
+	struct signals s;
+	struct err err = {0};
+
+	assert_int_equal(signals_open(&s, t_loop, on_signal, NULL, &err), 0);
+	loop_turn(t_loop, 0);
+	signal_count = 0;
+	kill(getpid(), SIGTERM);
+	signals_close(&s);
+	assert_in_range(signal_count, 0, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t_test(signals_become_events),
+		t_test(close_survives_a_last_signal),
+	};
+	int failed = 0;
+
+	failed += T_RUN(IO_BACKEND_URING, "signals/uring", tests);
+	failed += T_RUN(IO_BACKEND_EPOLL, "signals/epoll", tests);
+	return failed;
+}
