@@ -356,7 +356,7 @@ static void uring_wait(struct loop *loop, uint64_t timeout_ns)
 	int ret;
 
 	if (!u->is_enabled) {
-		/* io_uring_enable_rings() is missing in Debian's liburing.so. */
+		/* Debian's liburing.so lacks io_uring_enable_rings(). */
 		ret = io_uring_register((unsigned)u->ring.ring_fd,
 					IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 		ASSERT(ret == 0);
