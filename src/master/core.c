@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Birth and death of the metadata.  Belongs to the metadata shard; in tests to
+ * whoever made it.
+ */
+#include "master/core.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "master/client.h"
+#include "master/object.h"
+#include "master/segment.h"
+
+#define OBJECTS_EXPECTED 4096
+#define REAP_ALL	 UINT32_MAX
+
+void core_opts_default(struct core_opts *opts)
+{
+	*opts = (struct core_opts){
+		.lease_ns = 10 * NS_PER_S,
+		.soft_pin_ns = 1800 * NS_PER_S,
+		.soft_pin_max_ns = 86400 * NS_PER_S,
+		.can_evict_soft_pinned = true,
+		.high_watermark = {0.90, 0.90},
+		.evict_ratio = {0.05, 0.05},
+		.discard_ns = 30 * NS_PER_S,
+		.release_ns = 600 * NS_PER_S,
+		.write_ns = 20 * NS_PER_S,
+		.margin_ns = 500 * NS_PER_MS,
+		.client_ttl_ns = 10 * NS_PER_S,
+		.replica_num = -1,
+		.nof_replica_num = -1,
+		.offline_failures = 3,
+	};
+}
+
+static struct str object_key(const struct hnode *node)
+{
+	const char *p = (const char *)node - offsetof(struct object, hnode);
+
+	return obj_key((const struct object *)p);
+}
+
+int core_create(const struct core_opts *opts, struct core **out)
+{
+	struct core *core = calloc(1, sizeof(*core));
+
+	ASSERT(opts->write_ns + opts->margin_ns <= opts->discard_ns);
+	ASSERT(opts->discard_ns < opts->release_ns);
+	if (!core)
+		return -ENOMEM;
+	core->opts = *opts;
+	core->generation = opts->generation;
+	bins_init(&core->bins);
+	list_init(&core->all);
+	list_init(&core->unfinished);
+	list_init(&core->scans);
+	list_init(&core->segments);
+	list_init(&core->dying);
+	list_init(&core->client_list);
+	rng_seed(&core->rng, opts->seed);
+	stats_init(&core->stats);
+	if (htab_init(&core->objects, OBJECTS_EXPECTED, object_key) < 0 ||
+	    htab_init(&core->clients, 64, client_key) < 0) {
+		core_destroy(core);
+		return -ENOMEM;
+	}
+	*out = core;
+	return 0;
+}
+
+void core_destroy(struct core *core)
+{
+	if (!core)
+		return;
+	while (!list_is_empty(&core->segments))
+		segment_start_unmount(core, list_first(&core->segments,
+						       struct segment, node));
+	while (segments_reap(core, REAP_ALL))
+		;
+	ASSERT(list_is_empty(&core->all));
+	ASSERT(core->quarantine.live == 0);
+	clients_fini(core);
+	htab_fini(&core->objects);
+	htab_fini(&core->clients);
+	free(core->quarantine.heap);
+	bins_fini(&core->bins);
+	free(core);
+}

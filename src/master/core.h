@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The master's metadata: one shard, no locks, no clock and no I/O of its own.
+ *
+ * Whoever calls in sets core->now_ns first (core_enter), so that tests turn
+ * the clock by hand.  Every change of state goes through few functions
+ * (object.h, segment.h): that is where a journal will listen.
+ *
+ *	object 1 ── n replica 1 ── n extent n ── 1 segment
+ *
+ * An object stays while it has a replica.  A replica that may be evicted stands
+ * in one of the recency lists of its home segment (that of its first extent).
+ */
+#ifndef MASTER_CORE_H
+#define MASTER_CORE_H
+
+#include "base/extent.h"
+#include "base/hash.h"
+#include "base/lru.h"
+#include "base/rand.h"
+#include "base/status.h"
+#include "base/time.h"
+#include "base/uuid.h"
+#include "master/bins.h"
+#include "master/stats.h"
+
+#define OBJECT_BYTES_MAX (64 * GiB)
+#define REPLICAS_MAX	 16 /* of one object, both kinds together */
+#define EXTENTS_MAX	 64 /* of one replica */
+#define SEGMENTS_MAX	 4096
+#define SEGMENT_PATHS	 8 /* endpoints of one segment */
+#define CLIENTS_MAX	 65536
+#define EXTENT_UNIT	 4096
+#define EXTENT_ALIGN	 (64 * KiB) /* objects at least this large */
+#define SPLIT_MIN	 (1 * MiB)  /* smaller objects are never split */
+
+enum kind {
+	KIND_MEM,
+	KIND_NOF,
+	KIND_COUNT
+};
+
+enum strategy {
+	STRATEGY_RANDOM,
+	STRATEGY_FREE_RATIO_FIRST,
+	STRATEGY_LOCAL_FIRST
+};
+
+struct core_opts {
+	uint64_t lease_ns;
+	uint64_t soft_pin_ns, soft_pin_max_ns;
+	bool can_evict_soft_pinned;
+	double high_watermark[KIND_COUNT];
+	double evict_ratio[KIND_COUNT];
+	uint64_t discard_ns; /* age of an unfinished put that gives way */
+	uint64_t release_ns; /* age at which it is dropped unasked */
+	uint64_t write_ns;   /* what a writer gets; below discard_ns */
+	uint64_t margin_ns;  /* quarantine beyond the last legal access */
+	uint64_t client_ttl_ns;
+	enum strategy strategy;
+	/* defaults of requests that do not ask; -1 = by what is mounted */
+	int replica_num, nof_replica_num;
+	uint32_t offline_failures; /* probes in a row */
+	uint64_t seed;
+	uint64_t generation; /* the first one; grows from life to life */
+};
+void core_opts_default(struct core_opts *opts);
+
+/* Owned by segment lists of the core; see segment.h. */
+enum segment_state {
+	SEG_ONLINE,
+	SEG_OFFLINE,	/* objects stay, nothing is handed out */
+	SEG_UNMOUNTING, /* being emptied in slices */
+};
+
+struct segment {
+	struct list node; /* core.segments or core.dying */
+	struct uuid id;
+	enum kind kind;
+	enum segment_state state;
+	char *name;
+	char *endpoints[SEGMENT_PATHS];
+	unsigned endpoint_count;
+	uint64_t base, size;
+	uint64_t ns_bytes; /* nof: of the whole namespace */
+	uint32_t block_bytes;
+	uint64_t epoch;
+	char identity[80];
+	char *host_id;
+	struct uuid client; /* owner of a memory segment */
+	char message[256];
+	uint64_t host_hash, target_hash; /* for placing apart */
+
+	struct ext_alloc *space;
+	struct list extents; /* struct extent.seg_node */
+	uint64_t quarantined;
+	uint64_t replicas; /* that have an extent here */
+	/* replicas that may be evicted, by recency; see evict.c */
+	struct lru idle, leased, soft;
+	uint64_t mark;	     /* scratch of place.c: used by this object */
+	uint64_t reply_mark; /* scratch of reply.c */
+	uint32_t reply_index;
+
+	/* health, health.c */
+	uint32_t failures;   /* probes in a row */
+	uint32_t reports;    /* of clients since the last good probe */
+	uint64_t ok_ns;	     /* last good probe */
+	struct watch *watch; /* owned by watch.c */
+
+	uint64_t writers_until_ns; /* UNMOUNTING: last writer's deadline */
+	uint64_t dropped;	   /* objects that went with it */
+	void *waiter;		   /* who waits for its end, server side */
+};
+
+struct extent {
+	struct segment *seg;
+	struct replica *replica;
+	struct list seg_node;
+	struct ext ext;
+	uint64_t bytes; /* of the object, unpadded */
+};
+
+enum replica_state {
+	REPLICA_PROCESSING,
+	REPLICA_COMPLETE
+};
+
+struct replica {
+	struct list node; /* object.replicas */
+	struct object *obj;
+	struct list lru_node;
+	struct lru *lru; /* where lru_node stands, or NULL */
+	enum kind kind;
+	enum replica_state state;
+	uint32_t index;
+	uint32_t extent_count;
+	struct extent extents[];
+};
+
+struct object {
+	struct hnode hnode;
+	struct list all_node;	     /* core.all, in order of creation */
+	struct list unfinished_node; /* core.unfinished, in order of start */
+	struct list replicas;	     /* memory first */
+	struct uuid client;	     /* the writer */
+	uint64_t generation;
+	uint64_t size;
+	uint64_t started_ns;
+	uint64_t write_deadline_ns;
+	uint64_t used_ns; /* last access */
+	uint64_t lease_ns;
+	uint64_t soft_pin_ns; /* until then; 0 = none */
+	uint32_t replica_count;
+	uint32_t data_type;
+	bool is_complete;
+	bool is_flexible; /* one of two sides is enough */
+	bool is_hard_pinned;
+	uint32_t *crcs; /* one per CRC_BLOCK; NULL while unfinished */
+	uint32_t key_len;
+	char key[];
+};
+
+static inline struct str obj_key(const struct object *obj)
+{
+	return (struct str){obj->key, obj->key_len};
+}
+
+struct resting {
+	uint64_t release_ns;
+	bool is_written; /* an unfinished put may still write to it */
+	struct segment *seg;
+	struct ext ext;
+};
+
+/* Min-heap by release_ns; see quarantine.h. */
+struct quarantine {
+	struct resting *heap;
+	size_t count, cap;
+	size_t live; /* extents in use: each has a place reserved */
+};
+
+/* A namespace that was unmounted while somebody could still write to it. */
+struct tomb {
+	struct uuid segment;
+	char identity[80];
+	uint64_t until_ns;
+};
+#define TOMBS_MAX 64
+
+struct core {
+	struct core_opts opts;
+	uint64_t now_ns;
+	uint64_t generation; /* last one given */
+	struct bins bins;
+	struct htab objects;
+	struct list all, unfinished;
+	struct list scans; /* struct scan, scan.h */
+	struct list segments, dying;
+	/* Called before a segment's memory goes; may be NULL. */
+	void (*on_gone)(struct segment *seg, void *arg);
+	void *on_gone_arg;
+	unsigned segment_count;
+	struct segment *online[KIND_COUNT][SEGMENTS_MAX];
+	unsigned online_count[KIND_COUNT];
+	struct htab clients;
+	struct list client_list; /* by deadline */
+	struct quarantine quarantine;
+	struct tomb tombs[TOMBS_MAX];
+	unsigned tomb_next;
+	struct rng rng;
+	uint64_t mark;
+	struct stats stats;
+};
+
+int core_create(const struct core_opts *opts, struct core **out);
+void core_destroy(struct core *core); /* NULL is fine */
+static inline void core_enter(struct core *core, uint64_t now_ns)
+{
+	if (now_ns > core->now_ns)
+		core->now_ns = now_ns;
+}
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Eviction by recency, on the metadata shard.  Invariant: a replica stands in a
+ * list only while it is complete and not hard-pinned, and in the lists of its
+ * home segment only.
+ */
+#include "master/evict.h"
+
+#include "master/object.h"
+
+/* Soft-pinned replicas looked at per search; beyond them the search gives up
+ * rather than walk a pool of pinned and leased objects. */
+#define SOFT_LOOKS 64
+
+void evict_forget(struct replica *rep)
+{
+	if (rep->lru)
+		lru_del(rep->lru, &rep->lru_node);
+	rep->lru = NULL;
+}
+
+void evict_note(struct core *core, struct replica *rep)
+{
+	struct segment *home = rep->extents[0].seg;
+	struct object *obj = rep->obj;
+
+	evict_forget(rep);
+	if (rep->state != REPLICA_COMPLETE || obj->is_hard_pinned)
+		return;
+	if (obj_is_soft_pinned(core, obj))
+		rep->lru = &home->soft;
+	else if (obj->lease_ns)
+		rep->lru = &home->leased;
+	else
+		rep->lru = &home->idle;
+	lru_add(rep->lru, &rep->lru_node);
+}
+
+static struct replica *head_of(struct lru *lru)
+{
+	struct list *node = lru_coldest(lru);
+
+	return node ? list_entry(node, struct replica, lru_node) : NULL;
+}
+
+static struct replica *colder(struct replica *a, struct replica *b)
+{
+	if (!a || !b)
+		return a ? a : b;
+	return a->obj->used_ns <= b->obj->used_ns ? a : b;
+}
+
+/* The coldest of a segment that may go; pinned ones not counted. */
+static struct replica *coldest_of(struct core *core, struct segment *seg)
+{
+	struct replica *leased = head_of(&seg->leased);
+	struct replica *soft = head_of(&seg->soft);
+
+	if (leased && obj_is_leased(core, leased->obj))
+		leased = NULL;
+	if (soft && (obj_is_leased(core, soft->obj) ||
+		     obj_is_soft_pinned(core, soft->obj)))
+		soft = NULL;
+	return colder(colder(head_of(&seg->idle), leased), soft);
+}
+
+/* Pass two: soft-pinned, but not leased. */
+static struct replica *coldest_soft(struct core *core, struct segment *seg)
+{
+	struct list *node = lru_coldest(&seg->soft);
+
+	for (unsigned i = 0; node && i < SOFT_LOOKS; i++) {
+		struct replica *rep =
+			list_entry(node, struct replica, lru_node);
+
+		if (!obj_is_leased(core, rep->obj))
+			return rep;
+		node = lru_next(&seg->soft, node);
+	}
+	return NULL;
+}
+
+static struct replica *search(struct core *core, enum kind kind,
+			      struct replica *(*of)(struct core *core,
+						    struct segment *seg))
+{
+	struct replica *best = NULL;
+
+	for (unsigned i = 0; i < core->online_count[kind]; i++) {
+		struct segment *seg = core->online[kind][i];
+
+		if (seg->mark != core->mark)
+			best = colder(best, of(core, seg));
+	}
+	return best;
+}
+
+static uint64_t drop(struct core *core, struct replica *rep)
+{
+	struct stats *st = &core->stats;
+	uint64_t bytes;
+
+	if (!rep)
+		return 0;
+	ASSERT(rep->state == REPLICA_COMPLETE);
+	ASSERT(!rep->obj->is_hard_pinned && !obj_is_leased(core, rep->obj));
+	bytes = replica_bytes(rep);
+	if (rep->kind == KIND_MEM) {
+		st->evicted_keys_mem++;
+		st->evicted_bytes_mem += bytes;
+	} else {
+		st->evicted_keys_nof++;
+		st->evicted_bytes_nof += bytes;
+	}
+	obj_lose_replica(core, rep);
+	return bytes;
+}
+
+uint64_t evict_coldest(struct core *core, enum kind kind)
+{
+	struct replica *rep = search(core, kind, coldest_of);
+
+	if (!rep && core->opts.can_evict_soft_pinned)
+		rep = search(core, kind, coldest_soft);
+	return drop(core, rep);
+}
+
+uint64_t evict_coldest_of(struct core *core, struct segment *seg)
+{
+	struct replica *rep = coldest_of(core, seg);
+
+	if (!rep && core->opts.can_evict_soft_pinned)
+		rep = coldest_soft(core, seg);
+	return drop(core, rep);
+}
+
+void evict_usage(const struct core *core, enum kind kind, uint64_t *live,
+		 uint64_t *capacity)
+{
+	*live = *capacity = 0;
+	for (unsigned i = 0; i < core->online_count[kind]; i++) {
+		const struct segment *seg = core->online[kind][i];
+
+		*live += ext_used(seg->space) - seg->quarantined;
+		*capacity += seg->size;
+	}
+}
+
+bool evict_is_due(const struct core *core, enum kind kind)
+{
+	uint64_t live, capacity;
+
+	evict_usage(core, kind, &live, &capacity);
+	return (double)live >
+	       core->opts.high_watermark[kind] * (double)capacity;
+}
+
+/* When the first lease ends that keeps a replica here; 0 = none. */
+static uint64_t first_lease_end(const struct core *core, enum kind kind)
+{
+	uint64_t first = 0;
+
+	for (unsigned i = 0; i < core->online_count[kind]; i++) {
+		struct replica *rep = head_of(&core->online[kind][i]->leased);
+
+		if (rep && (!first || rep->obj->lease_ns < first))
+			first = rep->obj->lease_ns;
+	}
+	return first;
+}
+
+static void count_round(struct stats *st, enum kind kind, bool freed)
+{
+	if (kind == KIND_MEM) {
+		st->evict_tries_mem++;
+		st->evictions_mem += freed;
+	} else {
+		st->evict_tries_nof++;
+		st->evictions_nof += freed;
+	}
+}
+
+uint64_t evict_background(struct core *core, enum kind kind, unsigned budget)
+{
+	double high = core->opts.high_watermark[kind];
+	double low = high - core->opts.evict_ratio[kind];
+	uint64_t live, capacity, freed = 0, want, bytes = 1;
+
+	evict_usage(core, kind, &live, &capacity);
+	low = MAX(low, 0.0);
+	if ((double)live <= low * (double)capacity)
+		return 0;
+	want = live - (uint64_t)(low * (double)capacity);
+	core->mark++; /* no segment is left alone */
+	while (freed < want && budget-- > 0 && bytes) {
+		bytes = evict_coldest(core, kind);
+		freed += bytes;
+	}
+	count_round(&core->stats, kind, freed > 0);
+	if (freed >= want)
+		return 0;
+	return bytes ? core->now_ns : first_lease_end(core, kind);
+}

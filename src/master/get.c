@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Readers, on the metadata shard.  Invariant: Get and Exist call the same
+ * objects readable, and both grant the lease that keeps them so.
+ */
+#include "master/get.h"
+
+#include "base/log.h"
+#include "master/object.h"
+
+void get_lookup(struct core *core, const struct str *keys, size_t count,
+		struct object **out)
+{
+	struct hnode *nodes[GET_BATCH];
+	uint64_t hashes[GET_BATCH];
+
+	ASSERT(count <= GET_BATCH);
+	htab_get_batch(&core->objects, keys, count, hashes, nodes);
+	for (size_t i = 0; i < count; i++)
+		out[i] = nodes[i] ? container_of(nodes[i], struct object, hnode)
+				  : NULL;
+}
+
+/* The kind of the replica that a reader tries first. */
+static enum kind best_kind(const struct object *obj)
+{
+	const struct replica *rep;
+
+	list_for_each (rep, &obj->replicas, node)
+		if (rep->kind == KIND_MEM && replica_is_readable(rep))
+			return KIND_MEM;
+	return KIND_NOF;
+}
+
+static void count_hit(struct core *core, const struct object *obj)
+{
+	struct stats *st = &core->stats;
+
+	st->valid_gets++;
+	if (best_kind(obj) == KIND_MEM) {
+		st->hits_mem++;
+		st->hit_bytes_mem += obj->size;
+	} else {
+		st->hits_nof++;
+		st->hit_bytes_nof += obj->size;
+	}
+}
+
+enum mooncake_status get_object(struct core *core, struct object *obj,
+				bool is_peek)
+{
+	core->stats.total_gets += !is_peek;
+	if (!obj)
+		return MOONCAKE_OBJECT_NOT_FOUND;
+	if (!obj->is_complete)
+		return MOONCAKE_REPLICA_IS_NOT_READY;
+	if (!obj_is_readable(obj))
+		return MOONCAKE_OBJECT_NOT_FOUND;
+	if (!is_peek) {
+		obj_touch(core, obj);
+		count_hit(core, obj);
+	}
+	return MOONCAKE_OK;
+}
+
+bool exist_object(struct core *core, struct object *obj)
+{
+	if (!obj || !obj->is_complete || !obj_is_readable(obj))
+		return false;
+	obj_touch(core, obj);
+	return true;
+}
+
+enum mooncake_status get_report_mismatch(struct core *core, struct str key,
+					 uint64_t generation, uint32_t index)
+{
+	struct object *obj = obj_find(core, key);
+	struct replica *rep;
+
+	if (!obj || obj->generation != generation || !obj->is_complete)
+		return MOONCAKE_OBJECT_NOT_FOUND;
+	rep = obj_replica(obj, index);
+	if (!rep)
+		return MOONCAKE_REPLICA_NOT_FOUND;
+	core->stats.checksum_mismatches++;
+	log_warn("replica dropped: checksum mismatch",
+		 "segment=\"%s\" offset=%llu bytes=%llu generation=%llu",
+		 rep->extents[0].seg->name,
+		 (unsigned long long)rep->extents[0].ext.off,
+		 (unsigned long long)obj->size, (unsigned long long)generation);
+	obj_lose_replica(core, rep);
+	return MOONCAKE_OK;
+}

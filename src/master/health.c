@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Judgement over pool segments, on the metadata shard.  Invariant: a segment is
+ * ONLINE only if the last finished probe of it found the superblock with its
+ * id, epoch and size, and fewer than offline_failures failed since.
+ */
+#include "master/health.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "master/segment.h"
+
+static void set_offline(struct core *core, struct segment *seg, const char *why)
+{
+	if (seg->state == SEG_ONLINE) {
+		core->stats.went_offline++;
+		log_warn("segment is OFFLINE",
+			 "segment=\"%s\" failures=%u reports=%u: %s", seg->name,
+			 seg->failures, seg->reports, why);
+	}
+	segment_set_state(core, seg, SEG_OFFLINE, why);
+}
+
+/* What speaks against the namespace that answered; "" = nothing. */
+static void judge(const struct segment *seg, const struct vol_probe *probe,
+		  char *why, size_t len)
+{
+	uint64_t bytes = probe->ns.size_lba * probe->ns.lba_bytes;
+	char identity[80];
+
+	why[0] = '\0';
+	vol_identity(&probe->ns, identity);
+	if (probe->label != LABEL_OURS)
+		snprintf(why, len, "no superblock there any more, but %s",
+			 probe->label == LABEL_EMPTY ? "zeros"
+						     : probe->label_text);
+	else if (!uuid_eq(&probe->sb.segment, &seg->id))
+		snprintf(why, len,
+			 "the superblock there belongs to another "
+			 "segment");
+	else if (probe->sb.epoch != seg->epoch)
+		snprintf(why, len,
+			 "fenced: the superblock has epoch %llu, expected %llu",
+			 (unsigned long long)probe->sb.epoch,
+			 (unsigned long long)seg->epoch);
+	else if (bytes != seg->ns_bytes)
+		snprintf(why, len,
+			 "the namespace has %llu bytes now, it had %llu",
+			 (unsigned long long)bytes,
+			 (unsigned long long)seg->ns_bytes);
+	else if (strcmp(identity, seg->identity) != 0)
+		snprintf(why, len, "another namespace answers there: %s",
+			 identity);
+}
+
+static void probe_failed(struct core *core, struct segment *seg,
+			 const struct vol_probe *probe)
+{
+	seg->failures++;
+	core->stats.probe_failed++;
+	core->stats.probe_timeout += probe->ret == -ETIMEDOUT;
+	if (seg->state == SEG_OFFLINE) {
+		segment_set_state(core, seg, SEG_OFFLINE, probe->err.text);
+		return;
+	}
+	/* A report and a failed probe agree; no need to wait for more. */
+	if (seg->reports > 0 || seg->failures >= core->opts.offline_failures)
+		set_offline(core, seg, probe->err.text);
+}
+
+void health_probed(struct core *core, struct segment *seg,
+		   const struct vol_probe *probe)
+{
+	char why[256];
+
+	ASSERT(seg->kind == KIND_NOF);
+	if (seg->state == SEG_UNMOUNTING)
+		return;
+	if (probe->ret < 0) {
+		probe_failed(core, seg, probe);
+		return;
+	}
+	core->stats.probe_ok++;
+	hist_add(&core->stats.probe_ms, probe->latency_ns / NS_PER_MS);
+	seg->failures = 0;
+	seg->reports = 0;
+	seg->ok_ns = core->now_ns;
+	judge(seg, probe, why, sizeof(why));
+	if (why[0]) {
+		set_offline(core, seg, why);
+		return;
+	}
+	if (seg->state == SEG_OFFLINE) {
+		core->stats.came_back++;
+		log_info("segment is ONLINE again",
+			 "segment=\"%s\" replicas=%llu", seg->name,
+			 (unsigned long long)seg->replicas);
+		segment_set_state(core, seg, SEG_ONLINE, "");
+	}
+}
+
+bool health_reported(struct core *core, struct segment *seg, const char *text)
+{
+	core->stats.unreachable_reports++;
+	if (seg->kind != KIND_NOF || seg->state != SEG_ONLINE)
+		return false;
+	seg->reports++;
+	if (seg->reports >= HEALTH_REPORTS)
+		set_offline(core, seg,
+			    text[0] ? text
+				    : "clients cannot "
+				      "reach it");
+	return true;
+}

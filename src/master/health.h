@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Health of pool segments: what a probe or a client's report makes of one.
+ * Nothing here forgets objects; only an unregister does.
+ */
+#ifndef MASTER_HEALTH_H
+#define MASTER_HEALTH_H
+
+#include "master/core.h"
+#include "pool/vol.h"
+
+/* How many clients' reports since the last good probe are enough. */
+#define HEALTH_REPORTS 3
+
+/* A probe of one of its paths has ended (all paths tried, when it failed).
+ * Sets the state, counts and logs. */
+void health_probed(struct core *core, struct segment *seg,
+		   const struct vol_probe *probe);
+/* A client could not reach it: true when it should be probed at once. */
+bool health_reported(struct core *core, struct segment *seg, const char *text);
+
+#endif

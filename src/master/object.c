@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects and their replicas, on the metadata shard.  Invariant: an extent
+ * belongs to exactly one replica, or rests in the quarantine, or is free in its
+ * segment's allocator; only obj_add_replica and drop move it.
+ */
+#include "master/object.h"
+
+#include <errno.h>
+
+#include "master/evict.h"
+#include "master/quarantine.h"
+#include "master/scan.h"
+#include "proto/frame.h"
+
+struct object *obj_find(struct core *core, struct str key)
+{
+	struct hnode *node = htab_get(&core->objects, key, hash_str(key));
+
+	return node ? container_of(node, struct object, hnode) : NULL;
+}
+
+uint32_t obj_crc_count(uint64_t size)
+{
+	ASSERT(size <= OBJECT_BYTES_MAX);
+	return (uint32_t)((size + CRC_BLOCK - 1) / CRC_BLOCK);
+}
+
+struct object *obj_create(struct core *core, struct str key, uint64_t hash,
+			  uint64_t size)
+{
+	size_t n = sizeof(struct object) + key.n;
+	struct object *obj = bins_take(&core->bins, n);
+
+	ASSERT(key.n <= KEY_LEN_MAX);
+	if (!obj)
+		return NULL;
+	list_init(&obj->all_node);
+	list_init(&obj->unfinished_node);
+	list_init(&obj->replicas);
+	obj->key_len = (uint32_t)key.n;
+	memcpy(obj->key, key.p, key.n);
+	obj->hnode.hash = hash;
+	obj->size = size;
+	obj->generation = ++core->generation;
+	obj->started_ns = core->now_ns;
+	obj->used_ns = core->now_ns;
+	obj->write_deadline_ns = core->now_ns + core->opts.write_ns;
+	if (htab_add(&core->objects, &obj->hnode) < 0) {
+		bins_give(&core->bins, obj, n);
+		return NULL;
+	}
+	list_add_tail(&core->all, &obj->all_node);
+	list_add_tail(&core->unfinished, &obj->unfinished_node);
+	return obj;
+}
+
+void obj_destroy(struct core *core, struct object *obj)
+{
+	while (!list_is_empty(&obj->replicas))
+		obj_drop_replica(
+			core, list_first(&obj->replicas, struct replica, node));
+	scans_leave(core, obj);
+	htab_del(&core->objects, &obj->hnode);
+	list_del(&obj->all_node);
+	list_del(&obj->unfinished_node);
+	bins_give(&core->bins, obj->crcs,
+		  obj_crc_count(obj->size) * sizeof(uint32_t));
+	bins_give(&core->bins, obj, sizeof(*obj) + obj->key_len);
+}
+
+static size_t replica_alloc_size(unsigned count)
+{
+	return sizeof(struct replica) + count * sizeof(struct extent);
+}
+
+static uint32_t next_index(const struct object *obj)
+{
+	const struct replica *rep;
+	uint32_t next = 0;
+
+	list_for_each (rep, &obj->replicas, node)
+		next = MAX(next, rep->index + 1);
+	return next;
+}
+
+int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
+		    const struct extent *extents, unsigned count)
+{
+	struct replica *rep;
+
+	ASSERT(count > 0 && count <= EXTENTS_MAX);
+	ASSERT(!obj->is_complete);
+	rep = bins_take(&core->bins, replica_alloc_size(count));
+	if (!rep)
+		return -ENOMEM;
+	rep->obj = obj;
+	rep->kind = kind;
+	rep->state = REPLICA_PROCESSING;
+	rep->index = next_index(obj);
+	rep->extent_count = count;
+	list_init(&rep->lru_node);
+	for (unsigned i = 0; i < count; i++) {
+		struct extent *ext = &rep->extents[i];
+
+		*ext = extents[i];
+		ext->replica = rep;
+		list_add_tail(&ext->seg->extents, &ext->seg_node);
+		core->quarantine.live++;
+	}
+	extents[0].seg->replicas++;
+	list_add_tail(&obj->replicas, &rep->node);
+	obj->replica_count++;
+	return 0;
+}
+
+/* A reader may hold the lease; a writer that did not report the end may write
+ * until its deadline. */
+static uint64_t rest_until(const struct core *core, const struct replica *rep)
+{
+	const struct object *obj = rep->obj;
+	uint64_t until = obj->lease_ns;
+
+	if (rep->state == REPLICA_PROCESSING)
+		until = MAX(until, obj->write_deadline_ns);
+	return until ? until + core->opts.margin_ns : 0;
+}
+
+void obj_drop_replica(struct core *core, struct replica *rep)
+{
+	uint64_t release_ns = rest_until(core, rep);
+
+	evict_forget(rep);
+	for (unsigned i = 0; i < rep->extent_count; i++) {
+		list_del(&rep->extents[i].seg_node);
+		quarantine_put(core, &rep->extents[i], release_ns);
+	}
+	ASSERT(rep->extents[0].seg->replicas > 0);
+	rep->extents[0].seg->replicas--;
+	list_del(&rep->node);
+	ASSERT(rep->obj->replica_count > 0);
+	rep->obj->replica_count--;
+	bins_give(&core->bins, rep, replica_alloc_size(rep->extent_count));
+}
+
+bool obj_lose_replica(struct core *core, struct replica *rep)
+{
+	struct object *obj = rep->obj;
+
+	obj_drop_replica(core, rep);
+	if (!list_is_empty(&obj->replicas))
+		return false;
+	obj_destroy(core, obj);
+	return true;
+}
+
+struct replica *obj_replica(struct object *obj, uint32_t index)
+{
+	struct replica *rep;
+
+	list_for_each (rep, &obj->replicas, node)
+		if (rep->index == index)
+			return rep;
+	return NULL;
+}
+
+int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs)
+{
+	uint32_t count = obj_crc_count(obj->size);
+	struct replica *rep;
+
+	ASSERT(!obj->is_complete && !list_is_empty(&obj->replicas));
+	obj->crcs = bins_take(&core->bins, count * sizeof(uint32_t));
+	if (!obj->crcs)
+		return -ENOMEM;
+	/* The wire's byte order is this machine's: little-endian. */
+	memcpy(obj->crcs, crcs, count * sizeof(uint32_t));
+	obj->is_complete = true;
+	obj->used_ns = core->now_ns;
+	list_del(&obj->unfinished_node);
+	list_for_each (rep, &obj->replicas, node) {
+		rep->state = REPLICA_COMPLETE;
+		evict_note(core, rep);
+	}
+	hist_add(&core->stats.value_bytes, obj->size);
+	return 0;
+}
+
+void obj_touch(struct core *core, struct object *obj)
+{
+	struct replica *rep;
+
+	obj->used_ns = core->now_ns;
+	obj->lease_ns = MAX(obj->lease_ns, core->now_ns + core->opts.lease_ns);
+	list_for_each (rep, &obj->replicas, node)
+		evict_note(core, rep);
+}
+
+bool replica_is_readable(const struct replica *rep)
+{
+	if (rep->state != REPLICA_COMPLETE)
+		return false;
+	for (unsigned i = 0; i < rep->extent_count; i++)
+		if (rep->extents[i].seg->state != SEG_ONLINE)
+			return false;
+	return true;
+}
+
+bool obj_is_readable(const struct object *obj)
+{
+	const struct replica *rep;
+
+	list_for_each (rep, &obj->replicas, node)
+		if (replica_is_readable(rep))
+			return true;
+	return false;
+}
+
+uint64_t replica_bytes(const struct replica *rep)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < rep->extent_count; i++)
+		sum += rep->extents[i].ext.len;
+	return sum;
+}

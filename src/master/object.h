@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Objects and replicas: birth, completion, loss, death. */
+#ifndef MASTER_OBJECT_H
+#define MASTER_OBJECT_H
+
+#include "master/core.h"
+
+struct object *obj_find(struct core *core, struct str key);
+
+/* A new, unfinished object without replicas.  NULL when memory is out.  The
+ * key must be absent. */
+struct object *obj_create(struct core *core, struct str key, uint64_t hash,
+			  uint64_t size);
+/* Drops all replicas and the object. */
+void obj_destroy(struct core *core, struct object *obj);
+
+/* Takes the extents (already taken from their segments) over.  -ENOMEM leaves
+ * them with the caller.  quarantine_reserve() was called for them. */
+int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
+		    const struct extent *extents, unsigned count);
+/* Its extents rest as long as somebody may touch them.  The object stays, even
+ * without a replica. */
+void obj_drop_replica(struct core *core, struct replica *rep);
+/* As above, and destroys the object with its last replica; true then. */
+bool obj_lose_replica(struct core *core, struct replica *rep);
+struct replica *obj_replica(struct object *obj, uint32_t index);
+
+/* The writer is done: crcs (copied, one per CRC_BLOCK) and visible.  -ENOMEM.
+ */
+int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs);
+
+/* An access by a reader: recency, and a lease. */
+void obj_touch(struct core *core, struct object *obj);
+static inline bool obj_is_leased(const struct core *core,
+				 const struct object *obj)
+{
+	return obj->lease_ns > core->now_ns;
+}
+static inline bool obj_is_soft_pinned(const struct core *core,
+				      const struct object *obj)
+{
+	return obj->soft_pin_ns > core->now_ns;
+}
+/* Complete, with a replica whose segments are all ONLINE. */
+bool obj_is_readable(const struct object *obj);
+bool replica_is_readable(const struct replica *rep);
+uint64_t replica_bytes(const struct replica *rep); /* as allocated */
+uint32_t obj_crc_count(uint64_t size);
+
+#endif

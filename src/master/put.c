@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a put, on the metadata shard.  Invariant: a key has at most one
+ * object; an unfinished one is in core.unfinished and in no recency list, and
+ * its extents rest until the writer's deadline whatever becomes of it.
+ */
+#include "master/put.h"
+
+#include <errno.h>
+
+#include "master/evict.h"
+#include "master/object.h"
+#include "master/quarantine.h"
+#include "proto/frame.h"
+
+/* Rounds of evicting the globally coldest before one segment is emptied
+ * until a range fits. */
+#define ROUNDS_GLOBAL 4
+
+static enum mooncake_status resolve_counts(const struct core *core,
+					   struct put_ask *ask)
+{
+	bool mem_asked = ask->count[KIND_MEM] >= 0;
+	bool nof_asked = ask->count[KIND_NOF] >= 0;
+	bool has_mem = core->online_count[KIND_MEM] > 0;
+	bool has_nof = core->online_count[KIND_NOF] > 0;
+	int *mem = &ask->count[KIND_MEM], *nof = &ask->count[KIND_NOF];
+
+	if (!mem_asked)
+		*mem = core->opts.replica_num >= 0 ? core->opts.replica_num
+						   : has_mem;
+	if (!nof_asked)
+		*nof = core->opts.nof_replica_num >= 0
+			       ? core->opts.nof_replica_num
+			       : *mem == 0 && !mem_asked;
+	/* Engines that ask for memory by habit still use a pool alone. */
+	if (!nof_asked && *mem > 0 && *nof == 0 && !has_mem && has_nof) {
+		*nof = *mem;
+		*mem = 0;
+	}
+	if (*mem + *nof == 0 || *mem > REPLICAS_MAX / 2 ||
+	    *nof > REPLICAS_MAX / 2)
+		return MOONCAKE_INVALID_PARAMS;
+	return MOONCAKE_OK;
+}
+
+enum mooncake_status put_resolve(const struct core *core, struct put_ask *ask)
+{
+	enum mooncake_status st;
+
+	if (ask->soft_pin_ms &&
+	    (!ask->has_soft_pin ||
+	     ask->soft_pin_ms > core->opts.soft_pin_max_ns / NS_PER_MS))
+		return MOONCAKE_INVALID_PARAMS;
+	/* Only what was asked for is refused, not what a default adds. */
+	if (ask->place.is_near_wanted && ask->count[KIND_NOF] > 0)
+		return MOONCAKE_INVALID_PARAMS;
+	if (ask->count[KIND_MEM] > REPLICAS_MAX ||
+	    ask->count[KIND_NOF] > REPLICAS_MAX)
+		return MOONCAKE_INVALID_PARAMS;
+	st = resolve_counts(core, ask);
+	return st;
+}
+
+void put_expire(struct core *core)
+{
+	while (!list_is_empty(&core->unfinished)) {
+		struct object *obj = list_first(&core->unfinished,
+						struct object, unfinished_node);
+
+		if (obj->started_ns + core->opts.release_ns > core->now_ns)
+			return;
+		core->stats.released++;
+		obj_destroy(core, obj);
+	}
+}
+
+/* Under pressure: the oldest unfinished put, once it has to give way. */
+static bool drop_oldest_unfinished(struct core *core)
+{
+	struct object *obj;
+
+	if (list_is_empty(&core->unfinished))
+		return false;
+	obj = list_first(&core->unfinished, struct object, unfinished_node);
+	if (obj->started_ns + core->opts.discard_ns > core->now_ns)
+		return false;
+	core->stats.discarded++;
+	obj_destroy(core, obj);
+	return true;
+}
+
+static struct segment *emptiest(struct core *core, enum kind kind)
+{
+	struct segment *best = NULL;
+	uint64_t best_free = 0;
+
+	for (unsigned i = 0; i < core->online_count[kind]; i++) {
+		struct segment *seg = core->online[kind][i];
+		uint64_t free_bytes =
+			seg->size - ext_used(seg->space) + seg->quarantined;
+
+		if (seg->mark == core->mark || (best && free_bytes < best_free))
+			continue;
+		best = seg;
+		best_free = free_bytes;
+	}
+	return best;
+}
+
+static uint64_t resting_bytes(const struct core *core, enum kind kind)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < core->online_count[kind]; i++)
+		sum += core->online[kind][i]->quarantined;
+	return sum;
+}
+
+/* Evicts at least size bytes, or as much as there is and the budget allows. */
+static uint64_t make_room(struct core *core, enum kind kind, uint64_t size,
+			  unsigned round, unsigned *budget)
+{
+	struct segment *focus =
+		round >= ROUNDS_GLOBAL ? emptiest(core, kind) : NULL;
+	uint64_t freed = 0, got = 1;
+
+	while (freed < size && got && *budget > 0) {
+		got = focus ? evict_coldest_of(core, focus) : 0;
+		if (!got)
+			got = evict_coldest(core, kind);
+		freed += got;
+		(*budget)--;
+	}
+	return freed;
+}
+
+/* Space is only resting: 0 = no, else when to look again. */
+static uint64_t worth_waiting(struct core *core, enum kind kind)
+{
+	/* Evicted extents rest no longer than the margin; what an unfinished
+	 * put left may rest longer and is not waited for. */
+	return quarantine_next(core, kind, core->now_ns + core->opts.margin_ns);
+}
+
+/* One replica, with eviction.  0, -EAGAIN with ask->retry_ns, -ENOSPC,
+ * -ENOMEM. */
+static int place_evicting(struct core *core, struct put_ask *ask,
+			  struct object *obj, enum kind kind)
+{
+	uint64_t resting = resting_bytes(core, kind), largest, capacity, freed;
+	int ret;
+
+	for (unsigned round = 0;; round++) {
+		ret = place_replica(core, obj, kind, &ask->place);
+		if (ret != -ENOSPC)
+			return ret;
+		capacity = place_mark(core, obj, kind, &largest);
+		if (obj->size > capacity ||
+		    (obj->size < SPLIT_MIN && obj->size > largest))
+			return -ENOSPC;
+		ask->retry_ns = worth_waiting(core, kind);
+		/* Enough was evicted, but it has to rest first. */
+		if (ask->retry_ns &&
+		    resting_bytes(core, kind) >= resting + obj->size)
+			return -EAGAIN;
+		freed = make_room(core, kind, obj->size, round, &ask->budget);
+		if (ask->budget == 0) {
+			ask->retry_ns = core->now_ns;
+			return -EAGAIN;
+		}
+		if (freed || drop_oldest_unfinished(core))
+			continue;
+		ask->retry_ns = worth_waiting(core, kind);
+		return ask->retry_ns ? -EAGAIN : -ENOSPC;
+	}
+}
+
+/* All replicas of one kind; returns how many there are, or -errno for why
+ * there is none of them or one is missing that must not. */
+static int place_kind(struct core *core, struct put_ask *ask,
+		      struct object *obj, enum kind kind)
+{
+	int placed = 0, ret = 0;
+
+	while (placed < ask->count[kind]) {
+		ret = place_evicting(core, ask, obj, kind);
+		if (ret < 0)
+			break;
+		placed++;
+	}
+	if (ret == -EAGAIN || ret == -ENOMEM)
+		return ret;
+	return placed;
+}
+
+/* Upstream's write modes: 1 + 1 wants either, memory alone wants one at least,
+ * anything with NoF wants all. */
+static int place_all(struct core *core, struct put_ask *ask, struct object *obj)
+{
+	int mem, nof;
+
+	obj->is_flexible =
+		ask->count[KIND_MEM] == 1 && ask->count[KIND_NOF] == 1;
+	mem = place_kind(core, ask, obj, KIND_MEM);
+	if (mem < 0 && !obj->is_flexible)
+		return mem;
+	nof = place_kind(core, ask, obj, KIND_NOF);
+	if (nof < 0 && !obj->is_flexible)
+		return nof;
+	if (list_is_empty(&obj->replicas))
+		return mem < 0 ? mem : nof < 0 ? nof : -ENOSPC;
+	if (!obj->is_flexible && ask->count[KIND_NOF] > 0 &&
+	    (mem < ask->count[KIND_MEM] || nof < ask->count[KIND_NOF]))
+		return -ENOSPC;
+	if ((int)obj->replica_count <
+	    ask->count[KIND_MEM] + ask->count[KIND_NOF])
+		core->stats.partial_allocs++;
+	return 0;
+}
+
+/* What to do with an object that has the key already. */
+static enum mooncake_status give_way(struct core *core, struct object *old)
+{
+	if (old->is_complete) {
+		/* Unreadable objects are a miss; who missed may put again. */
+		if (obj_is_readable(old))
+			return MOONCAKE_OBJECT_ALREADY_EXISTS;
+		obj_destroy(core, old);
+		return MOONCAKE_OK;
+	}
+	if (old->started_ns + core->opts.discard_ns > core->now_ns)
+		return MOONCAKE_OBJECT_ALREADY_EXISTS;
+	core->stats.discarded++;
+	obj_destroy(core, old);
+	return MOONCAKE_OK;
+}
+
+static enum mooncake_status check_item(struct str key, uint64_t size)
+{
+	if (key.n == 0)
+		return MOONCAKE_INVALID_PARAMS;
+	if (key.n > KEY_LEN_MAX)
+		return MOONCAKE_INVALID_KEY;
+	if (size == 0 || size > OBJECT_BYTES_MAX)
+		return MOONCAKE_INVALID_PARAMS;
+	return MOONCAKE_OK;
+}
+
+static void pin(const struct core *core, const struct put_ask *ask,
+		struct object *obj)
+{
+	uint64_t ttl_ns = ask->soft_pin_ms ? ask->soft_pin_ms * NS_PER_MS
+					   : core->opts.soft_pin_ns;
+
+	obj->is_hard_pinned = ask->has_hard_pin;
+	if (ask->has_soft_pin)
+		obj->soft_pin_ns = core->now_ns + ttl_ns;
+}
+
+int put_start(struct core *core, struct put_ask *ask, struct str key,
+	      uint64_t size, struct object **out)
+{
+	enum mooncake_status st = check_item(key, size);
+	struct object *obj;
+	int ret;
+
+	if (st != MOONCAKE_OK)
+		return st;
+	obj = obj_find(core, key);
+	st = obj ? give_way(core, obj) : MOONCAKE_OK;
+	if (st != MOONCAKE_OK)
+		return st;
+	put_expire(core);
+	quarantine_release(core);
+	obj = obj_create(core, key, hash_str(key), size);
+	if (!obj)
+		return MOONCAKE_INTERNAL_ERROR;
+	obj->client = ask->client;
+	obj->data_type = ask->data_type;
+	pin(core, ask, obj);
+	ret = place_all(core, ask, obj);
+	if (ret == 0) {
+		*out = obj;
+		return MOONCAKE_OK;
+	}
+	/* Nobody heard of it, so nothing has to rest. */
+	obj->write_deadline_ns = 0;
+	obj_destroy(core, obj);
+	if (ret == -EAGAIN)
+		return PUT_LATER;
+	return ret == -ENOSPC ? MOONCAKE_NO_AVAILABLE_HANDLE
+			      : MOONCAKE_INTERNAL_ERROR;
+}
+
+static struct object *find_own(struct core *core, const struct uuid *client,
+			       struct str key, uint64_t generation,
+			       enum mooncake_status *st)
+{
+	struct object *obj = obj_find(core, key);
+
+	*st = MOONCAKE_OK;
+	if (!obj)
+		*st = MOONCAKE_OBJECT_NOT_FOUND;
+	else if (!uuid_eq(&obj->client, client))
+		*st = MOONCAKE_ILLEGAL_CLIENT;
+	else if (obj->generation != generation)
+		*st = MOONCAKE_INVALID_WRITE;
+	return *st == MOONCAKE_OK ? obj : NULL;
+}
+
+enum mooncake_status put_end(struct core *core, const struct put_end *end)
+{
+	enum mooncake_status st;
+	struct object *obj =
+		find_own(core, &end->client, end->key, end->generation, &st);
+
+	if (!obj)
+		return st;
+	if (obj->is_complete)
+		return MOONCAKE_OK; /* said twice: the answer got lost */
+	if (end->crcs.n != (size_t)obj_crc_count(obj->size) * sizeof(uint32_t))
+		return MOONCAKE_INVALID_PARAMS;
+	if (end->failed_count > 0 && !obj->is_flexible) {
+		obj_destroy(core, obj);
+		return MOONCAKE_TRANSFER_FAIL;
+	}
+	for (size_t i = 0; i < end->failed_count; i++) {
+		struct replica *rep = obj_replica(obj, end->failed[i]);
+
+		if (rep && obj_lose_replica(core, rep))
+			return MOONCAKE_TRANSFER_FAIL;
+	}
+	if (list_is_empty(&obj->replicas)) {
+		obj_destroy(core, obj);
+		return MOONCAKE_REPLICA_IS_GONE;
+	}
+	if (obj_complete(core, obj, (const uint8_t *)end->crcs.p) < 0)
+		return MOONCAKE_INTERNAL_ERROR;
+	return MOONCAKE_OK;
+}
+
+enum mooncake_status put_revoke(struct core *core, const struct uuid *client,
+				struct str key, uint64_t generation)
+{
+	enum mooncake_status st;
+	struct object *obj = find_own(core, client, key, generation, &st);
+
+	if (!obj)
+		return st;
+	if (obj->is_complete)
+		return MOONCAKE_INVALID_WRITE;
+	obj_destroy(core, obj);
+	return MOONCAKE_OK;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PutStart, PutEnd, PutRevoke, and unfinished puts that grow old. */
+#ifndef MASTER_PUT_H
+#define MASTER_PUT_H
+
+#include "base/err.h"
+#include "master/core.h"
+#include "master/place.h"
+
+struct put_ask {
+	struct uuid client;
+	int count[KIND_COUNT]; /* -1 = not asked for, until put_resolve() */
+	struct place place;
+	bool has_soft_pin, has_hard_pin;
+	uint64_t soft_pin_ms; /* 0 = default */
+	uint32_t data_type;
+	unsigned budget; /* evictions that this slice may still cost */
+	uint64_t retry_ns;
+};
+
+/* Checks what is said for the whole batch and fills in the counts. */
+enum mooncake_status put_resolve(const struct core *core, struct put_ask *ask);
+
+/* Not one of Mooncake's numbers: ask again at ask->retry_ns. */
+#define PUT_LATER 1
+
+/*
+ * One key: MOONCAKE_OK with the object, PUT_LATER (space rests until retry_ns,
+ * or the budget of this slice is used up), or an error.
+ */
+int put_start(struct core *core, struct put_ask *ask, struct str key,
+	      uint64_t size, struct object **out);
+
+struct put_end {
+	struct uuid client;
+	struct str key;
+	uint64_t generation;
+	struct str crcs;
+	const uint32_t *failed;
+	size_t failed_count;
+};
+enum mooncake_status put_end(struct core *core, const struct put_end *end);
+enum mooncake_status put_revoke(struct core *core, const struct uuid *client,
+				struct str key, uint64_t generation);
+/* Drops unfinished puts older than release_ns. */
+void put_expire(struct core *core);
+
+#endif

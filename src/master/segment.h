@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Segments: what is mounted, by which paths, in which state. */
+#ifndef MASTER_SEGMENT_H
+#define MASTER_SEGMENT_H
+
+#include "base/err.h"
+#include "master/core.h"
+
+struct segment_desc {
+	struct uuid id;
+	enum kind kind;
+	const char *name;
+	char *const *endpoints; /* canonical text */
+	unsigned endpoint_count;
+	uint64_t base, size; /* size is cut to whole units */
+	uint64_t ns_bytes;
+	uint32_t block_bytes;
+	uint64_t epoch;
+	const char *identity;
+	const char *host_id; /* NULL = the host of the first endpoint */
+	struct uuid client;
+};
+
+/* ONLINE at once.  -EINVAL, -ENOSPC (SEGMENTS_MAX), -ENOMEM with err. */
+int segment_add(struct core *core, const struct segment_desc *desc,
+		struct segment **out, struct err *err);
+/* Mounted ones only, not those on their way out; NULL when absent. */
+struct segment *segment_find(struct core *core, const struct uuid *id);
+/* text: canonical endpoint. */
+struct segment *segment_find_path(struct core *core, const char *text);
+struct segment *segment_find_identity(struct core *core, const char *identity);
+bool segment_has_path(const struct segment *seg, const char *text);
+/* Another way to the same namespace; -ENOSPC when it has SEGMENT_PATHS. */
+int segment_add_path(struct segment *seg, const char *text);
+/* ONLINE or OFFLINE; message says why. */
+void segment_set_state(struct core *core, struct segment *seg,
+		       enum segment_state state, const char *message);
+/* Nothing is handed out any more; segments_reap() does the rest. */
+void segment_start_unmount(struct core *core, struct segment *seg);
+/* Drops up to budget replicas of segments on their way out, and the segments
+ * that are empty; true when there is more to do. */
+bool segments_reap(struct core *core, unsigned budget);
+/* Until when writers of a namespace's last life may be at it; 0 = never. */
+uint64_t segment_tomb(const struct core *core, const struct uuid *id,
+		      const char *identity);
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* OP(enumerator, metric word, word in the summary) - no guard. */
+OP(PUT_START, "put_start", "PutStart")
+OP(PUT_END, "put_end", "PutEnd")
+OP(PUT_REVOKE, "put_revoke", "PutRevoke")
+OP(GET, "get_replica_list", "Get")
+OP(EXIST, "exist_key", "Exist")
+OP(REMOVE, "remove", "Del")
+OP(REMOVE_BY_REGEX, "remove_by_regex", "DelByRegex")
+OP(REMOVE_ALL, "remove_all", "DelAll")
+OP(MOUNT, "mount_segment", "Mount")
+OP(UNMOUNT, "unmount_segment", "Unmount")
+OP(MOUNT_NOF, "mount_nof_segment", "MountNoF")
+OP(UNMOUNT_NOF, "unmount_nof_segment", "UnmountNoF")
+OP(PING, "ping", "Ping")
