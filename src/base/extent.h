@@ -26,10 +26,12 @@ int ext_create(uint64_t base, uint64_t size, uint64_t unit,
 void ext_destroy(struct ext_alloc *ea);
 /* len is rounded up to the unit; align: 0 or a power of two >= unit.
  * -ENOSPC when no single free range fits, -ENOMEM when the node array can't
- * grow, -EINVAL for len 0. */
+ * grow, -EINVAL for len 0 or a wrong align. */
 int ext_take(struct ext_alloc *ea, uint64_t len, uint64_t align,
 	     struct ext *out);
-/* Takes the exact range, for restoring state.  -EBUSY when not free. */
+/* Takes the exact range, for restoring state: O(log n) in a row of such calls
+ * and gives, O(n) for the first one after an ext_take().  -EBUSY when not
+ * free, -EINVAL when not within the segment, -ENOMEM. */
 int ext_take_at(struct ext_alloc *ea, uint64_t off, uint64_t len,
 		struct ext *out);
 void ext_give(struct ext_alloc *ea, const struct ext *ext);

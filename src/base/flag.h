@@ -23,7 +23,10 @@ enum flag_type {
 	FLAG_STR,    /* char *, owned by the config, never NULL after init */
 	FLAG_SIZE,   /* uint64_t bytes, str_to_size() */
 	FLAG_MS,     /* uint64_t milliseconds, str_to_ms() */
-	FLAG_LIST,   /* struct flag_list; the option may be repeated */
+	/* struct flag_list; the option may be repeated, and a higher source
+	 * replaces the items of a lower one.  Default and environment hold all
+	 * items in one text, parted by commas. */
+	FLAG_LIST,
 };
 
 struct flag_list {
@@ -33,7 +36,9 @@ struct flag_list {
 
 enum {
 	FLAG_HIDDEN = 1,  /* not in --help (still in the man page) */
-	FLAG_IGNORED = 2, /* accepted for compatibility, no effect: warned */
+	/* Accepted for compatibility, no effect: warned.  Any value goes, and
+	 * off is not used. */
+	FLAG_IGNORED = 2,
 	FLAG_REQUIRED = 4,
 };
 
@@ -82,6 +87,7 @@ struct flag_set {
 int flag_init(struct flag_set *fs, const struct flag_prog *prog, void *config,
 	      struct err *err);
 void flag_fini(struct flag_set *fs); /* frees strings and lists of config too */
+/* An empty variable counts as unset. */
 int flag_parse_env(struct flag_set *fs, struct err *err);
 /*
  * argv[0] is skipped.  Returns 0, -errno with err set, or FLAG_DONE when
@@ -103,7 +109,8 @@ void flag_format_values(const struct flag_set *fs, struct strbuf *out);
 /*
  * The usual main(): env, args, check.  On error prints
  * "PROG: sentence" and "Try 'PROG --help'." to stderr.  Returns 0 to go on,
- * or 1 with *exit_status set.
+ * or 1 with *exit_status set (0 after --help, 2 for wrong use) and fs
+ * finished already.
  */
 int flag_main(struct flag_set *fs, const struct flag_prog *prog, void *config,
 	      int argc, char **argv, int *exit_status);

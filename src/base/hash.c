@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -23,6 +24,13 @@
  * doubling; more shortens the time in which both arrays are in use.
  */
 #define MOVES_PER_ADD 8
+
+/*
+ * Old buckets whose pages go back to the kernel at once.  Freeing a large
+ * array in one call takes it milliseconds, and the owner serves requests.
+ */
+#define RELEASE_STEP ((size_t)32 * 1024)
+#define PAGE_BYTES   4096
 
 /* Keys looked up together: what the prefetches fill stays in the L1 cache. */
 #define BATCH 64
@@ -125,6 +133,17 @@ static void push(struct hnode **chain, struct hnode *node)
 	*chain = node;
 }
 
+/* Drops the whole pages of the last RELEASE_STEP buckets that were moved. */
+static void release_pages(struct htab *ht)
+{
+	struct hnode **end = ht->old + ht->old_next;
+	uintptr_t from = ALIGN_UP((uintptr_t)(end - RELEASE_STEP), PAGE_BYTES);
+	uintptr_t to = ALIGN_DOWN((uintptr_t)end, PAGE_BYTES);
+
+	/* Only saves time later: no matter when the kernel refuses. */
+	madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 static void move_some(struct htab *ht)
 {
 	size_t mask = ht->bucket_count - 1;
@@ -138,6 +157,8 @@ static void move_some(struct htab *ht)
 			push(&ht->buckets[node->hash & mask], node);
 		}
 	}
+	if (ht->old_next % RELEASE_STEP == 0)
+		release_pages(ht);
 	if (ht->old_next < ht->old_count)
 		return;
 	free(ht->old);
