@@ -35,7 +35,7 @@ struct flag_list {
 };
 
 enum {
-	FLAG_HIDDEN = 1,  /* not in --help (still in the man page) */
+	FLAG_HIDDEN = 1, /* not in --help (still in the man page) */
 	/* Accepted for compatibility, no effect: warned.  Any value goes, and
 	 * off is not used. */
 	FLAG_IGNORED = 2,

@@ -77,7 +77,7 @@ int hostport_parse(struct str s, uint16_t default_port, struct hostport *out,
 		return ret;
 	if (host.n >= HOST_TEXT_LEN)
 		return err_set(err, -EINVAL,
-			       "'%.*s…': a host name has at most %d characters",
+			       "'%.*s...': a host name has at most %d bytes",
 			       QUOTE(host), HOST_TEXT_LEN - 1);
 	if (!is_host_text(host))
 		return err_set(err, -EINVAL,

@@ -34,7 +34,8 @@ static const struct flag flags[] = {
 	 .arg = "PORT",
 	 .group = "Network",
 	 .help = "TCP port on which clients and store nodes reach the master, "
-		 "which tells them where everything else is – in ünïcödé."},
+		 "which tells them where "
+		 "everything else is – in ünïcödé."},
 	{.name = "timeout",
 	 .type = FLAG_MS,
 	 AT(timeout_ms),
