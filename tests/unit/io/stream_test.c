@@ -432,7 +432,7 @@ static void slow_connect_times_out(void **state)
 static void foreign_nonblocking_descriptors_work(void **state)
 {
 	char buf[16];
-	struct iovec iov = {buf, sizeof(buf)}, tx = {(char[]){"x"}, 1};
+	struct iovec iov = {buf, sizeof(buf)}, tx = {(char[]){"xyz"}, 3};
 	int fds[2];
 
 	assert_int_equal(
@@ -446,7 +446,8 @@ static void foreign_nonblocking_descriptors_work(void **state)
 	assert_int_equal(server.recvs, 0);
 	stream_send(&client.s, &tx, 1, on_send);
 	T_UNTIL(server.recvs && client.sends);
-	assert_int_equal(server.recv_res, 1);
+	assert_int_equal(server.recv_res, 3);
+	assert_memory_equal(buf, "xyz", 3);
 	/* and cancelling works in that state too */
 	stream_recv(&server.s, &iov, 1, on_recv);
 	t_turn();
