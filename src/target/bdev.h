@@ -10,14 +10,18 @@
 
 struct bdev;
 
-enum bdev_op { BDEV_READ, BDEV_WRITE, BDEV_FLUSH };
+enum bdev_op {
+	BDEV_READ,
+	BDEV_WRITE,
+	BDEV_FLUSH
+};
 
 /* Owner: the caller until submit, the back end until done. */
 struct bdev_io {
 	void (*done)(struct bdev_io *io); /* on the loop given to submit */
 	enum bdev_op op;
 	uint64_t off, bytes; /* inside the device, multiples of the block */
-	struct iovec *iov; /* covers bytes; any alignment */
+	struct iovec *iov;   /* covers bytes; any alignment */
 	unsigned iovcnt;
 	int ret; /* 0 or -errno */
 	/* private to the back end */

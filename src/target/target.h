@@ -22,23 +22,26 @@ struct tgt_opts {
 	struct loop *loop;    /* control loop: listeners, admin state */
 	struct loop **shards; /* for connections; count 0 = the control loop */
 	unsigned shard_count;
-	uint32_t max_transfer;	 /* MDTS in bytes, 0 = 1 MiB */
-	uint32_t in_capsule;	 /* 0 = 16 KiB */
-	uint32_t max_h2cdata;	 /* 0 = 1 MiB */
-	uint16_t max_queues;	 /* I/O queues per controller, 0 = 64 */
-	uint16_t queue_depth;	 /* 0 = 128 */
+	uint32_t max_transfer;	  /* MDTS in bytes, 0 = 1 MiB */
+	uint32_t in_capsule;	  /* 0 = 16 KiB */
+	uint32_t max_h2cdata;	  /* 0 = 1 MiB */
+	uint16_t max_queues;	  /* I/O queues per controller, 0 = 64 */
+	uint16_t queue_depth;	  /* 0 = 128 */
 	uint32_t max_connections; /* 0 = 4096 */
-	bool no_c2h_success;	 /* always send a response capsule */
-	uint64_t buffer_bytes; /* cap for data buffers of file I/O, 0 = 64 MiB */
+	bool no_c2h_success;	  /* always send a response capsule */
+	uint64_t
+		buffer_bytes; /* cap for data buffers of file I/O, 0 = 64 MiB */
 };
 
 int tgt_create(const struct tgt_opts *opts, struct tgt **out, struct err *err);
-/* serial NULL = derived from the NQN; any host may connect. -EEXIST, -EINVAL. */
+/* serial NULL = derived from the NQN; any host may connect. -EEXIST, -EINVAL.
+ */
 int tgt_subsys_add(struct tgt *tgt, const char *nqn, const char *serial,
 		   struct tgt_subsys **out, struct err *err);
 struct tgt_ns_opts {
-	uint32_t nsid; /* 0 = lowest free */
-	struct uuid uuid; /* zero = derived from subsystem NQN and nsid; NGUID = it */
+	uint32_t nsid;	  /* 0 = lowest free */
+	struct uuid uuid; /* zero = derived from subsystem NQN and nsid; NGUID =
+			     it */
 };
 /* The namespace owns bdev from now on.  Returns the nsid or -errno. */
 int tgt_ns_add(struct tgt_subsys *ss, struct bdev *bdev,
@@ -46,8 +49,10 @@ int tgt_ns_add(struct tgt_subsys *ss, struct bdev *bdev,
 /* Every subsystem and the discovery service are reachable there.  addr gets
  * the real port. */
 int tgt_listen(struct tgt *tgt, struct addr *addr, struct err *err);
-/* What discovery answers for a wildcard listener; default: the address on
- * which the connection came in. */
+/* The discovery service alone, e.g. on port 8009.  It names every listener
+ * made by tgt_listen(); for a wildcard one, the address on which the asking
+ * connection came in. */
+int tgt_listen_discovery(struct tgt *tgt, struct addr *addr, struct err *err);
 struct tgt_stats {
 	uint64_t connections, controllers, commands, errors;
 	uint64_t bytes_read, bytes_written;

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Admin commands: a table by opcode, and the small ones.  Shard of the admin
+ * connection.  Invariant: at most IDENT_AERL + 1 event requests are parked.
+ */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "target/conn.h"
+#include "target/ident.h"
+
+#define AEC_NS_CHANGED	  0x100u
+#define AEN_NS_CHANGED	  0x00040002u /* notice, attribute, log page 04h */
+#define ABORT_NOT_ABORTED 1
+
+bool admin_data(struct tgt_req *req, uint32_t len)
+{
+	const struct nvme_sgl *sgl = &req->sqe.sgl;
+
+	ASSERT(len && req->mem == MEM_NONE);
+	if (sgl->type != NVME_SGL_TRANSPORT) {
+		req_complete(req, NVME_SC_SGL_TYPE | NVME_SC_DNR);
+		return false;
+	}
+	if (sgl->len < len) {
+		req_complete(req, NVME_SC_DATA_SGL_LEN | NVME_SC_DNR);
+		return false;
+	}
+	req->data = calloc(1, len);
+	if (!req->data) {
+		req_complete(req, NVME_SC_INTERNAL);
+		return false;
+	}
+	req->mem = MEM_HEAP;
+	req->len = len;
+	return true;
+}
+
+static void keep_alive(struct tgt_req *req)
+{
+	req_complete(req, NVME_SC_OK); /* cmd_start() has noted the time */
+}
+
+/* Commands are short or wait for the host itself: none is worth hunting. */
+static void abort_cmd(struct tgt_req *req)
+{
+	req->result = ABORT_NOT_ABORTED;
+	req_complete(req, NVME_SC_OK);
+}
+
+static bool aer_is_due(struct tgt_ctrl *ctrl)
+{
+	uint64_t any = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ctrl->changed); i++)
+		any |= atomic_load(&ctrl->changed[i]);
+	return any && !ctrl->is_aen_masked &&
+	       (ctrl->features[0x0b] & AEC_NS_CHANGED);
+}
+
+void aer_check(struct tgt_conn *admin)
+{
+	struct tgt_req *req;
+
+	if (list_is_empty(&admin->parked) || !aer_is_due(admin->ctrl))
+		return;
+	req = list_first(&admin->parked, struct tgt_req, node);
+	list_del(&req->node);
+	admin->ctrl->is_aen_masked = true;
+	req->result = AEN_NS_CHANGED;
+	req_complete(req, NVME_SC_OK);
+}
+
+void aer_start(struct tgt_req *req)
+{
+	struct tgt_conn *conn = req->conn;
+	struct tgt_req *other;
+	unsigned count = 0;
+
+	list_for_each (other, &conn->parked, node)
+		count++;
+	if (count > IDENT_AERL) {
+		req_complete(req, NVME_SC_AER_LIMIT | NVME_SC_DNR);
+		return;
+	}
+	req->state = REQ_PARKED;
+	list_add_tail(&conn->parked, &req->node);
+	aer_check(conn);
+}
+
+void admin_start(struct tgt_req *req)
+{
+	static const struct {
+		uint8_t opcode;
+		void (*start)(struct tgt_req *req);
+	} ops[] = {
+		{NVME_ADM_GET_LOG, log_page_start},
+		{NVME_ADM_IDENTIFY, identify_start},
+		{NVME_ADM_ABORT, abort_cmd},
+		{NVME_ADM_SET_FEATURES, feature_set},
+		{NVME_ADM_GET_FEATURES, feature_get},
+		{NVME_ADM_AER, aer_start},
+		{NVME_ADM_KEEP_ALIVE, keep_alive},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		if (ops[i].opcode == req->sqe.opcode) {
+			ops[i].start(req);
+			return;
+		}
+	}
+	log_debug("admin command not supported", "opcode=%#x", req->sqe.opcode);
+	req_complete(req, NVME_SC_BAD_OPCODE | NVME_SC_DNR);
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Life of a connection.  Invariant: memory is freed on the control loop, after
+ * the shard has closed the stream, every command has left the back end, and no
+ * message for this connection is under way.
+ */
+#include "target/conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/time.h"
+
+#define HANDSHAKE_NS	(10 * NS_PER_S) /* accept to Connect answered */
+#define LINGER_NS	(1 * NS_PER_S)	/* last words, and draining */
+#define USER_TIMEOUT_MS 30000		/* unacknowledged bytes */
+
+static void conn_post(struct tgt_conn *conn, struct loop *loop,
+		      void (*run)(struct mbox_msg *msg))
+{
+	conn->msg.run = run;
+	loop_post(loop, &conn->msg);
+}
+
+static void conn_free(struct tgt_conn *conn)
+{
+	free(conn->rx_buf);
+	free(conn->icd_buf);
+	free(conn->reqs);
+	free(conn);
+}
+
+static void on_free(struct mbox_msg *msg)
+{
+	struct tgt_conn *conn = container_of(msg, struct tgt_conn, msg);
+	struct tgt *tgt = conn->tgt;
+
+	list_del(&conn->node);
+	conn_free(conn);
+	tgt->conn_count--;
+	atomic_store(&tgt->stat_conns, tgt->conn_count);
+	tgt_stop_check(tgt);
+}
+
+static void on_bye(struct mbox_msg *msg)
+{
+	struct tgt_conn *conn = container_of(msg, struct tgt_conn, msg);
+
+	conn_post(conn, conn->tgt->opts.loop, on_free);
+}
+
+static void on_gone(struct mbox_msg *msg)
+{
+	struct tgt_conn *conn = container_of(msg, struct tgt_conn, msg);
+
+	ctrl_detach(conn);
+	conn->ctrl = NULL;
+	conn->is_killed = true; /* nothing more is posted to it */
+	conn_post(conn, conn->shard->loop, on_bye);
+}
+
+struct tgt_req *conn_req_at(struct tgt_conn *conn, uint16_t ttag)
+{
+	if (ttag == 0)
+		return &conn->first;
+	return ttag <= conn->req_count ? &conn->reqs[ttag - 1] : NULL;
+}
+
+static void conn_drop_reqs(struct tgt_conn *conn)
+{
+	list_init(&conn->txq);
+	list_init(&conn->sending);
+	list_init(&conn->parked);
+	list_init(&conn->free);
+	for (unsigned i = 0; i <= conn->req_count; i++) {
+		struct tgt_req *req = conn_req_at(conn, (uint16_t)i);
+
+		list_init(&req->node);
+		if (req->state != REQ_FREE)
+			conn_req_release(req);
+	}
+}
+
+void conn_check(struct tgt_conn *conn)
+{
+	if (conn->state == CONN_DRAIN && !conn->busy_count &&
+	    list_is_empty(&conn->txq) && list_is_empty(&conn->sending) &&
+	    !conn->is_tx_busy)
+		conn_close(conn, "stopped");
+	if (!conn->is_stream_closed || conn->busy_count || conn->is_gone)
+		return;
+	conn->is_gone = true;
+	conn_drop_reqs(conn);
+	conn_post(conn, conn->tgt->opts.loop, on_gone);
+}
+
+static void on_closed(struct stream *s)
+{
+	struct tgt_conn *conn = s->arg;
+
+	conn->is_stream_closed = true;
+	conn_check(conn);
+}
+
+void conn_close(struct tgt_conn *conn, const char *why)
+{
+	char peer[ADDR_TEXT_LEN];
+
+	if (conn->state == CONN_CLOSED)
+		return;
+	if (log_level_max >= LOG_DEBUG) {
+		addr_format(&conn->peer, peer);
+		log_debug("connection closed", "peer=%s qid=%u reason=%s", peer,
+			  conn->qid, why);
+	}
+	conn->state = CONN_CLOSED;
+	timer_cancel(conn->shard->loop, &conn->timer);
+	loop_undefer(conn->shard->loop, &conn->tx_task);
+	stream_close(&conn->s, on_closed);
+}
+
+static void on_timer(struct timer *timer)
+{
+	struct tgt_conn *conn = container_of(timer, struct tgt_conn, timer);
+
+	conn_close(conn, "deadline passed");
+}
+
+static void on_kill(struct mbox_msg *msg)
+{
+	struct tgt_conn *conn = container_of(msg, struct tgt_conn, kill_msg);
+
+	if (conn->state >= CONN_TERM)
+		return; /* ends by itself, with a deadline */
+	conn->state = CONN_DRAIN;
+	timer_set(conn->shard->loop, &conn->timer, LINGER_NS);
+	conn_check(conn);
+}
+
+void conn_kill(struct tgt_conn *conn)
+{
+	if (conn->is_killed)
+		return;
+	conn->is_killed = true;
+	conn->kill_msg.run = on_kill;
+	loop_post(conn->shard->loop, &conn->kill_msg);
+}
+
+static void on_note(struct mbox_msg *msg)
+{
+	struct tgt_conn *conn = container_of(msg, struct tgt_conn, note_msg);
+
+	atomic_store(&conn->is_noted, false);
+	if (conn->state == CONN_LIVE)
+		aer_check(conn);
+}
+
+void conn_note(struct tgt_conn *conn)
+{
+	if (conn->is_killed || atomic_exchange(&conn->is_noted, true))
+		return;
+	conn->note_msg.run = on_note;
+	loop_post(conn->shard->loop, &conn->note_msg);
+}
+
+static void on_attached(struct mbox_msg *msg)
+{
+	struct tgt_conn *conn = container_of(msg, struct tgt_conn, msg);
+
+	conn->busy_count--;
+	if (conn->state == CONN_CONNECT) {
+		conn->state = conn->ctrl ? CONN_LIVE : CONN_NEW;
+		if (conn->ctrl)
+			timer_cancel(conn->shard->loop, &conn->timer);
+	}
+	fabrics_connect_done(conn);
+	conn_check(conn);
+}
+
+void conn_attached(struct tgt_conn *conn)
+{
+	conn_post(conn, conn->shard->loop, on_attached);
+}
+
+void conn_term(struct tgt_conn *conn, uint16_t fes, uint32_t fei,
+	       const struct pdu_ch *hdr, size_t hdr_len)
+{
+	char peer[ADDR_TEXT_LEN];
+
+	if (conn->state >= CONN_TERM)
+		return;
+	addr_format(&conn->peer, peer);
+	log_warn("bad PDU from host", "peer=%s qid=%u type=%u fes=%u fei=%u",
+		 peer, conn->qid, hdr->type, fes, fei);
+	conn->state = CONN_TERM;
+	conn->ctl.iov_base = conn->term;
+	conn->ctl.iov_len =
+		pdu_termreq(conn->term, true, fes, fei, hdr, hdr_len);
+	/* What waits to be sent is not worth sending any more. */
+	list_init(&conn->txq);
+	timer_set(conn->shard->loop, &conn->timer, LINGER_NS);
+	conn_tx_kick(conn);
+}
+
+struct tgt_req *conn_req_take(struct tgt_conn *conn)
+{
+	struct tgt_req *req;
+
+	if (list_is_empty(&conn->free))
+		return NULL;
+	req = list_first(&conn->free, struct tgt_req, node);
+	list_del(&req->node);
+	ASSERT(req->state == REQ_FREE && req->mem == MEM_NONE);
+	req->state = REQ_RECV;
+	req->has_failed_digest = req->is_fua = req->is_final = false;
+	req->sc = NVME_SC_OK;
+	req->result = 0;
+	req->tx_want = 0;
+	req->ns = NULL;
+	req->data = NULL;
+	req->len = req->received = 0;
+	return req;
+}
+
+void req_free_data(struct tgt_req *req)
+{
+	struct tgt_conn *conn = req->conn;
+	bool is_icd_free = false;
+
+	bufs_cancel(&req->wait);
+	switch ((enum req_mem)req->mem) {
+	case MEM_BUFS:
+		bufs_give(&conn->shard->bufs, &req->wait.buf);
+		break;
+	case MEM_ICD:
+		conn->is_icd_busy = false;
+		is_icd_free = true;
+		break;
+	case MEM_HEAP:
+		free(req->data);
+		break;
+	case MEM_NONE:
+	case MEM_MAPPED:
+		break;
+	}
+	req->mem = MEM_NONE;
+	req->data = NULL;
+	if (is_icd_free && conn->state < CONN_TERM)
+		conn_rx_resume(conn);
+}
+
+void conn_req_release(struct tgt_req *req)
+{
+	struct tgt_conn *conn = req->conn;
+
+	ASSERT(req->state != REQ_FREE && req->state != REQ_BUSY);
+	req_free_data(req);
+	req->state = REQ_FREE;
+	req->is_in_tx = false;
+	list_add_tail(&conn->free, &req->node);
+	if (conn->state < CONN_TERM)
+		conn_rx_resume(conn);
+}
+
+static void req_init(struct tgt_conn *conn, struct tgt_req *req, unsigned i)
+{
+	req->conn = conn;
+	req->index = (uint16_t)i;
+	list_init(&req->wait.node);
+	list_add_tail(&conn->free, &req->node);
+}
+
+int conn_reqs_create(struct tgt_conn *conn, unsigned count)
+{
+	void *icd = NULL;
+
+	ASSERT(!conn->reqs && count <= UINT16_MAX);
+	if (conn->qid &&
+	    posix_memalign(&icd, BUFS_UNIT, conn->tgt->opts.in_capsule))
+		return -ENOMEM;
+	conn->icd_buf = icd;
+	conn->reqs = calloc(count, sizeof(*conn->reqs));
+	if (!conn->reqs)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++)
+		req_init(conn, &conn->reqs[i], i + 1);
+	conn->req_count = count;
+	return 0;
+}
+
+static void on_start(struct mbox_msg *msg)
+{
+	struct tgt_conn *conn = container_of(msg, struct tgt_conn, msg);
+	struct loop *loop = conn->shard->loop;
+	struct io_sockopts so = {.user_timeout_ms = USER_TIMEOUT_MS};
+
+	io_local_addr(loop, conn->fd, &conn->local);
+	io_set_sockopts(loop, conn->fd, &so);
+	stream_init(&conn->s, loop, conn);
+	stream_attach(&conn->s, conn->fd);
+	conn->timer.fire = on_timer;
+	timer_set(loop, &conn->timer, HANDSHAKE_NS);
+	conn_rx_start(conn);
+}
+
+int conn_create(struct tgt *tgt, struct tgt_listener *tl, int fd,
+		const struct addr *peer)
+{
+	struct tgt_conn *conn;
+
+	if (tgt->is_stopping)
+		return -ESHUTDOWN;
+	if (tgt->conn_count >= tgt->opts.max_connections)
+		return -EUSERS;
+	conn = calloc(1, sizeof(*conn));
+	if (!conn)
+		return -ENOMEM;
+	conn->rx_buf = malloc(CONN_RX_BYTES);
+	if (!conn->rx_buf) {
+		conn_free(conn);
+		return -ENOMEM;
+	}
+	conn->tgt = tgt;
+	conn->shard = &tgt->shards[tgt->next_shard++ % tgt->shard_count];
+	conn->fd = fd;
+	conn->peer = *peer;
+	conn->is_discovery_port = tl->is_discovery;
+	conn->sqsize = 1;
+	list_init(&conn->ctrl_node);
+	list_init(&conn->free);
+	list_init(&conn->parked);
+	list_init(&conn->txq);
+	list_init(&conn->sending);
+	req_init(conn, &conn->first, 0);
+	list_add_tail(&tgt->conns, &conn->node);
+	tgt->conn_count++;
+	atomic_store(&tgt->stat_conns, tgt->conn_count);
+	conn_post(conn, conn->shard->loop, on_start);
+	return 0;
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection is one queue pair: PDUs in, commands, PDUs out.
+ *
+ * Made on the control loop (accept), lives on its shard, and dies by
+ * messages: shard "gone" -> control loop forgets it -> shard "bye" (nothing
+ * is in its mailbox any more) -> control loop frees.  Memory is taken at
+ * accept and at Connect; commands take none.
+ */
+#ifndef TARGET_CONN_H
+#define TARGET_CONN_H
+
+#include "io/stream.h"
+#include "nvme/pdu.h"
+#include "target/ctrl.h"
+
+#define CONN_RX_BYTES  32768
+#define CONN_ADMIN_ICD 8192 /* in-capsule data of the admin queue */
+#define CONN_DATA_HEAD 128  /* most bytes in front of the data */
+
+enum req_state {
+	REQ_FREE,
+	REQ_RECV,    /* in-capsule data are coming */
+	REQ_WAIT,    /* for a data buffer */
+	REQ_R2T,     /* data of an R2T are coming */
+	REQ_BUSY,    /* back end, or control loop, works on it */
+	REQ_PARKED,  /* asynchronous event request */
+	REQ_SENDING, /* answer on its way out */
+};
+
+enum { /* what is to be sent for a request */
+	TX_R2T = 1,
+	TX_DATA = 2,
+	TX_RESP = 4,
+};
+
+enum req_mem {
+	MEM_NONE,
+	MEM_MAPPED,
+	MEM_BUFS,
+	MEM_ICD,
+	MEM_HEAP
+};
+
+struct tgt_req {
+	struct list node; /* free list, tx queue, parked list */
+	struct tgt_conn *conn;
+	uint16_t index; /* our TTAG */
+	uint8_t state;	/* enum req_state */
+	uint8_t mem;	/* enum req_mem: whose data is */
+	bool has_failed_digest;
+	bool is_fua;
+	/* answer; set before tx_want */
+	uint16_t sc;
+	uint64_t result;
+	/* transmit */
+	uint8_t tx_want;
+	bool is_in_tx; /* header bytes below are being sent */
+	bool is_final; /* the answer, not only an R2T */
+	struct nvme_sqe sqe;
+	struct tgt_ns *ns;
+	uint64_t off; /* in the back end */
+	uint8_t *data;
+	uint32_t len;	   /* of data */
+	uint32_t received; /* of an R2T's data */
+	struct buf_wait wait;
+	struct bdev_io io;
+	struct iovec iov;
+	struct { /* header with room for its digest */
+		union {
+			struct pdu_data data;
+			struct pdu_r2t r2t;
+		};
+		uint32_t hdgst;
+	} head;
+	uint32_t ddgst;
+	struct {
+		struct pdu_resp pdu;
+		uint32_t hdgst;
+	} resp;
+};
+
+enum conn_state {
+	CONN_IC,      /* waits for ICReq */
+	CONN_NEW,     /* waits for Connect */
+	CONN_CONNECT, /* control loop decides */
+	CONN_LIVE,
+	CONN_TERM,  /* TermReq sent or being sent; input is thrown away */
+	CONN_DRAIN, /* told to stop: finishes what is under way */
+	CONN_CLOSED,
+};
+
+enum rx_stage {
+	RX_HEAD,
+	RX_DATA,
+	RX_DDGST,
+	RX_STALL
+};
+
+struct tgt_conn {
+	/* constant */
+	struct tgt *tgt;
+	struct tgt_shard *shard;
+	struct addr local, peer;
+	bool is_discovery_port;
+	/* control loop */
+	struct list node;      /* tgt->conns */
+	struct list ctrl_node; /* ctrl->conns */
+	struct mbox_msg kill_msg, note_msg;
+	bool is_killed;	      /* kill_msg has been posted */
+	atomic_bool is_noted; /* note_msg is under way */
+	/* travels: start, connect, gone, bye, free */
+	struct mbox_msg msg;
+	/* given to the control loop in CONN_CONNECT */
+	struct nvme_connect_data cdata;
+	struct tgt_req *creq;
+	struct tgt_ctrl *ctrl; /* NULL until connected */
+	/* shard */
+	struct stream s;
+	int fd; /* until the stream has it */
+	enum conn_state state;
+	struct timer timer;   /* handshake, then last words */
+	uint16_t qid, sqsize; /* sqsize: entries */
+	uint16_t sqhd;
+	bool is_no_flow_control;
+	bool hdgst, ddgst;
+	uint32_t pda; /* the host's, in bytes */
+	/* Slots: one from the start, the rest after Connect.  TTAG 0 is first.
+	 */
+	struct tgt_req first;
+	struct tgt_req *reqs;
+	unsigned req_count, busy_count; /* busy: back end or control loop */
+	struct list free, parked;
+	/* receive */
+	uint8_t *rx_buf;
+	uint32_t rx_head, rx_tail;
+	enum rx_stage rx_stage;
+	struct tgt_req *rx_req; /* whose data come, NULL = thrown away */
+	uint8_t *rx_dst;
+	uint32_t rx_left, rx_total, rx_crc; /* of the data of this PDU */
+	bool rx_has_ddgst, is_rx_posted, is_rx_direct, is_rx_running;
+	struct iovec rx_iov[2];
+	uint8_t *icd_buf; /* for one in-capsule write when buffers are short */
+	bool is_icd_busy;
+	struct tgt_req *icd_wait;
+	/* transmit */
+	struct list txq, sending;
+	struct loop_task tx_task;
+	bool is_tx_busy;
+	struct pdu_ic icresp;
+	uint8_t term[PDU_TERM_MAX];
+	struct iovec ctl; /* one of these, sent before all else; len 0: none */
+	bool is_stream_closed, is_gone;
+};
+
+/* Control loop: takes fd over. */
+int conn_create(struct tgt *tgt, struct tgt_listener *tl, int fd,
+		const struct addr *peer);
+/* Control loop: lets it finish what is under way, then close.  Once. */
+void conn_kill(struct tgt_conn *conn);
+/* Control loop: a namespace has changed (ctrl->changed). */
+void conn_note(struct tgt_conn *conn);
+/* Control loop: its Connect has been decided. */
+void conn_attached(struct tgt_conn *conn);
+
+/* --- shard --- */
+void conn_close(struct tgt_conn *conn, const char *why);
+/* Fatal transport error: C2HTermReq, then close. */
+void conn_term(struct tgt_conn *conn, uint16_t fes, uint32_t fei,
+	       const struct pdu_ch *hdr, size_t hdr_len);
+/* Something that held up the end has ended. */
+void conn_check(struct tgt_conn *conn);
+struct tgt_req *conn_req_take(struct tgt_conn *conn);
+void conn_req_release(struct tgt_req *req); /* data and slot */
+void req_free_data(struct tgt_req *req);    /* data alone */
+/* Slots and the in-capsule buffer of a queue of that many entries. */
+int conn_reqs_create(struct tgt_conn *conn, unsigned count);
+/* NULL when ttag is none of ours. */
+struct tgt_req *conn_req_at(struct tgt_conn *conn, uint16_t ttag);
+
+/* conn_rx.c */
+void conn_rx_start(struct tgt_conn *conn);
+/* In-capsule data of req go to req->data; with NULL, to the connection's own
+ * buffer as soon as that is free. */
+void rx_into(struct tgt_req *req);
+/* Goes on after a stall. */
+void conn_rx_resume(struct tgt_conn *conn);
+
+/* conn_tx.c */
+void conn_tx_kick(struct tgt_conn *conn);
+/* Answers the request: sc, result and (for success) its data. */
+void req_complete(struct tgt_req *req, uint16_t sc);
+/* Same, with len bytes of req->data going to the host. */
+void req_complete_data(struct tgt_req *req);
+void req_send_r2t(struct tgt_req *req);
+
+/* --- commands; each ends in req_complete*() sooner or later --- */
+/* icd_len: bytes that stand behind the command in its capsule.  They are
+ * thrown away unless the command asks for them by rx_into(). */
+void cmd_start(struct tgt_req *req, uint32_t icd_len);
+/* All data of the command are in req->data. */
+void cmd_data_ready(struct tgt_req *req);
+void fabrics_start(struct tgt_req *req, uint32_t icd_len);
+void fabrics_connect(struct tgt_req *req);
+void fabrics_connect_done(struct tgt_conn *conn);
+void admin_start(struct tgt_req *req);
+void nvm_start(struct tgt_req *req, uint32_t icd_len);
+void nvm_data_ready(struct tgt_req *req);
+void log_page_start(struct tgt_req *req);
+void identify_start(struct tgt_req *req);
+void feature_get(struct tgt_req *req);
+void feature_set(struct tgt_req *req);
+void feature_init(struct tgt_ctrl *ctrl);
+void aer_start(struct tgt_req *req);
+/* Sends a namespace change notice when one is due and may be sent. */
+void aer_check(struct tgt_conn *admin);
+/* Memory for an admin answer, zeroed; false: answered with an error. */
+bool admin_data(struct tgt_req *req, uint32_t len);
+/* Where SGL 1 points: 0 or a status.  Out: offset in the capsule's data. */
+uint16_t sgl_in_capsule(const struct nvme_sgl *sgl, uint32_t icd_len);
+
+#endif

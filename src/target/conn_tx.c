@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Send side of a connection: answers of many commands leave in one gathered
+ * send, payload straight from where it lies.  Shard's thread.  Invariant: the
+ * header bytes in a request are not changed while is_in_tx.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/crc.h"
+#include "target/conn.h"
+
+#define TX_IOV	   256
+#define TX_IOV_REQ 5 /* header, padding, data, digest, response */
+
+static uint32_t put_hdgst(struct tgt_conn *conn, const void *hdr, uint32_t len,
+			  uint32_t *digest)
+{
+	if (!conn->hdgst)
+		return len;
+	*digest = crc32c(0, hdr, len);
+	return len + PDU_DIGEST_LEN;
+}
+
+static unsigned tx_build_r2t(struct tgt_req *req, struct iovec *iov)
+{
+	struct pdu_r2t *pdu = &req->head.r2t;
+	uint32_t len;
+
+	*pdu = (struct pdu_r2t){
+		.ch = {.type = PDU_R2T},
+		.cccid = req->sqe.cid,
+		.ttag = req->index,
+		.r2tl = req->len,
+	};
+	pdu_finish(&pdu->ch, 0, req->conn->hdgst, req->conn->ddgst, 0);
+	len = put_hdgst(req->conn, pdu, sizeof(*pdu), &req->head.hdgst);
+	iov[0] = (struct iovec){pdu, len};
+	return 1;
+}
+
+static unsigned tx_build_data(struct tgt_req *req, struct iovec *iov)
+{
+	static const uint8_t zeros[CONN_DATA_HEAD];
+	struct tgt_conn *conn = req->conn;
+	struct pdu_data *pdu = &req->head.data;
+	bool is_success = !(req->tx_want & TX_RESP);
+	unsigned n = 0;
+	size_t head, len;
+
+	*pdu = (struct pdu_data){
+		.ch = {.type = PDU_C2H_DATA,
+		       .flags = (uint8_t)(PDU_F_LAST |
+					  (is_success ? PDU_F_SUCCESS : 0))},
+		.cccid = req->sqe.cid,
+		.datal = req->len,
+	};
+	head = pdu_finish(&pdu->ch, req->len, conn->hdgst, conn->ddgst,
+			  conn->pda);
+	len = put_hdgst(conn, pdu, sizeof(*pdu), &req->head.hdgst);
+	iov[n++] = (struct iovec){pdu, len};
+	if (head > len)
+		iov[n++] = (struct iovec){(void *)(uintptr_t)zeros, head - len};
+	iov[n++] = (struct iovec){req->data, req->len};
+	if (conn->ddgst) {
+		req->ddgst = crc32c(0, req->data, req->len);
+		iov[n++] = (struct iovec){&req->ddgst, PDU_DIGEST_LEN};
+	}
+	return n;
+}
+
+static unsigned tx_build_resp(struct tgt_req *req, struct iovec *iov)
+{
+	struct tgt_conn *conn = req->conn;
+	struct pdu_resp *pdu = &req->resp.pdu;
+	uint32_t len;
+
+	*pdu = (struct pdu_resp){
+		.ch = {.type = PDU_CAPSULE_RESP},
+		.cqe = {.result = req->result,
+			.sqhd = conn->is_no_flow_control ? 0xffff : conn->sqhd,
+			.cid = req->sqe.cid,
+			.status = (uint16_t)(req->sc << 1)},
+	};
+	pdu_finish(&pdu->ch, 0, conn->hdgst, conn->ddgst, 0);
+	len = put_hdgst(conn, pdu, sizeof(*pdu), &req->resp.hdgst);
+	iov[0] = (struct iovec){pdu, len};
+	return 1;
+}
+
+static unsigned tx_build(struct tgt_req *req, struct iovec *iov)
+{
+	unsigned n = 0;
+
+	if (req->tx_want & TX_R2T)
+		n += tx_build_r2t(req, iov);
+	if (req->tx_want & TX_DATA)
+		n += tx_build_data(req, iov + n);
+	if (req->tx_want & TX_RESP)
+		n += tx_build_resp(req, iov + n);
+	req->tx_want = 0;
+	req->is_in_tx = true;
+	return n;
+}
+
+static void tx_sent(struct tgt_req *req)
+{
+	struct tgt_conn *conn = req->conn;
+
+	list_del(&req->node);
+	req->is_in_tx = false;
+	if (req->tx_want) /* the answer was ready before its R2T was sent */
+		list_add_tail(&conn->txq, &req->node);
+	else if (req->is_final)
+		conn_req_release(req);
+}
+
+static void on_sent(struct stream *s, int res)
+{
+	struct tgt_conn *conn = s->arg;
+	struct tgt_req *req, *tmp;
+	struct list sent;
+
+	conn->is_tx_busy = false;
+	if (conn->state == CONN_CLOSED)
+		return;
+	if (res < 0) {
+		conn_close(conn, strerror(-res));
+		return;
+	}
+	list_init(&sent);
+	list_splice_tail(&sent, &conn->sending);
+	list_for_each_safe (req, tmp, &sent, node)
+		tx_sent(req);
+	conn_tx_kick(conn);
+	conn_check(conn);
+}
+
+static void tx_flush(struct loop_task *task)
+{
+	struct tgt_conn *conn = container_of(task, struct tgt_conn, tx_task);
+	struct iovec iov[TX_IOV];
+	struct tgt_req *req;
+	unsigned n = 0;
+
+	if (conn->is_tx_busy || !stream_is_open(&conn->s))
+		return;
+	if (conn->ctl.iov_len) {
+		iov[n++] = conn->ctl;
+		conn->ctl.iov_len = 0;
+	}
+	while (conn->state != CONN_TERM && n + TX_IOV_REQ <= TX_IOV &&
+	       !list_is_empty(&conn->txq)) {
+		req = list_first(&conn->txq, struct tgt_req, node);
+		list_del(&req->node);
+		n += tx_build(req, iov + n);
+		list_add_tail(&conn->sending, &req->node);
+	}
+	if (n == 0)
+		return;
+	conn->is_tx_busy = true;
+	stream_send(&conn->s, iov, n, on_sent);
+}
+
+void conn_tx_kick(struct tgt_conn *conn)
+{
+	if (conn->is_tx_busy || conn->state == CONN_CLOSED)
+		return;
+	conn->tx_task.run = tx_flush;
+	loop_defer(conn->shard->loop, &conn->tx_task);
+}
+
+static void tx_queue(struct tgt_req *req, uint8_t want)
+{
+	struct tgt_conn *conn = req->conn;
+
+	if (conn->state == CONN_TERM || conn->state == CONN_CLOSED) {
+		if (!req->is_in_tx)
+			conn_req_release(req);
+		return;
+	}
+	req->tx_want = want;
+	if (!req->is_in_tx)
+		list_add_tail(&conn->txq, &req->node);
+	conn_tx_kick(conn);
+}
+
+void req_send_r2t(struct tgt_req *req)
+{
+	ASSERT(req->data && req->len);
+	req->state = REQ_R2T;
+	tx_queue(req, TX_R2T);
+}
+
+void req_complete(struct tgt_req *req, uint16_t sc)
+{
+	req->sc = sc;
+	req->is_final = true;
+	req->state = REQ_SENDING;
+	req_free_data(req);
+	if (sc)
+		tgt_count(&req->conn->shard->counters.errors, 1);
+	tx_queue(req, TX_RESP);
+}
+
+void req_complete_data(struct tgt_req *req)
+{
+	struct tgt_conn *conn = req->conn;
+	/* Without a response capsule there is no SQHD: only when the host
+	 * does not need it. */
+	bool is_success = conn->is_no_flow_control && req->result == 0 &&
+			  !conn->tgt->opts.no_c2h_success;
+
+	ASSERT(req->data && req->len);
+	req->sc = NVME_SC_OK;
+	req->is_final = true;
+	req->state = REQ_SENDING;
+	tx_queue(req, is_success ? TX_DATA : TX_DATA | TX_RESP);
+}

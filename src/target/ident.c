@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Identify structures and log pages as bytes.  Pure, any thread.  Invariant:
+ * nothing is claimed here that the rest of the target does not do.
+ */
+#include "target/ident.h"
+
+#include <stdio.h>
+
+#include "base/flag.h"
+#include "base/hash.h"
+#include "nvme/cmd.h"
+#include "nvme/id.h"
+
+static_assert(sizeof(struct nvme_id_ctrl) == IDENT_BYTES, "identify");
+static_assert(sizeof(struct nvme_id_ns) == IDENT_BYTES, "identify");
+static_assert(offsetof(struct nvmf_discovery_log, entries) == IDENT_LOG_HEADER,
+	      "discovery log header");
+
+/* ASCII fields of identify and discovery are padded with blanks. */
+static void put_padded(char *out, size_t size, const char *text)
+{
+	size_t n = strlen(text);
+
+	memset(out, ' ', size);
+	memcpy(out, text, MIN(n, size));
+}
+
+static void put_text(char *out, size_t size, const char *text)
+{
+	size_t n = strlen(text);
+
+	memcpy(out, text, MIN(n, size - 1));
+}
+
+/* Largest n with 4 KiB << n not above bytes. */
+static uint8_t mdts_of(uint32_t bytes)
+{
+	uint8_t n = 0;
+
+	while (n < 19 && ((uint64_t)4096 << (n + 1)) <= bytes)
+		n++;
+	return n;
+}
+
+static void ident_ctrl_nvm(const struct ident_ctrl *in, struct nvme_id_ctrl *id)
+{
+	id->cntrltype = 1;
+	id->cmic = 0x3; /* several ports, several controllers */
+	id->acl = 3;
+	id->frmw = 0x3; /* one slot, read-only */
+	id->lpa = 0x6;	/* effects log, extended get log page */
+	id->sqes = 0x66;
+	id->cqes = 0x44;
+	id->nn = in->ns_max;
+	id->mnan = 0;
+	id->oaes = 0x100;		     /* namespace attribute notices */
+	id->vwc = 0x4 | in->has_write_cache; /* no broadcast flush */
+	id->ioccsz = (in->in_capsule + sizeof(struct nvme_sqe)) / 16;
+	id->iorcsz = sizeof(struct nvme_cqe) / 16;
+	id->msdbd = 1;
+}
+
+void ident_ctrl(const struct ident_ctrl *in, uint8_t out[IDENT_BYTES])
+{
+	struct nvme_id_ctrl id = {
+		.cntlid = in->cntlid,
+		.ver = IDENT_VERSION,
+		.mdts = mdts_of(in->max_transfer),
+		.aerl = IDENT_AERL,
+		.kas = IDENT_KAS_100MS,
+		.maxcmd = in->depth,
+		.ctratt = 0x41, /* 128-bit host id, traffic keeps alive */
+		/* SGLs, no alignment asked; transport and offset forms */
+		.sgls = 0x100005,
+		.wctemp = 343,
+		.cctemp = 353,
+	};
+
+	put_padded(id.sn, sizeof(id.sn), in->serial);
+	put_padded(id.mn, sizeof(id.mn), IDENT_MODEL);
+	put_padded(id.fr, sizeof(id.fr), mooncake_version);
+	put_text(id.subnqn, sizeof(id.subnqn), in->nqn);
+	if (in->is_discovery) {
+		id.cntrltype = 2;
+		id.lpa = 0x4;
+		id.oaes = 1u << 31; /* discovery log change */
+	} else {
+		ident_ctrl_nvm(in, &id);
+	}
+	memcpy(out, &id, sizeof(id));
+}
+
+void ident_ns(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
+{
+	struct nvme_id_ns id = {
+		.nsze = in->blocks,
+		.ncap = in->blocks,
+		.nuse = in->blocks,
+		.nmic = 1, /* may be reached through several controllers */
+	};
+
+	id.lbaf[0].ds = in->lba_shift;
+	memcpy(id.nguid, in->id.b, sizeof(id.nguid));
+	memcpy(out, &id, sizeof(id));
+}
+
+static uint8_t *put_desc(uint8_t *p, uint8_t type, const void *id, uint8_t len)
+{
+	p[0] = type;
+	p[1] = len;
+	memcpy(p + 4, id, len);
+	return p + 4 + len;
+}
+
+void ident_ns_descs(const struct uuid *id, uint8_t out[IDENT_BYTES])
+{
+	uint8_t csi = 0; /* the NVM command set */
+	uint8_t *p = out;
+
+	memset(out, 0, IDENT_BYTES);
+	p = put_desc(p, 2, id->b, sizeof(id->b));
+	p = put_desc(p, 3, id->b, sizeof(id->b));
+	put_desc(p, 4, &csi, sizeof(csi));
+}
+
+void ident_ns_common(uint8_t out[IDENT_BYTES])
+{
+	memset(out, 0, IDENT_BYTES);
+	out[1] = 1;  /* NMIC: shared */
+	out[14] = 1; /* NSTAT: ready */
+}
+
+static void put_u64(uint8_t *out, uint64_t value)
+{
+	memcpy(out, &value, sizeof(value));
+}
+
+size_t ident_log_smart(const struct ident_smart *in, uint8_t *out)
+{
+	struct nvme_smart_log log = {
+		.avail_spare = 100,
+		.spare_thresh = 10,
+		.temperature = {300 & 0xff, 300 >> 8}, /* kelvin */
+	};
+	uint64_t unit = 512 * 1000;
+
+	put_u64(log.data_units_read, in->bytes_read / unit);
+	put_u64(log.data_units_written, in->bytes_written / unit);
+	put_u64(log.host_reads, in->reads);
+	put_u64(log.host_writes, in->writes);
+	put_u64(log.power_on_hours, in->up_hours);
+	memcpy(out, &log, sizeof(log));
+	return sizeof(log);
+}
+
+size_t ident_log_error(uint8_t *out)
+{
+	memset(out, 0, 64); /* ELPE 0: one entry, with error count 0: none */
+	return 64;
+}
+
+size_t ident_log_firmware(uint8_t *out)
+{
+	struct nvme_firmware_slot log = {.afi = 1};
+
+	put_padded(log.frs[0], sizeof(log.frs[0]), mooncake_version);
+	memcpy(out, &log, sizeof(log));
+	return sizeof(log);
+}
+
+size_t ident_log_changed_ns(const uint32_t *nsids, size_t count, uint8_t *out)
+{
+	ASSERT(count <= IDENT_BYTES / sizeof(*nsids));
+	memset(out, 0, IDENT_BYTES);
+	if (count)
+		memcpy(out, nsids, count * sizeof(*nsids));
+	return IDENT_BYTES;
+}
+
+size_t ident_log_effects(uint8_t *out)
+{
+	static const uint8_t admin[] = {
+		NVME_ADM_GET_LOG,      NVME_ADM_IDENTIFY,     NVME_ADM_ABORT,
+		NVME_ADM_SET_FEATURES, NVME_ADM_GET_FEATURES, NVME_ADM_AER,
+		NVME_ADM_KEEP_ALIVE,
+	};
+
+	memset(out, 0, IDENT_BYTES);
+	static_assert(sizeof(struct nvme_cmd_effects_log) == IDENT_BYTES,
+		      "effects log");
+	for (size_t i = 0; i < ARRAY_SIZE(admin); i++)
+		out[admin[i] * 4] = 1; /* CSUPP */
+	out += offsetof(struct nvme_cmd_effects_log, iocs);
+	out[NVME_CMD_FLUSH * 4] = 1;
+	out[NVME_CMD_READ * 4] = 1;
+	out[NVME_CMD_WRITE * 4] = 3; /* changes contents */
+	return IDENT_BYTES;
+}
+
+void ident_disc_header(uint64_t genctr, uint64_t count,
+		       uint8_t out[IDENT_LOG_HEADER])
+{
+	memset(out, 0, IDENT_LOG_HEADER);
+	put_u64(out, genctr);
+	put_u64(out + 8, count);
+}
+
+void ident_disc_entry(const struct ident_disc *in, uint8_t *out)
+{
+	struct nvmf_disc_log_entry e = {
+		.trtype = 3, /* TCP */
+		.adrfam = in->is_ipv6 ? 2 : 1,
+		.subtype = 2, /* NVM subsystem */
+		.treq = 0x4,  /* SQ flow control may be disabled */
+		.portid = in->port_id,
+		.cntlid = 0xffff,
+		.asqsz = 32,
+	};
+	char port[8];
+
+	static_assert(sizeof(e) == 1024, "discovery record");
+	snprintf(port, sizeof(port), "%u", in->port);
+	put_padded(e.trsvcid, sizeof(e.trsvcid), port);
+	put_padded(e.traddr, sizeof(e.traddr), in->traddr);
+	put_text(e.subnqn, sizeof(e.subnqn), in->nqn);
+	memcpy(out, &e, sizeof(e));
+}
+
+void ident_uuid(const char *nqn, uint32_t nsid, const char *medium,
+		struct uuid *out)
+{
+	struct strbuf sb = {0};
+	uint64_t half[2];
+
+	/* The leading character makes two independent hashes of one text. */
+	strbuf_addf(&sb, "0%s\n%u\n%s", nqn, nsid, medium);
+	ASSERT(!sb.failed);
+	half[0] = hash_bytes(sb.p, sb.n);
+	sb.p[0] = '1';
+	half[1] = hash_bytes(sb.p, sb.n);
+	strbuf_fini(&sb);
+	memcpy(out->b, half, sizeof(half));
+	out->b[6] = (out->b[6] & 0x0f) | 0x80; /* version 8: custom */
+	out->b[8] = (out->b[8] & 0x3f) | 0x80; /* RFC variant */
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the target says about itself, as bytes: identify structures and log
+ * pages.  Pure functions of plain values; every out buffer is cleared first.
+ */
+#ifndef TARGET_IDENT_H
+#define TARGET_IDENT_H
+
+#include "base/str.h"
+#include "base/uuid.h"
+
+#define IDENT_BYTES	 4096
+#define IDENT_MODEL	 "Mooncake NVMe-oF target"
+#define IDENT_VERSION	 0x00010400u /* NVMe 1.4 */
+#define IDENT_KAS_100MS	 1	     /* keep-alive granularity: 100 ms */
+#define IDENT_AERL	 3	     /* 0's based: four parked requests */
+#define IDENT_LOG_HEADER 1024	     /* of the discovery log */
+
+struct ident_ctrl {
+	const char *nqn, *serial;
+	uint16_t cntlid;
+	bool is_discovery, has_write_cache;
+	uint32_t max_transfer, in_capsule; /* bytes */
+	uint16_t depth;			   /* entries of an I/O queue */
+	uint32_t ns_max;
+};
+void ident_ctrl(const struct ident_ctrl *in, uint8_t out[IDENT_BYTES]);
+
+struct ident_ns {
+	uint64_t blocks;
+	uint8_t lba_shift;
+	struct uuid id; /* reported as NGUID and as UUID */
+};
+void ident_ns(const struct ident_ns *in, uint8_t out[IDENT_BYTES]);
+/* CNS 03h: NGUID, UUID, command set. */
+void ident_ns_descs(const struct uuid *id, uint8_t out[IDENT_BYTES]);
+/* CNS 08h: what does not depend on the command set. */
+void ident_ns_common(uint8_t out[IDENT_BYTES]);
+
+/* Log pages; each returns its length.  out has room for IDENT_BYTES. */
+struct ident_smart {
+	uint64_t bytes_read, bytes_written, reads, writes, up_hours;
+};
+size_t ident_log_smart(const struct ident_smart *in, uint8_t *out);
+size_t ident_log_error(uint8_t *out);
+size_t ident_log_firmware(uint8_t *out);
+size_t ident_log_changed_ns(const uint32_t *nsids, size_t count, uint8_t *out);
+size_t ident_log_effects(uint8_t *out);
+
+/* One record of the discovery log; out has 1024 bytes. */
+struct ident_disc {
+	const char *nqn, *traddr;
+	uint16_t port, port_id, depth;
+	bool is_ipv6;
+};
+void ident_disc_header(uint64_t genctr, uint64_t count,
+		       uint8_t out[IDENT_LOG_HEADER]);
+void ident_disc_entry(const struct ident_disc *in, uint8_t *out);
+
+/* Stable identity of a namespace: a name-based UUID of the texts. */
+void ident_uuid(const char *nqn, uint32_t nsid, const char *medium,
+		struct uuid *out);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RAM back end: the medium is memory, own or the caller's.  Any thread may
+ * submit; overlapping commands race exactly as they would on a disk.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/memory.h"
+#include "target/bdev.h"
+
+struct ram {
+	struct bdev bdev;
+	uint8_t *mem;
+	bool is_own;
+};
+
+static void *ram_map(struct bdev *bdev, uint64_t off, uint64_t bytes)
+{
+	struct ram *ram = container_of(bdev, struct ram, bdev);
+
+	ASSERT(off <= bdev->size && bytes <= bdev->size - off);
+	return ram->mem + off;
+}
+
+static void ram_done(struct loop_task *task)
+{
+	struct bdev_io *io = container_of(task, struct bdev_io, task);
+
+	io->done(io);
+}
+
+static void ram_submit(struct bdev *bdev, struct loop *loop, struct bdev_io *io)
+{
+	uint8_t *p = ram_map(bdev, io->off, io->bytes);
+
+	io->ret = 0;
+	for (unsigned i = 0; io->op != BDEV_FLUSH && i < io->iovcnt; i++) {
+		if (io->op == BDEV_READ)
+			memcpy(io->iov[i].iov_base, p, io->iov[i].iov_len);
+		else
+			memcpy(p, io->iov[i].iov_base, io->iov[i].iov_len);
+		p += io->iov[i].iov_len;
+	}
+	io->task = (struct loop_task){.run = ram_done};
+	loop_defer(loop, &io->task);
+}
+
+static void ram_destroy(struct bdev *bdev)
+{
+	struct ram *ram = container_of(bdev, struct ram, bdev);
+
+	if (ram->is_own && ram->mem)
+		mem_unmap(ram->mem, bdev->size);
+	free(ram);
+}
+
+static const struct bdev_ops ram_ops = {
+	.kind = "ram",
+	.submit = ram_submit,
+	.map = ram_map,
+	.destroy = ram_destroy,
+};
+
+int bdev_ram_create(void *mem, uint64_t size, struct bdev **out,
+		    struct err *err)
+{
+	struct ram *ram;
+	void *p = mem;
+
+	*out = NULL;
+	if (size == 0 || size % 4096)
+		return err_set(err, -EINVAL,
+			       "RAM namespace of %llu bytes: the size must be a"
+			       " multiple of 4096",
+			       (unsigned long long)size);
+	ram = calloc(1, sizeof(*ram));
+	if (!ram)
+		return err_set(err, -ENOMEM, "out of memory");
+	if (!mem && mem_map(size, true, &p)) {
+		free(ram);
+		return err_set(err, -ENOMEM,
+			       "can't map %llu bytes for a RAM namespace: give"
+			       " it less, or free memory",
+			       (unsigned long long)size);
+	}
+	ram->mem = p;
+	ram->is_own = !mem;
+	ram->bdev = (struct bdev){.ops = &ram_ops, .size = size, .block = 4096};
+	snprintf(ram->bdev.name, sizeof(ram->bdev.name), "ram:%llu",
+		 (unsigned long long)size);
+	*out = &ram->bdev;
+	return 0;
+}
