@@ -224,7 +224,7 @@ size_t pdu_finish(struct pdu_ch *ch, uint32_t data_len, bool hdgst, bool ddgst,
 	}
 	if (pda > 1)
 		head = (head + pda - 1) / pda * pda;
-	ASSERT(head <= 128);
+	ASSERT(head <= PDU_HEAD_MAX);
 	ch->pdo = (uint8_t)head;
 	ch->plen = head + data_len;
 	if (ddgst) {

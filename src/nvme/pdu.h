@@ -107,6 +107,9 @@ union pdu_hdr {
 	struct pdu_r2t r2t;
 };
 
+/* Most that stands before the data: a command's 72 bytes for PDA 72 with a
+ * header digest.  Data PDUs stay within 128. */
+#define PDU_HEAD_MAX	 144
 #define PDU_DIGEST_LEN	 4
 #define PDU_TERM_MAX	 152
 #define PDU_DEFAULT_PORT 4420

@@ -94,7 +94,7 @@ enum nt_state {
 };
 
 struct nt_tx_head { /* header of one PDU as sent, and its data digest */
-	uint8_t bytes[128];
+	uint8_t bytes[PDU_HEAD_MAX];
 	uint32_t ddgst;
 };
 

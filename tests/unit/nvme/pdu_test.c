@@ -129,7 +129,7 @@ static void test_finish(void **state)
 {
 	static const uint8_t types[] = {PDU_CAPSULE_CMD, PDU_CAPSULE_RESP,
 					PDU_H2C_DATA, PDU_C2H_DATA, PDU_R2T};
-	static const uint8_t pdas[] = {0, 1, 4, 12, 64, 128};
+	static const uint8_t pdas[] = {0, 1, 4, 12, 64, 72, 128};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(types) * ARRAY_SIZE(pdas) * 4;
 	     n++) {

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PDUs that a target must not send, in answer to a read or a write of 8 KiB:
+ * each is met with the right TermReq, and the command is done once.
+ */
+#include "world.h"
+
+#define BYTES 8192
+
+enum victim {
+	ON_READ,
+	ON_WRITE
+};
+
+static const struct rude {
+	const char *what;
+	enum victim victim;
+	/* sent in this order; cid is filled in where it says CID */
+	union pdu_hdr pdus[3];
+	unsigned count;
+	int fes;
+} * rude;
+
+#define CID 0xabcd
+#define C2H(f, off, len)                                                       \
+	{                                                                      \
+		.data = {                                                      \
+			.ch = {PDU_C2H_DATA, f, 24, 24, 24 + (len)},           \
+			.cccid = CID,                                          \
+			.datao = off,                                          \
+			.datal = len,                                          \
+		}                                                              \
+	}
+#define R2T(off, len)                                                          \
+	{                                                                      \
+		.r2t = {.ch = {PDU_R2T, 0, 24, 0, 24},                         \
+			.cccid = CID,                                          \
+			.r2to = off,                                           \
+			.r2tl = len,                                           \
+		}                                                              \
+	}
+#define RESP                                                                   \
+	{                                                                      \
+		.resp = {                                                      \
+			.ch = {PDU_CAPSULE_RESP, 0, 24, 0, 24},                \
+			.cqe.cid = CID,                                        \
+		}                                                              \
+	}
+#define RAW(...)                                                               \
+	{                                                                      \
+		.ch = { __VA_ARGS__ }                                          \
+	}
+
+static const struct rude table[] = {
+	{"unknown type", ON_READ, {RAW(0x0a, 0, 24, 0, 24)}, 1, 1},
+	{"host's type", ON_READ, {RAW(PDU_H2C_DATA, 4, 24, 24, 4120)}, 1, 1},
+	{"second ICResp", ON_READ, {RAW(PDU_ICRESP, 0, 128, 0, 128)}, 1, 2},
+	{"bad hlen", ON_READ, {RAW(PDU_CAPSULE_RESP, 0, 20, 0, 24)}, 1, 1},
+	{"plen lies", ON_READ, {RAW(PDU_CAPSULE_RESP, 0, 24, 0, 28)}, 1, 1},
+	{"huge plen",
+	 ON_READ,
+	 {RAW(PDU_C2H_DATA, 4, 24, 24, 0xfffffff0)},
+	 1,
+	 1},
+	{"pdo in header", ON_READ, {RAW(PDU_C2H_DATA, 4, 24, 4, 4120)}, 1, 1},
+	{"digest flag", ON_READ, {RAW(PDU_CAPSULE_RESP, 1, 24, 0, 28)}, 1, 1},
+	{"unknown cid",
+	 ON_READ,
+	 {{.resp = {.ch = {5, 0, 24, 0, 24}, .cqe.cid = 0xfffe}}},
+	 1,
+	 1},
+	{"data for an unknown cid",
+	 ON_READ,
+	 {{.data = {.ch = {7, 4, 24, 24, 536}, .cccid = 77, .datal = 512}}},
+	 1,
+	 1},
+	{"datal is not plen",
+	 ON_READ,
+	 {{.data = {.ch = {7, 4, 24, 24, 536}, .cccid = CID, .datal = 1024}}},
+	 1,
+	 1},
+	{"data too long", ON_READ, {C2H(PDU_F_LAST, 0, BYTES + 4)}, 1, 4},
+	{"data behind the end", ON_READ, {C2H(PDU_F_LAST, BYTES, 512)}, 1, 4},
+	{"data not from 0", ON_READ, {C2H(PDU_F_LAST, 512, 512)}, 1, 4},
+	{"data with a gap", ON_READ, {C2H(0, 0, 512), C2H(4, 1024, 512)}, 2, 4},
+	{"data twice", ON_READ, {C2H(0, 0, 512), C2H(4, 0, 512)}, 2, 4},
+	{"data after LAST",
+	 ON_READ,
+	 {C2H(PDU_F_LAST, 0, 512), C2H(PDU_F_LAST, 512, 512)},
+	 2,
+	 2},
+	{"response twice", ON_READ, {C2H(4, 0, BYTES), RESP, RESP}, 3, 1},
+	{"response after SUCCESS", ON_READ, {C2H(12, 0, BYTES), RESP}, 2, 1},
+	{"SUCCESS without LAST", ON_READ, {C2H(8, 0, BYTES)}, 1, 1},
+	{"R2T for a read", ON_READ, {R2T(0, BYTES)}, 1, 1},
+	{"data for a write", ON_WRITE, {C2H(4, 0, 512)}, 1, 1},
+	{"R2T too long", ON_WRITE, {R2T(0, BYTES + 1)}, 1, 4},
+	{"R2T of nothing", ON_WRITE, {R2T(0, 0)}, 1, 4},
+	{"R2T not from 0", ON_WRITE, {R2T(4096, 4096)}, 1, 4},
+	{"R2T overflow", ON_WRITE, {R2T(0xfffff000, 0x2000)}, 1, 4},
+	{"two R2Ts at a time", ON_WRITE, {R2T(0, 4096), R2T(4096, 4096)}, 2, 5},
+};
+
+static bool answer_rudely(struct fake_conn *c, const union pdu_hdr *hdr,
+			  const uint8_t *data, uint32_t len)
+{
+	static const uint8_t zeros[BYTES + 64];
+	struct strbuf all = {0};
+
+	if (!c->qid || hdr->ch.type != PDU_CAPSULE_CMD)
+		return c->qid != 0;
+	for (unsigned i = 0; i < rude->count; i++) {
+		union pdu_hdr pdu = rude->pdus[i];
+		size_t n = MAX(pdu_hlen(pdu.ch.type), (uint8_t)24);
+
+		if (pdu.ch.type == PDU_CAPSULE_RESP && pdu.resp.cqe.cid == CID)
+			pdu.resp.cqe.cid = hdr->cmd.sqe.cid;
+		else if (pdu.data.cccid == CID)
+			pdu.data.cccid = hdr->cmd.sqe.cid;
+		strbuf_add(&all, &pdu, n);
+		if (pdu.ch.type == PDU_C2H_DATA)
+			strbuf_add(&all, zeros,
+				   MIN(pdu.data.datal, (uint32_t)BYTES));
+	}
+	fake_send_raw(c, all.p, all.n);
+	strbuf_fini(&all);
+	return true;
+}
+
+static int done;
+
+static void io_done(struct nvmf_io *io)
+{
+	done++;
+}
+
+static void test_rude(void **state)
+{
+	static uint8_t buf[BYTES];
+	struct iovec iov = {buf, sizeof(buf)};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct nvmf_io io = {.done = io_done,
+				     .nsid = 1,
+				     .lba_bytes = FAKE_LBA,
+				     .bytes = BYTES,
+				     .iov = &iov,
+				     .iovcnt = 1};
+
+		rude = &table[i];
+		io.op = rude->victim == ON_READ ? NVMF_READ : NVMF_WRITE;
+		world_open();
+		w.fake.hook = answer_rudely;
+		done = 0;
+		nvmf_io_submit(w.qp, &io);
+		world_until(&w.qp_failed);
+		world_run_ms(10);
+		if (done != 1 || w.fake.terms != 1 ||
+		    w.fake.term_fes != rude->fes || w.err.code != -EPROTO)
+			fail_msg("%s: done %d, %u TermReqs, fes %u, %s",
+				 rude->what, done, w.fake.terms,
+				 w.fake.term_fes, w.err.text);
+		world_reset();
+	}
+}
+
+/* --- ICResp --- */
+
+static struct pdu_ic icresp;
+
+static bool greet_rudely(struct fake_conn *c, const union pdu_hdr *hdr,
+			 const uint8_t *data, uint32_t len)
+{
+	if (hdr->ch.type == PDU_ICREQ)
+		fake_send_raw(c, &icresp, sizeof(icresp));
+	return true;
+}
+
+static void test_icresp(void **state)
+{
+	static const struct {
+		uint16_t pfv;
+		uint8_t pda, dgst;
+		uint32_t max;
+	} bad[] = {
+		{1, 0, 0, 131072}, {0, 32, 0, 131072}, {0, 0, 1, 131072},
+		{0, 0, 4, 131072}, {0, 0, 0, 4092},    {0, 0, 0, 131073},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		pdu_icresp(&icresp, 0, 0, 131072);
+		icresp.pfv = bad[i].pfv;
+		icresp.pda = bad[i].pda;
+		icresp.dgst = bad[i].dgst;
+		icresp.max = bad[i].max;
+		w.fake.hook = greet_rudely;
+		world_ctrl_open();
+		world_until(&w.ctrl_failed);
+		world_run_ms(10);
+		assert_int_equal(w.fake.terms, 1);
+		assert_int_equal(w.fake.term_fes, PDU_FES_UNSUPPORTED);
+		world_reset();
+	}
+	/* Digests were asked for and are not done: a sentence, no TermReq. */
+	pdu_icresp(&icresp, 0, 0, 131072);
+	w.opts.hdgst = true;
+	w.fake.hook = greet_rudely;
+	world_ctrl_open();
+	world_until(&w.ctrl_failed);
+	assert_non_null(strstr(w.err.text, "digests"));
+}
+
+static bool say_goodbye(struct fake_conn *c, const union pdu_hdr *hdr,
+			const uint8_t *data, uint32_t len)
+{
+	uint8_t term[PDU_TERM_MAX];
+
+	if (hdr->ch.type != PDU_CAPSULE_CMD)
+		return false;
+	fake_send_raw(c, term,
+		      pdu_termreq(term, true, PDU_FES_DATA_RANGE, 0, hdr, 72));
+	return true;
+}
+
+static void test_c2h_term(void **state)
+{
+	w.fake.hook = say_goodbye;
+	world_ctrl_open();
+	world_until(&w.ctrl_failed);
+	assert_non_null(strstr(w.err.text, "data transfer out of range"));
+	assert_int_equal(w.err.code, -ECONNRESET);
+}
+
+/* --- digests --- */
+
+static bool is_header_hit;
+
+static bool flip_bit(struct fake_conn *c, const union pdu_hdr *hdr,
+		     const uint8_t *data, uint32_t len)
+{
+	static const uint8_t bytes[BYTES];
+	union pdu_hdr pdu = {0};
+	uint8_t raw[32 + BYTES];
+	size_t head;
+	uint32_t crc;
+
+	if (!c->qid || hdr->ch.type != PDU_CAPSULE_CMD)
+		return false;
+	pdu.data = (struct pdu_data){.ch = {PDU_C2H_DATA, PDU_F_LAST},
+				     .cccid = hdr->cmd.sqe.cid,
+				     .datal = BYTES};
+	head = pdu_finish(&pdu.ch, BYTES, true, true, 0);
+	memcpy(raw, &pdu, 24);
+	crc = crc32c(0, raw, 24);
+	memcpy(raw + 24, &crc, 4);
+	memcpy(raw + head, bytes, BYTES);
+	raw[is_header_hit ? 12 : head + 100] ^= 1;
+	fake_send_raw(c, raw, head + BYTES);
+	crc = crc32c(0, bytes, BYTES);
+	fake_send_raw(c, &crc, 4);
+	return true;
+}
+
+static void test_digests(void **state)
+{
+	static uint8_t buf[BYTES];
+	struct iovec iov = {buf, sizeof(buf)};
+	struct nvmf_stats before, after;
+
+	for (int i = 0; i < 2; i++) {
+		struct nvmf_io io = {.done = io_done,
+				     .op = NVMF_READ,
+				     .nsid = 1,
+				     .lba_bytes = FAKE_LBA,
+				     .bytes = BYTES,
+				     .iov = &iov,
+				     .iovcnt = 1};
+
+		is_header_hit = i;
+		w.opts.hdgst = w.opts.ddgst = true;
+		world_open();
+		w.fake.hook = flip_bit;
+		nvmf_stats_get(&before);
+		nvmf_io_submit(w.qp, &io);
+		world_until(&w.qp_failed);
+		world_run_ms(10);
+		nvmf_stats_get(&after);
+		assert_int_equal(after.digest_errors, before.digest_errors + 1);
+		assert_int_not_equal(io.sc, NVME_SC_OK);
+		assert_int_equal(w.fake.terms, is_header_hit);
+		assert_true(!is_header_hit || w.fake.term_fes == PDU_FES_HDGST);
+		world_reset();
+	}
+}
+
+/* Says "done" after half of the data: an error, not stale bytes. */
+static bool half_read(struct fake_conn *c, const union pdu_hdr *hdr,
+		      const uint8_t *data, uint32_t len)
+{
+	static const char zeros[BYTES / 2];
+
+	if (!c->qid || hdr->ch.type != PDU_CAPSULE_CMD)
+		return false;
+	if (hdr->cmd.sqe.opcode == NVME_CMD_READ)
+		fake_c2h(c, hdr->cmd.sqe.cid, 0, PDU_F_LAST,
+			 (struct str){zeros, sizeof(zeros)});
+	fake_resp(c, hdr->cmd.sqe.cid, NVME_SC_OK, 0);
+	return true;
+}
+
+static void test_half_done(void **state)
+{
+	static uint8_t buf[BYTES];
+	struct iovec iov = {buf, sizeof(buf)};
+
+	world_open();
+	w.fake.hook = half_read;
+	for (int i = 0; i < 2; i++) {
+		struct nvmf_io io = {.done = io_done,
+				     .op = i ? NVMF_READ : NVMF_WRITE,
+				     .nsid = 1,
+				     .lba_bytes = FAKE_LBA,
+				     .bytes = BYTES,
+				     .iov = &iov,
+				     .iovcnt = 1};
+
+		done = 0;
+		nvmf_io_submit(w.qp, &io);
+		world_until(&done);
+		assert_int_equal(io.sc, NVME_SC_DATA_XFER_ERROR);
+	}
+	assert_int_equal(w.qp_failed, 0);
+}
+
+#define TEST(fn)                                                               \
+	cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_rude),    TEST(test_icresp),	  TEST(test_c2h_term),
+		TEST(test_digests), TEST(test_half_done),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
