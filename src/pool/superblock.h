@@ -25,7 +25,7 @@ struct superblock {
 	char identity[80]; /* "uuid:…", "nguid:…", "eui:…" or "none" */
 	uint64_t ns_bytes;
 	uint32_t block_bytes;
-	uint64_t epoch; /* grows with every adoption by a master */
+	uint64_t epoch;	    /* grows with every adoption by a master */
 	uint64_t created_s; /* wall clock, for people */
 };
 
@@ -34,8 +34,22 @@ void sb_encode(const struct superblock *sb, uint8_t out[SB_BYTES]);
  * a field is wrong; err says which. */
 int sb_decode(const uint8_t in[SB_BYTES], struct superblock *out,
 	      struct err *err);
+/* The magic alone: says "ours" also of a superblock that can't be decoded. */
+bool sb_is_ours(const uint8_t in[SB_BYTES]);
 
-enum label_kind { LABEL_EMPTY, LABEL_OURS, LABEL_FOREIGN };
+/* Where each field stands; the table in docs/on-disk.md is compared to it. */
+struct sb_field {
+	const char *name;
+	size_t off, bytes;
+};
+extern const struct sb_field sb_fields[];
+extern const size_t sb_field_count;
+
+enum label_kind {
+	LABEL_EMPTY,
+	LABEL_OURS,
+	LABEL_FOREIGN
+};
 
 /*
  * head: first bytes of the disk, tail: last bytes (may be NULL).  Recognises

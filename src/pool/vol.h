@@ -48,8 +48,8 @@ struct vol_desc {
 /* The volume of that segment, opened in the background when new (or when its
  * epoch or endpoints changed).  Never blocks: I/O waits for the connection
  * until its own deadline.  -EINVAL for endpoints that can't be parsed. */
-int vol_get(struct vol_set *set, const struct vol_desc *desc,
-	    struct vol **out, struct err *err);
+int vol_get(struct vol_set *set, const struct vol_desc *desc, struct vol **out,
+	    struct err *err);
 void vol_put(struct vol *vol);
 /* This process serves the segment itself: I/O becomes a memcpy. */
 int vol_attach_memory(struct vol_set *set, const struct uuid *segment,
@@ -93,7 +93,7 @@ int vol_submit(struct vol_set *set, struct vol_io *io);
 /* --- for the master: looking at a namespace before it is a volume --- */
 struct vol_probe {
 	void (*done)(struct vol_probe *probe); /* on a worker's thread */
-	char endpoint[ENDPOINT_TEXT_LEN]; /* with ns */
+	char endpoint[ENDPOINT_TEXT_LEN];      /* with ns */
 	uint32_t timeout_ms;
 	bool sb_only; /* health check: identity and superblock, no labels */
 	/* result */
@@ -105,6 +105,7 @@ struct vol_probe {
 	struct superblock sb; /* when LABEL_OURS */
 	uint64_t latency_ns;  /* of the superblock's read */
 	/* private */
+	struct mbox_msg msg;
 	struct vol_set *set;
 	void *priv;
 };
@@ -116,8 +117,11 @@ struct vol_label {
 	char endpoint[ENDPOINT_TEXT_LEN];
 	uint32_t timeout_ms;
 	struct superblock sb;
+	/* result */
 	int ret;
 	struct err err;
+	/* private */
+	struct mbox_msg msg;
 	struct vol_set *set;
 	void *priv;
 };
@@ -131,6 +135,7 @@ struct vol_stats {
 	uint64_t local_reads, local_writes;
 	uint64_t errors, checksum_errors, timeouts, fenced;
 	uint64_t volumes_connected;
+	uint64_t inflight_high; /* most bytes that were ever in flight */
 };
 void vol_stats_get(struct vol_set *set, struct vol_stats *out);
 

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A job is one vol_io under way, a part is what one worker does of it: the
+ * chunks index, index + stride, index + 2 * stride, … of the object.
+ */
+#ifndef POOL_JOB_H
+#define POOL_JOB_H
+
+#include "pool/set.h"
+
+struct part {
+	struct mbox_msg msg;
+	struct vol_job *job;
+	struct worker *worker;
+	/* worker's thread from here on */
+	struct list node; /* worker->active */
+	struct list turn; /* worker->queue[] or a volume's parked parts */
+	struct split_cursor cur;
+	uint64_t next;	     /* chunk of the object */
+	unsigned ext;	     /* extent in which that one is, or before */
+	uint64_t ext_chunk;  /* number of the extent's first chunk */
+	uint64_t ext_start;  /* the extent's first byte in the object */
+	unsigned out;	     /* chunks under way */
+	uint64_t turn_bytes; /* issued in this turn */
+	bool is_parked;
+	uint64_t wait_until_ns; /* parked: end of patience */
+};
+
+struct vol_job {
+	struct vol_io *io;
+	struct vol_set *set;
+	uint64_t chunk_count;
+	unsigned stride;       /* number of parts */
+	bool is_verified_late; /* checksummed blocks are parted by chunks */
+	_Atomic(unsigned) parts_left;
+	_Atomic(int) ret;		 /* first failure */
+	_Atomic(unsigned) failed_extent; /* of whom set ret */
+	_Atomic(bool) was_local;
+	struct part parts[];
+};
+
+static inline struct split_extent job_extent(const struct vol_io *io,
+					     unsigned index, uint64_t start)
+{
+	const struct vol_extent *ext = &io->extents[index];
+
+	return (struct split_extent){
+		.start = start,
+		.off = ext->off,
+		.len = ext->len,
+		.block = ext->vol->block_bytes,
+	};
+}
+
+static inline struct split_cursor job_cursor(const struct vol_io *io)
+{
+	return (struct split_cursor){.iov = io->iov, .iovcnt = io->iovcnt};
+}
+
+/* The first failure counts.  Any worker. */
+void job_fail(struct vol_job *job, int ret, unsigned ext);
+/* A part has nothing left to do and nothing under way; the last one of the job
+ * calls io->done. */
+void job_part_done(struct vol_job *job);
+/* Worker's thread: takes the part over. */
+void worker_accept(struct mbox_msg *msg);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vol_opts from the environment, by one table.
+ *
+ * Any thread, but before others change the environment.  Invariant: what
+ * vol_opts_init() accepts is in the range the rest of the module relies on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "pool/split.h"
+#include "pool/vol.h"
+
+enum kind {
+	KIND_UINT,
+	KIND_SIZE,
+	KIND_BOOL,
+};
+
+enum { /* what a variable sets */
+	SET_WORKERS,
+	SET_CHUNK,
+	SET_INFLIGHT,
+	SET_SPIN,
+	SET_IO_QUEUES,
+	SET_IO_DEPTH,
+	SET_ADMIN_DEPTH,
+	SET_CONNECT_US,
+	SET_COMMAND_MS,
+	SET_KATO_MS,
+	SET_HDGST,
+	SET_DDGST,
+	SET_NOTHING, /* checked only: it sizes something that we don't have */
+	SET_COUNT,
+};
+
+static const struct var {
+	const char *name;
+	enum kind kind;
+	unsigned set;
+	uint64_t min, max;
+} vars[] = {
+	{"MC_NOF_WORKERS", KIND_UINT, SET_WORKERS, 1, VOL_WORKERS_MAX},
+	{"MC_NOF_SUBMIT_CHUNK_BYTES", KIND_SIZE, SET_CHUNK, CHUNK_MIN,
+	 CHUNK_MAX},
+	{"MC_NOF_INFLIGHT_BYTES_LIMIT", KIND_SIZE, SET_INFLIGHT, CHUNK_MIN,
+	 (uint64_t)1 << 40},
+	{"MC_NOF_SPIN_US", KIND_UINT, SET_SPIN, 0, 100000},
+	{"MC_NVME_NUM_IO_QUEUES", KIND_UINT, SET_IO_QUEUES, 1, UINT16_MAX},
+	{"MC_NVME_IO_QUEUE_SIZE", KIND_UINT, SET_IO_DEPTH, 2, UINT16_MAX},
+	{"MC_NVME_IO_QUEUE_REQUESTS", KIND_UINT, SET_NOTHING, 1, UINT32_MAX},
+	{"MC_NVME_TRANSPORT_ACK_TIMEOUT", KIND_UINT, SET_NOTHING, 0, 31},
+	{"MC_NVME_ADMIN_QUEUE_SIZE", KIND_UINT, SET_ADMIN_DEPTH, 2, 4096},
+	{"MC_NVME_FABRICS_CONNECT_TIMEOUT_US", KIND_UINT, SET_CONNECT_US, 1000,
+	 600 * 1000 * 1000},
+	{"MC_NVME_COMMAND_TIMEOUT_MS", KIND_UINT, SET_COMMAND_MS, 10, 600000},
+	{"MC_NVME_KEEP_ALIVE_MS", KIND_UINT, SET_KATO_MS, 0, 600000},
+	{"MC_NVME_HEADER_DIGEST", KIND_BOOL, SET_HDGST, 0, 1},
+	{"MC_NVME_DATA_DIGEST", KIND_BOOL, SET_DDGST, 0, 1},
+};
+
+static int parse_var(const struct var *var, struct str text, uint64_t *out)
+{
+	bool b = false;
+	int ret;
+
+	switch (var->kind) {
+	case KIND_UINT:
+		return str_to_u64(text, out);
+	case KIND_SIZE:
+		return str_to_size(text, out);
+	case KIND_BOOL:
+		ret = str_to_bool(text, &b);
+		*out = b;
+		return ret;
+	}
+	UNREACHABLE();
+}
+
+static int read_var(const struct var *var, uint64_t values[SET_COUNT],
+		    struct err *err)
+{
+	struct str text = str_trim(str_of(getenv(var->name)));
+	uint64_t value = 0;
+
+	if (!text.n)
+		return 0;
+	if (parse_var(var, text, &value))
+		return err_set(err, -EINVAL,
+			       "%s=\"%.60s\" is not %s: correct it or unset it",
+			       var->name, text.p,
+			       var->kind == KIND_BOOL	? "0 or 1"
+			       : var->kind == KIND_SIZE ? "a number of bytes"
+							: "a number");
+	if (value < var->min || value > var->max)
+		return err_set(
+			err, -EINVAL,
+			"%s=\"%.60s\" is out of range: give %llu to %llu",
+			var->name, text.p, (unsigned long long)var->min,
+			(unsigned long long)var->max);
+	values[var->set] = value;
+	return 0;
+}
+
+/* Machine id as text; empty where there is none (a container's image). */
+static void read_machine_id(char out[64])
+{
+	int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = 0;
+
+	if (fd >= 0) {
+		n = read(fd, out, 63);
+		close(fd);
+	}
+	out[n > 0 ? n : 0] = 0;
+}
+
+int vol_opts_init(struct vol_opts *opts, struct err *err)
+{
+	uint64_t v[SET_COUNT] = {
+		[SET_WORKERS] = 4,
+		[SET_CHUNK] = 128 * KiB,
+		[SET_INFLIGHT] = 32 * MiB,
+		[SET_SPIN] = 0,
+	};
+	char machine_id[64];
+	int ret;
+
+	for (size_t i = 0; i < ARRAY_SIZE(vars); i++) {
+		ret = read_var(&vars[i], v, err);
+		if (ret)
+			return ret;
+	}
+	*opts = (struct vol_opts){
+		.workers = (uint32_t)v[SET_WORKERS],
+		.chunk_bytes = split_round_chunk(v[SET_CHUNK]),
+		.inflight_bytes = v[SET_INFLIGHT],
+		.spin_us = (uint32_t)v[SET_SPIN],
+		.nvmf =
+			{
+				.kato_ms = (uint32_t)v[SET_KATO_MS],
+				.connect_timeout_ms =
+					(uint32_t)((v[SET_CONNECT_US] + 999) /
+						   1000),
+				.command_timeout_ms =
+					(uint32_t)v[SET_COMMAND_MS],
+				.admin_depth = (uint16_t)v[SET_ADMIN_DEPTH],
+				.io_depth = (uint16_t)v[SET_IO_DEPTH],
+				.io_queues = (uint16_t)v[SET_IO_QUEUES],
+				.hdgst = v[SET_HDGST] != 0,
+				.ddgst = v[SET_DDGST] != 0,
+			},
+	};
+	read_machine_id(machine_id);
+	host_id_derive(str_of(machine_id), &opts->nvmf.host);
+	return 0;
+}

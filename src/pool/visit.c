@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Visit: a connection of its own for one look at a namespace (vol_probe) or
+ * for writing its superblock (vol_label).
+ *
+ * Control thread.  Invariant: the request's done is called once, when queue
+ * pair and controller are closed and nothing points to the visit any more.
+ * The first cause of a failure is the one that is told; visit_close() may be
+ * called again from whatever the closing still completes.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/time.h"
+#include "pool/set.h"
+
+#define TIMEOUT_MS 5000 /* where the request says nothing */
+
+struct visit {
+	struct vol_set *set;
+	struct vol_probe *probe; /* one of the two */
+	struct vol_label *label;
+	struct timer timer;
+	struct endpoint ep;
+	struct nvmf_opts opts;
+	struct resolve *resolve;
+	struct nvmf_ctrl *ctrl;
+	struct nvmf_qp *qp;
+	struct nvmf_ns_info ns;
+	struct nvmf_io io;
+	struct iovec iov;
+	void (*io_next)(struct visit *v);
+	const char *step; /* for people: what it is doing */
+	uint8_t *head, *tail;
+	uint64_t head_bytes, tail_bytes;
+	uint64_t start_ns;
+	struct err err;
+	int ret;
+	bool is_closing, is_qp_closing, is_ctrl_closing;
+	bool is_io, is_ns; /* under way */
+};
+
+static void visit_finish(struct visit *v)
+{
+	struct vol_set *set = v->set;
+	struct vol_probe *probe = v->probe;
+	struct vol_label *label = v->label;
+
+	if (probe) {
+		probe->ret = v->ret;
+		probe->err = v->err;
+	} else {
+		label->ret = v->ret;
+		label->err = v->err;
+	}
+	free(v->head);
+	free(v->tail);
+	free(v);
+	set->visits--;
+	if (probe)
+		probe->done(probe);
+	else
+		label->done(label);
+	set_maybe_closed(set);
+}
+
+static void visit_close(struct visit *v);
+
+static void qp_closed(void *arg)
+{
+	struct visit *v = arg;
+
+	v->qp = NULL;
+	visit_close(v);
+}
+
+static void ctrl_closed(void *arg)
+{
+	struct visit *v = arg;
+
+	v->ctrl = NULL;
+	visit_close(v);
+}
+
+static void visit_close(struct visit *v)
+{
+	v->is_closing = true;
+	timer_cancel(set_loop(v->set), &v->timer);
+	if (v->resolve) {
+		if (!resolve_cancel(v->resolve))
+			return; /* visit_resolved() comes */
+		v->resolve = NULL;
+	}
+	if (v->qp) {
+		if (!v->is_qp_closing) {
+			v->is_qp_closing = true;
+			nvmf_qp_close(v->qp, qp_closed, v);
+		}
+		return;
+	}
+	if (v->ctrl) {
+		if (!v->is_ctrl_closing) {
+			v->is_ctrl_closing = true;
+			nvmf_ctrl_close(v->ctrl, ctrl_closed, v);
+		}
+		return;
+	}
+	if (!v->is_io && !v->is_ns)
+		visit_finish(v);
+}
+
+/* The text is in v->err already, or is made of the step's name. */
+static void visit_fail(struct visit *v, int code, const char *why)
+{
+	if (v->is_closing)
+		return;
+	err_set(&v->err, code, "%s: %s", v->step, why);
+	v->ret = code;
+	visit_close(v);
+}
+
+static void visit_timeout(struct timer *timer)
+{
+	struct visit *v = container_of(timer, struct visit, timer);
+	char why[256];
+
+	snprintf(why, sizeof(why),
+		 "no answer in time from %.100s:%u: is the target running and "
+		 "reachable?",
+		 v->ep.traddr, v->ep.trsvcid);
+	visit_fail(v, -ETIMEDOUT, why);
+}
+
+/* --- I/O --- */
+
+static void visit_io_done(struct nvmf_io *io)
+{
+	struct visit *v = container_of(io, struct visit, io);
+
+	v->is_io = false;
+	if (v->is_closing)
+		visit_close(v);
+	else if (io->sc != NVME_SC_OK)
+		visit_fail(v, nvme_sc_errno(io->sc), nvme_sc_text(io->sc));
+	else
+		v->io_next(v);
+}
+
+struct visit_io {
+	const char *step;
+	enum nvmf_io_op op;
+	uint64_t off, bytes;
+	void *buf;
+	void (*next)(struct visit *v);
+};
+
+static void visit_io(struct visit *v, const struct visit_io *r)
+{
+	v->step = r->step;
+	v->io_next = r->next;
+	v->iov = (struct iovec){r->buf, r->bytes};
+	v->io = (struct nvmf_io){
+		.done = visit_io_done,
+		.op = r->op,
+		.nsid = v->ns.nsid,
+		.lba_bytes = v->ns.lba_bytes,
+		.slba = r->off / v->ns.lba_bytes,
+		.bytes = r->bytes,
+		.iov = &v->iov,
+		.iovcnt = r->bytes ? 1 : 0,
+	};
+	v->is_io = true;
+	nvmf_io_submit(v->qp, &v->io);
+}
+
+/* --- probe --- */
+
+static void probe_judge(struct visit *v, uint64_t head_bytes)
+{
+	struct vol_probe *p = v->probe;
+
+	p->label = label_judge(v->head, head_bytes, v->tail, v->tail_bytes,
+			       p->label_text);
+	if (p->label == LABEL_OURS && sb_decode(v->head, &p->sb, &v->err)) {
+		v->ret = v->err.code;
+		p->label = LABEL_FOREIGN;
+	}
+	visit_close(v);
+}
+
+static void probe_tail_done(struct visit *v)
+{
+	probe_judge(v, v->head_bytes);
+}
+
+static void probe_head_done(struct visit *v)
+{
+	uint64_t size = v->ns.size_lba * v->ns.lba_bytes;
+
+	visit_io(v, &(struct visit_io){
+			    .step = "read the end of the namespace",
+			    .op = NVMF_READ,
+			    .off = size - v->tail_bytes,
+			    .bytes = v->tail_bytes,
+			    .buf = v->tail,
+			    .next = probe_tail_done,
+		    });
+}
+
+static void probe_sb_done(struct visit *v)
+{
+	v->probe->latency_ns = time_mono_ns() - v->start_ns;
+	if (v->probe->sb_only) {
+		v->tail_bytes = 0;
+		probe_judge(v, SB_BYTES);
+		return;
+	}
+	visit_io(v, &(struct visit_io){
+			    .step = "read the beginning of the namespace",
+			    .op = NVMF_READ,
+			    .bytes = v->head_bytes,
+			    .buf = v->head,
+			    .next = probe_head_done,
+		    });
+}
+
+static void probe_start(struct visit *v, uint64_t sb_bytes)
+{
+	v->start_ns = time_mono_ns();
+	visit_io(v, &(struct visit_io){
+			    .step = "read the superblock",
+			    .op = NVMF_READ,
+			    .bytes = sb_bytes,
+			    .buf = v->head,
+			    .next = probe_sb_done,
+		    });
+}
+
+/* --- label --- */
+
+static void label_read_done(struct visit *v)
+{
+	if (memcmp(v->head, v->tail, v->io.bytes)) {
+		visit_fail(v, -EIO,
+			   "what was written does not come back: the medium is "
+			   "broken or somebody else writes to it");
+		return;
+	}
+	visit_close(v);
+}
+
+static void label_flush_done(struct visit *v)
+{
+	visit_io(v, &(struct visit_io){
+			    .step = "read the superblock back",
+			    .op = NVMF_READ,
+			    .bytes = MAX(v->ns.lba_bytes, (uint32_t)SB_BYTES),
+			    .buf = v->tail,
+			    .next = label_read_done,
+		    });
+}
+
+static void label_write_done(struct visit *v)
+{
+	visit_io(v, &(struct visit_io){
+			    .step = "flush",
+			    .op = NVMF_FLUSH,
+			    .next = label_flush_done,
+		    });
+}
+
+static void label_start(struct visit *v, uint64_t sb_bytes)
+{
+	memset(v->head, 0, sb_bytes);
+	sb_encode(&v->label->sb, v->head);
+	visit_io(v, &(struct visit_io){
+			    .step = "write the superblock",
+			    .op = NVMF_WRITE,
+			    .bytes = sb_bytes,
+			    .buf = v->head,
+			    .next = label_write_done,
+		    });
+}
+
+/* --- connecting --- */
+
+static int take_buffers(struct visit *v)
+{
+	uint64_t size = v->ns.size_lba * v->ns.lba_bytes;
+	void *head, *tail;
+
+	v->head_bytes = MIN((uint64_t)LABEL_HEAD_BYTES, size);
+	v->tail_bytes = MIN((uint64_t)LABEL_TAIL_BYTES, size);
+	if (posix_memalign(&head, SB_BYTES, v->head_bytes))
+		return -ENOMEM;
+	v->head = head;
+	if (posix_memalign(&tail, SB_BYTES, v->tail_bytes))
+		return -ENOMEM;
+	v->tail = tail;
+	return 0;
+}
+
+static void visit_qp_state(struct nvmf_qp *qp, enum nvmf_state state,
+			   const struct err *err, void *arg)
+{
+	struct visit *v = arg;
+	uint64_t sb_bytes = MAX(v->ns.lba_bytes, (uint32_t)SB_BYTES);
+
+	if (v->is_closing)
+		return;
+	if (state != NVMF_LIVE)
+		visit_fail(v, err->code ? err->code : -ENOTCONN, err->text);
+	else if (v->probe)
+		probe_start(v, sb_bytes);
+	else
+		label_start(v, sb_bytes);
+}
+
+/* What this program can't use is refused here, in words. */
+static bool check_ns(struct visit *v)
+{
+	const struct nvmf_ns_info *ns = &v->ns;
+	uint64_t size;
+	char why[256];
+
+	if (ns->metadata_bytes)
+		snprintf(why, sizeof(why),
+			 "namespace %u has %u bytes of metadata per block: "
+			 "format it without metadata",
+			 ns->nsid, ns->metadata_bytes);
+	else if (ns->lba_bytes < 512 || ns->lba_bytes > BLOCK_MAX ||
+		 !IS_POW2(ns->lba_bytes))
+		snprintf(why, sizeof(why),
+			 "namespace %u has blocks of %u bytes: 512 to %u are "
+			 "supported",
+			 ns->nsid, ns->lba_bytes, BLOCK_MAX);
+	else if (mul_overflows(ns->size_lba, (uint64_t)ns->lba_bytes, &size) ||
+		 size < LABEL_HEAD_BYTES)
+		snprintf(why, sizeof(why),
+			 "namespace %u has %llu blocks: too small or too large",
+			 ns->nsid, (unsigned long long)ns->size_lba);
+	else
+		return true;
+	visit_fail(v, -ENOTSUP, why);
+	return false;
+}
+
+static void visit_ns_listed(int ret, const struct nvmf_ns_info *ns,
+			    size_t count, void *arg)
+{
+	struct visit *v = arg;
+	struct strbuf why = {0};
+
+	v->is_ns = false;
+	if (v->is_closing) {
+		visit_close(v);
+		return;
+	}
+	strbuf_addf(&why, "namespace %u does not exist in subsystem '%.100s'",
+		    v->ep.nsid, v->ep.subnqn);
+	for (size_t i = 0; !ret && i < MIN(count, (size_t)8); i++)
+		strbuf_addf(&why, "%s%u", i ? ", " : " (it has: ", ns[i].nsid);
+	if (!ret && count)
+		strbuf_adds(&why, count > 8 ? ", …)" : ")");
+	visit_fail(v, -ENODEV, why.failed ? "namespace not there" : why.p);
+	strbuf_fini(&why);
+}
+
+static void visit_ns_done(int ret, const struct nvmf_ns_info *ns, size_t count,
+			  void *arg)
+{
+	struct visit *v = arg;
+	struct nvmf_qp_opts opts = {.qid = 1, .opts = &v->opts};
+
+	v->is_ns = false;
+	if (v->is_closing) {
+		visit_close(v);
+		return;
+	}
+	if (ret == -ENODEV || (!ret && count != 1)) {
+		v->is_ns = !nvmf_ns_list(v->ctrl, visit_ns_listed, v);
+		if (!v->is_ns)
+			visit_fail(v, -ENODEV, "the namespace does not exist");
+		return;
+	}
+	if (ret) {
+		visit_fail(v, ret, strerror(-ret));
+		return;
+	}
+	v->ns = *ns;
+	if (v->probe)
+		v->probe->ns = *ns;
+	if (!check_ns(v))
+		return;
+	v->step = "open an I/O queue";
+	opts.info = *nvmf_ctrl_info(v->ctrl);
+	if (take_buffers(v) ||
+	    nvmf_qp_open(set_loop(v->set), &opts, visit_qp_state, v, &v->qp)) {
+		v->qp = NULL;
+		visit_fail(v, -ENOMEM, "out of memory");
+	}
+}
+
+static void visit_ctrl_state(struct nvmf_ctrl *ctrl, enum nvmf_state state,
+			     const struct err *err, void *arg)
+{
+	struct visit *v = arg;
+
+	if (v->is_closing)
+		return;
+	if (state != NVMF_LIVE) {
+		v->err = *err; /* names the address itself */
+		visit_fail(v, err->code ? err->code : -ENOTCONN, err->text);
+		return;
+	}
+	v->step = "identify the namespace";
+	v->is_ns = !nvmf_ns_get(ctrl, v->ep.nsid, visit_ns_done, v);
+	if (!v->is_ns)
+		visit_fail(v, -ENOMEM, "out of memory");
+}
+
+static void visit_resolved(int ret, const struct addr *addr,
+			   const struct err *err, void *arg)
+{
+	struct visit *v = arg;
+
+	v->resolve = NULL;
+	if (v->is_closing) {
+		visit_close(v);
+		return;
+	}
+	if (ret) {
+		v->err = *err;
+		visit_fail(v, ret, err->text);
+		return;
+	}
+	v->step = "connect";
+	v->opts.addr = *addr;
+	ret = nvmf_ctrl_open(set_loop(v->set), &v->opts, visit_ctrl_state, v,
+			     &v->ctrl);
+	if (ret) {
+		v->ctrl = NULL;
+		visit_fail(v, ret, "out of memory");
+	}
+}
+
+static int visit_parse(struct visit *v)
+{
+	const char *text = v->probe ? v->probe->endpoint : v->label->endpoint;
+	struct str s = {text, strnlen(text, ENDPOINT_TEXT_LEN)};
+	int ret = endpoint_parse(s, &v->ep, &v->err);
+
+	if (ret)
+		return ret;
+	if (!v->ep.nsid)
+		return err_set(&v->err, -EINVAL,
+			       "endpoint '%.200s': ns:<number> is missing",
+			       text);
+	if (v->ep.trtype != NVME_TRTYPE_TCP)
+		return err_set(&v->err, -EINVAL,
+			       "endpoint '%.200s': only trtype:TCP is "
+			       "supported here",
+			       text);
+	return 0;
+}
+
+static void visit_run(struct visit *v, uint32_t ms)
+{
+	v->set->visits++;
+	v->timer.fire = visit_timeout;
+	ms = ms ? ms : TIMEOUT_MS;
+	v->step = "endpoint";
+	v->ret = visit_parse(v);
+	if (v->ret) {
+		visit_close(v);
+		return;
+	}
+	v->opts = v->set->opts.nvmf;
+	memcpy(v->opts.subnqn, v->ep.subnqn, sizeof(v->opts.subnqn));
+	v->opts.io_queues = 1;
+	v->opts.kato_ms = NVMF_KATO_OFF;
+	timer_set(set_loop(v->set), &v->timer, ms * NS_PER_MS);
+	v->step = "resolve the name";
+	v->resolve =
+		resolve_start(set_loop(v->set), &(struct resolve_req){
+							.host = v->ep.traddr,
+							.port = v->ep.trsvcid,
+							.timeout_ms = ms,
+							.done = visit_resolved,
+							.arg = v,
+						});
+	if (!v->resolve)
+		visit_fail(v, -ENOMEM, "out of memory or threads");
+}
+
+static void probe_run(struct mbox_msg *msg)
+{
+	struct vol_probe *probe = container_of(msg, struct vol_probe, msg);
+	struct visit *v = calloc(1, sizeof(*v));
+
+	probe->priv = v;
+	if (v) {
+		v->set = probe->set;
+		v->probe = probe;
+		visit_run(v, probe->timeout_ms);
+		return;
+	}
+	probe->ret = err_set(&probe->err, -ENOMEM, "out of memory");
+	probe->done(probe);
+}
+
+static void label_run(struct mbox_msg *msg)
+{
+	struct vol_label *label = container_of(msg, struct vol_label, msg);
+	struct visit *v = calloc(1, sizeof(*v));
+
+	label->priv = v;
+	if (v) {
+		v->set = label->set;
+		v->label = label;
+		visit_run(v, label->timeout_ms);
+		return;
+	}
+	label->ret = err_set(&label->err, -ENOMEM, "out of memory");
+	label->done(label);
+}
+
+void vol_probe_submit(struct vol_set *set, struct vol_probe *probe)
+{
+	probe->set = set;
+	probe->ret = 0;
+	probe->err = (struct err){0};
+	probe->msg.run = probe_run;
+	loop_post(set_loop(set), &probe->msg);
+}
+
+void vol_label_submit(struct vol_set *set, struct vol_label *label)
+{
+	label->set = set;
+	label->ret = 0;
+	label->err = (struct err){0};
+	label->msg.run = label_run;
+	loop_post(set_loop(set), &label->msg);
+}
