@@ -187,6 +187,10 @@ static int file_open_fd(struct file *f, const struct bdev_file_opts *o,
 		return file_open_error(o->path, -errno, err);
 	}
 	f->fd = open(o->path, flags, 0600);
+	if (f->fd < 0 && is_new && errno == ENOENT)
+		return err_set(err, -ENOENT,
+			       "can't create %s: its folder does not exist",
+			       o->path);
 	if (f->fd < 0)
 		return file_open_error(o->path, -errno, err);
 	if (flock(f->fd, LOCK_EX | LOCK_NB))

@@ -206,6 +206,11 @@ static uint32_t ns_pick_id(struct tgt_subsys *ss, uint32_t want)
 	return nsid > TGT_NS_MAX || tgt_ns_find(ss, nsid) ? 0 : nsid;
 }
 
+uint32_t tgt_ns_next(struct tgt_subsys *ss)
+{
+	return ns_pick_id(ss, 0);
+}
+
 int tgt_ns_add(struct tgt_subsys *ss, struct bdev *bdev,
 	       const struct tgt_ns_opts *opts, struct err *err)
 {

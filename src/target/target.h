@@ -43,6 +43,8 @@ struct tgt_ns_opts {
 	struct uuid uuid; /* zero = derived from subsystem NQN and nsid; NGUID =
 			     it */
 };
+/* The id that nsid 0 would get, 0 when none is left. */
+uint32_t tgt_ns_next(struct tgt_subsys *ss);
 /* The namespace owns bdev from now on.  Returns the nsid or -errno. */
 int tgt_ns_add(struct tgt_subsys *ss, struct bdev *bdev,
 	       const struct tgt_ns_opts *opts, struct err *err);

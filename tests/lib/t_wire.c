@@ -144,6 +144,8 @@ void tw_send_raw(struct t_wire *w, const void *p, size_t n)
 	while (n) {
 		ssize_t ret = send(w->fd, q, n, MSG_NOSIGNAL);
 
+		if (ret < 0 && errno == EINTR)
+			continue; /* io_uring's doing, in this process */
 		assert_true(ret > 0);
 		q += ret;
 		n -= (size_t)ret;
@@ -157,6 +159,8 @@ static void recv_all(struct t_wire *w, void *p, size_t n)
 	while (n) {
 		ssize_t ret = recv(w->fd, q, n, 0);
 
+		if (ret < 0 && errno == EINTR)
+			continue;
 		if (ret <= 0)
 			fail_msg("%s while %zu bytes were expected",
 				 ret ? strerror(errno) : "end of stream", n);
@@ -226,8 +230,11 @@ uint32_t tw_recv(struct t_wire *w, union pdu_hdr *hdr, void *data, uint32_t cap)
 void tw_expect_eof(struct t_wire *w)
 {
 	char c;
-	ssize_t ret = recv(w->fd, &c, 1, 0);
+	ssize_t ret;
 
+	do {
+		ret = recv(w->fd, &c, 1, 0);
+	} while (ret < 0 && errno == EINTR);
 	if (ret < 0 && errno != ECONNRESET)
 		fail_msg("no end of the connection: %s", strerror(errno));
 	assert_true(ret <= 0);
