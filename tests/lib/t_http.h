@@ -3,8 +3,8 @@
  * HTTP client for tests, in the thread of the loop it tests: the socket does
  * not block and the loop is turned between tries, up to a deadline.
  */
-#ifndef TESTS_LIB_T_HTTP_H
-#define TESTS_LIB_T_HTTP_H
+#ifndef T_HTTP_H
+#define T_HTTP_H
 
 #include <errno.h>
 #include <stdlib.h>

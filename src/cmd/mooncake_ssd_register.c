@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mooncake_ssd_register: adds NVMe-oF namespaces to the pool.  One thread.
+ */
+#include <errno.h>
+
+#include "base/log.h"
+#include "deploy/tool.h"
+
+#define PROGRAM "mooncake_ssd_register"
+
+static const struct flag flags[] = {
+	{.name = "master_server_address",
+	 .alias = "master",
+	 .type = FLAG_STR,
+	 .off = offsetof(struct tool_config, master),
+	 .env = "MOONCAKE_MASTER",
+	 .arg = "HOST:PORT",
+	 .attrs = FLAG_REQUIRED,
+	 .help = "The master; port 50051 when only a host is given."},
+	{.name = "endpoint",
+	 .type = FLAG_LIST,
+	 .off = offsetof(struct tool_config, endpoints),
+	 .arg = "TEXT",
+	 .group = "What to register",
+	 .help = "A namespace: 'traddr:ADDRESS trsvcid:PORT subnqn:NQN "
+		 "trtype:TCP adrfam:IPv4 ns:NUMBER'. Without ns: all "
+		 "namespaces of the subsystem. May be repeated; several paths "
+		 "to one namespace become one segment."},
+	{.name = "discover",
+	 .type = FLAG_LIST,
+	 .off = offsetof(struct tool_config, discover),
+	 .arg = "HOST:PORT",
+	 .help = "All namespaces of all subsystems that this NVMe-oF "
+		 "discovery service names; port 8009 when only a host is "
+		 "given. Referrals are named, not followed. May be repeated."},
+	{.name = "spdk_target_info",
+	 .type = FLAG_LIST,
+	 .off = offsetof(struct tool_config, spdk_info),
+	 .arg = "TEXT",
+	 .help = "Registration over SSH: not in this version, use --discover."},
+	{.name = "force",
+	 .type = FLAG_BOOL,
+	 .off = offsetof(struct tool_config, force),
+	 .group = "How",
+	 .help = "Take namespaces that hold something else, which is lost: a "
+		 "file system, a partition table, another cluster's data."},
+	{.name = "timeout",
+	 .type = FLAG_MS,
+	 .off = offsetof(struct tool_config, timeout_ms),
+	 .def = "15s",
+	 .min = 100,
+	 .max = 3600000,
+	 .arg = "TIME",
+	 .help = "Patience per target and per namespace."},
+	{.name = "json",
+	 .type = FLAG_BOOL,
+	 .off = offsetof(struct tool_config, json),
+	 .help = "Print the results as JSON."},
+};
+
+static const struct flag_prog prog = {
+	.name = PROGRAM,
+	.summary = "adds NVMe-oF namespaces to the SSD pool",
+	.usage =
+		"--master_server_address=HOST:PORT --endpoint=… | --discover=…",
+	.details =
+		"Tells the master which namespaces the pool consists of. The "
+		"master looks at each one itself, reads its size and identity, "
+		"writes a superblock into its first block and refuses a disk "
+		"that holds something else. A namespace that is registered "
+		"already stays as it is. Exit status: 0 when all are "
+		"registered, 1 when something failed or nothing was found, 2 "
+		"for wrong options.",
+	.examples = "  " PROGRAM " --master=10.0.0.1 --discover=10.0.0.7:8009\n"
+		    "  " PROGRAM " --master=10.0.0.1:50051 \\\n"
+		    "    --endpoint='traddr:10.0.0.7 trsvcid:4420 "
+		    "subnqn:nqn.2024-01.io.example:ssd1 ns:1'\n",
+	.flags = flags,
+	.flag_count = ARRAY_SIZE(flags),
+};
+
+static int run(struct tool *tool, struct err *err)
+{
+	const struct tool_config *config = tool->config;
+	int ret;
+
+	if (config->spdk_info.count)
+		return err_set(
+			err, -ENOTSUP,
+			"--spdk_target_info logs in to the target over "
+			"SSH, which comes with the deployment tools; use "
+			"--discover=HOST:8009 (the target's discovery "
+			"service) or --endpoint instead");
+	if (!config->endpoints.count && !config->discover.count)
+		return err_set(err, -EINVAL,
+			       "nothing to register: give --discover=HOST:PORT "
+			       "or --endpoint='traddr:… trsvcid:… subnqn:… "
+			       "ns:1'");
+	/* The master first: without it, asking targets is in vain. */
+	ret = master_open(config->master, (uint32_t)config->timeout_ms,
+			  &tool->master, err);
+	if (ret == 0)
+		ret = tool_collect(tool, true, err);
+	if (ret == 0)
+		ret = tool_register(tool, err);
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	struct tool_config config = {0};
+	struct tool tool = {.name = PROGRAM, .config = &config};
+	struct flag_set fs;
+	struct err err = {0};
+	int status;
+
+	log_set_name(PROGRAM);
+	log_level_max = LOG_WARN;
+	if (flag_main(&fs, &prog, &config, argc, argv, &status))
+		return status;
+	run(&tool, &err);
+	status = tool_end(&tool, false, &err);
+	flag_fini(&fs);
+	return status;
+}

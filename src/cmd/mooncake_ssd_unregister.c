@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mooncake_ssd_unregister: takes NVMe-oF namespaces out of the pool.  One
+ * thread.
+ */
+#include <errno.h>
+
+#include "base/log.h"
+#include "deploy/tool.h"
+
+#define PROGRAM "mooncake_ssd_unregister"
+
+static const struct flag flags[] = {
+	{.name = "master_server_address",
+	 .alias = "master",
+	 .type = FLAG_STR,
+	 .off = offsetof(struct tool_config, master),
+	 .env = "MOONCAKE_MASTER",
+	 .arg = "HOST:PORT",
+	 .attrs = FLAG_REQUIRED,
+	 .help = "The master; port 50051 when only a host is given."},
+	{.name = "endpoint",
+	 .type = FLAG_LIST,
+	 .off = offsetof(struct tool_config, endpoints),
+	 .arg = "TEXT",
+	 .group = "What to unregister",
+	 .help = "A namespace: 'traddr:ADDRESS trsvcid:PORT subnqn:NQN "
+		 "trtype:TCP adrfam:IPv4 ns:NUMBER'. Without ns: all "
+		 "namespaces of the subsystem. May be repeated."},
+	{.name = "discover",
+	 .type = FLAG_LIST,
+	 .off = offsetof(struct tool_config, discover),
+	 .arg = "HOST:PORT",
+	 .help = "All namespaces of all subsystems that this NVMe-oF "
+		 "discovery service names (now); port 8009 when only a host is "
+		 "given. Referrals are named, not followed. May be repeated."},
+	{.name = "spdk_target_info",
+	 .type = FLAG_LIST,
+	 .off = offsetof(struct tool_config, spdk_info),
+	 .arg = "TEXT",
+	 .help = "'ip:ADDRESS ns:NUMBER nqn:NQN port:PORT', as upstream's tool "
+		 "has it; port 4420 and nqn.2016-06.io.spdk:cnode1 when not "
+		 "given. May be repeated."},
+	{.name = "segment",
+	 .type = FLAG_LIST,
+	 .off = offsetof(struct tool_config, segments),
+	 .arg = "ID",
+	 .help = "A segment by its id, as 'mooncakectl segments' prints it. "
+		 "May be repeated."},
+	{.name = "timeout",
+	 .type = FLAG_MS,
+	 .off = offsetof(struct tool_config, timeout_ms),
+	 .group = "How",
+	 .def = "15s",
+	 .min = 100,
+	 .max = 3600000,
+	 .arg = "TIME",
+	 .help = "Patience per target and per namespace."},
+	{.name = "json",
+	 .type = FLAG_BOOL,
+	 .off = offsetof(struct tool_config, json),
+	 .help = "Print the results as JSON."},
+};
+
+static const struct flag_prog prog = {
+	.name = PROGRAM,
+	.summary = "takes NVMe-oF namespaces out of the SSD pool",
+	.usage = "--master_server_address=HOST:PORT --endpoint=… | "
+		 "--discover=… | --segment=…",
+	.details =
+		"Tells the master to forget namespaces: what lies on them can "
+		"no longer be read. The targets need not be there, and the "
+		"disks are not written. Exit status: 0 when all are gone, 1 "
+		"when something failed or nothing was found, 2 for wrong "
+		"options.",
+	.examples = "  " PROGRAM " --master=10.0.0.1 --segment=ID\n"
+		    "  " PROGRAM " --master=10.0.0.1:50051 \\\n"
+		    "    --endpoint='traddr:10.0.0.7 trsvcid:4420 "
+		    "subnqn:nqn.2024-01.io.example:ssd1 ns:1'\n",
+	.flags = flags,
+	.flag_count = ARRAY_SIZE(flags),
+};
+
+static int run(struct tool *tool, struct err *err)
+{
+	const struct tool_config *config = tool->config;
+	int ret;
+
+	if (!config->endpoints.count && !config->discover.count &&
+	    !config->spdk_info.count && !config->segments.count)
+		return err_set(err, -EINVAL,
+			       "nothing to unregister: give --segment=ID, "
+			       "--endpoint='traddr:… trsvcid:… subnqn:… ns:1' "
+			       "or --discover=HOST:PORT");
+	/* The master first: without it, asking targets is in vain. */
+	ret = master_open(config->master, (uint32_t)config->timeout_ms,
+			  &tool->master, err);
+	if (ret == 0)
+		ret = tool_collect(tool, false, err);
+	if (ret == 0)
+		ret = tool_unregister(tool, err);
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	struct tool_config config = {0};
+	struct tool tool = {.name = PROGRAM, .config = &config};
+	struct flag_set fs;
+	struct err err = {0};
+	int status;
+
+	log_set_name(PROGRAM);
+	log_level_max = LOG_WARN;
+	if (flag_main(&fs, &prog, &config, argc, argv, &status))
+		return status;
+	run(&tool, &err);
+	status = tool_end(&tool, true, &err);
+	flag_fini(&fs);
+	return status;
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * MOUNT and UNMOUNT of namespaces.  Single thread, one call at a time.  The
+ * master does the looking and the writing; here is only what it is told and
+ * what it answers.  Invariant: each call ends as rows of the report.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/status.h"
+#include "base/uuid.h"
+#include "deploy/table.h"
+#include "deploy/tool.h"
+
+struct path_texts {
+	char text[NS_PATHS_MAX][ENDPOINT_TEXT_LEN];
+	char *items[NS_PATHS_MAX];
+};
+
+static void format_paths(const struct ns_entry *entry, struct path_texts *out)
+{
+	for (size_t i = 0; i < entry->path_count; i++) {
+		endpoint_format(&entry->paths[i], out->text[i]);
+		out->items[i] = out->text[i];
+	}
+}
+
+static void row_set_segment(struct report_row *row, const Mc__Segment *seg)
+{
+	struct uuid id;
+
+	if (!seg)
+		return;
+	row->bytes = seg->size;
+	if (seg->id.len == sizeof(id.b)) {
+		memcpy(id.b, seg->id.data, sizeof(id.b));
+		uuid_format_hex(&id, row->segment);
+	}
+}
+
+/* The master's sentence, or that of its status. */
+static void row_set_reason(struct report_row *row, int32_t status,
+			   const char *sentence)
+{
+	row->outcome = OUTCOME_FAILED;
+	if (sentence && *sentence)
+		snprintf(row->text, sizeof(row->text), "%s", sentence);
+	else
+		snprintf(row->text, sizeof(row->text), "%s (%d)",
+			 status_text((enum mooncake_status)status), status);
+}
+
+static int mount_one(struct tool *tool, const struct ns_entry *entry)
+{
+	struct report_row row = {.outcome = OUTCOME_NEW, .bytes = entry->bytes};
+	Mc__MountReq req = MC__MOUNT_REQ__INIT;
+	Mc__Segment segment = MC__SEGMENT__INIT;
+	const ProtobufCMessage *msg;
+	const Mc__MountRsp *rsp;
+	struct path_texts paths;
+	struct err err = {0};
+	int ret;
+
+	format_paths(entry, &paths);
+	segment.kind = MC__KIND__NOF_SSD;
+	segment.n_endpoints = entry->path_count;
+	segment.endpoints = paths.items;
+	req.segment = &segment;
+	req.force = tool->config->force;
+	memcpy(row.endpoint, paths.text[0], sizeof(row.endpoint));
+	ret = rpc_sync_call(tool->master, METHOD_MOUNT, &req.base, &msg, &err);
+	if (ret < 0)
+		return tool_fail_row(tool, row.endpoint, row.bytes, err.text);
+	rsp = (const void *)msg;
+	row_set_segment(&row, rsp->segment);
+	if (rsp->status != MOONCAKE_OK)
+		row_set_reason(&row, rsp->status, rsp->error);
+	else if (rsp->already)
+		row.outcome = OUTCOME_ALREADY;
+	return report_add(&tool->report, &row);
+}
+
+int tool_register(struct tool *tool, struct err *err)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < tool->list.count && ret == 0; i++) {
+		const struct ns_entry *entry = &tool->list.items[i];
+
+		term_status("registering %zu of %zu: %s ns:%u …", i + 1,
+			    tool->list.count, entry->subnqn, entry->nsid);
+		ret = mount_one(tool, entry);
+	}
+	return ret < 0 ? err_set(err, ret, "out of memory") : 0;
+}
+
+static int add_unmounted(struct tool *tool, const Mc__UnmountRsp *rsp)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < rsp->n_segments && ret == 0; i++) {
+		struct report_row row = {.outcome = OUTCOME_REMOVED};
+		const Mc__Segment *seg = rsp->segments[i];
+
+		row_set_segment(&row, seg);
+		snprintf(row.endpoint, sizeof(row.endpoint), "%s", seg->name);
+		if (i == 0 && rsp->dropped_objects)
+			snprintf(row.text, sizeof(row.text),
+				 "%llu objects lost their last replica",
+				 (unsigned long long)rsp->dropped_objects);
+		ret = report_add(&tool->report, &row);
+	}
+	return ret;
+}
+
+/*
+ * Returns 1 when the master knows no such segment (no row is added then), 0,
+ * or -ENOMEM.
+ */
+static int unmount_one(struct tool *tool, const Mc__UnmountReq *req,
+		       const char *name)
+{
+	const ProtobufCMessage *msg;
+	const Mc__UnmountRsp *rsp;
+	struct report_row row;
+	struct err err = {0};
+	int ret = rpc_sync_call(tool->master, METHOD_UNMOUNT, &req->base, &msg,
+				&err);
+
+	if (ret < 0)
+		return tool_fail_row(tool, name, 0, err.text);
+	rsp = (const void *)msg;
+	if (rsp->status == MOONCAKE_SEGMENT_NOT_FOUND ||
+	    (rsp->status == MOONCAKE_OK && rsp->n_segments == 0))
+		return 1;
+	if (rsp->status == MOONCAKE_OK)
+		return add_unmounted(tool, rsp);
+	row_set_reason(&row, rsp->status, rsp->error);
+	return tool_fail_row(tool, name, 0, row.text);
+}
+
+/* By any of its paths: the master may know only some of them. */
+static int unmount_entry(struct tool *tool, const struct ns_entry *entry)
+{
+	struct path_texts paths;
+	int ret = 1;
+
+	format_paths(entry, &paths);
+	for (size_t i = 0; i < entry->path_count && ret == 1; i++) {
+		Mc__UnmountReq req = MC__UNMOUNT_REQ__INIT;
+
+		req.endpoint = paths.text[i];
+		ret = unmount_one(tool, &req, paths.text[i]);
+	}
+	if (ret == 1)
+		ret = tool_fail_row(tool, paths.text[0], 0,
+				    "the master knows no such namespace; "
+				    "'mooncakectl segments' lists what it has");
+	return ret;
+}
+
+static int unmount_segment(struct tool *tool, const char *text)
+{
+	Mc__UnmountReq req = MC__UNMOUNT_REQ__INIT;
+	struct uuid id;
+	int ret;
+
+	if (uuid_parse(str_of(text), &id))
+		return tool_fail_row(tool, text, 0,
+				     "that is no segment id; 'mooncakectl "
+				     "segments' lists them");
+	req.id.data = id.b;
+	req.id.len = sizeof(id.b);
+	ret = unmount_one(tool, &req, text);
+	if (ret == 1)
+		ret = tool_fail_row(tool, text, 0,
+				    "the master knows no such segment; "
+				    "'mooncakectl segments' lists what it has");
+	return ret;
+}
+
+int tool_unregister(struct tool *tool, struct err *err)
+{
+	const struct flag_list *segments = &tool->config->segments;
+	int ret = 0;
+
+	for (size_t i = 0; i < tool->list.count && ret == 0; i++) {
+		term_status("unregistering %zu of %zu …", i + 1,
+			    tool->list.count);
+		ret = unmount_entry(tool, &tool->list.items[i]);
+	}
+	for (size_t i = 0; i < segments->count && ret == 0; i++)
+		ret = unmount_segment(tool, segments->items[i]);
+	return ret < 0 ? err_set(err, ret, "out of memory") : 0;
+}

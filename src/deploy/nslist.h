@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Namespaces that a tool was told of or has found: one entry per subsystem and
+ * namespace, with every path to it.
+ */
+#ifndef DEPLOY_NSLIST_H
+#define DEPLOY_NSLIST_H
+
+#include "nvme/endpoint.h"
+
+#define NSLIST_MAX   4096
+#define NS_PATHS_MAX 16
+
+struct ns_entry {
+	char subnqn[NVME_NQN_LEN];
+	uint32_t nsid;	/* 0 = all namespaces of the subsystem */
+	uint64_t bytes; /* 0 = not known */
+	struct endpoint *paths;
+	size_t path_count;
+};
+
+struct nslist {
+	struct ns_entry *items;
+	size_t count;
+};
+
+void nslist_fini(struct nslist *list);
+/* One more path to ep's subsystem and ns; known ones are left out.  *out (may
+ * be NULL) is valid until the next call.  -ENOMEM, -E2BIG with a sentence. */
+int nslist_add(struct nslist *list, const struct endpoint *ep,
+	       struct ns_entry **out, struct err *err);
+
+/* "HOST:PORT", "HOST" or "traddr:… trsvcid:…" of a discovery service. */
+int discovery_parse(struct str text, struct endpoint *out, struct err *err);
+/*
+ * "ip:… ns:1 nqn:… port:…" of upstream's tools.  Without ns it is namespace 1
+ * (*has_ns is false then); a path: key would need SSH and is refused.
+ */
+int spdk_info_parse(struct str text, struct endpoint *out, bool *has_ns,
+		    struct err *err);
+/* Replaces a name in traddr by its address.  Blocks. */
+int endpoint_resolve(struct endpoint *ep, struct err *err);
+
+#endif
