@@ -23,10 +23,7 @@ struct disc_job {
 	nvmf_disc_fn done;
 	void *arg;
 	struct nvmf_admin req;
-	union {
-		struct nvmf_discovery_log head;
-		struct nvmf_disc_log_entry raw[PIECE_ENTRIES];
-	};
+	struct nvmf_disc_log_entry raw[PIECE_ENTRIES]; /* or the header */
 	uint64_t genctr, numrec;
 	uint64_t read; /* entries of this attempt */
 	struct nvmf_disc_entry *entries;
@@ -59,6 +56,13 @@ static void finish(struct disc_job *job, int ret)
 static struct disc_job *job_of(struct nvmf_admin *req)
 {
 	return container_of(req, struct disc_job, req);
+}
+
+/* The header is as long as an entry, and read into the same place. */
+static const struct nvmf_discovery_log *head_of(const struct disc_job *job)
+{
+	static_assert(sizeof(struct nvmf_discovery_log) == ENTRY_BYTES, "");
+	return (const struct nvmf_discovery_log *)job->raw;
 }
 
 static void start(struct disc_job *job);
@@ -109,7 +113,7 @@ static void recheck_done(struct nvmf_admin *req)
 
 	if (req->sc != NVME_SC_OK)
 		finish(job, nvme_sc_errno(req->sc));
-	else if (job->head.genctr != job->genctr)
+	else if (head_of(job)->genctr != job->genctr)
 		start(job);
 	else
 		finish(job, 0);
@@ -148,9 +152,9 @@ static void read_piece(struct disc_job *job)
 	uint64_t left = job->numrec - job->read;
 
 	if (!left)
-		get_log(job, 0, sizeof(job->head), recheck_done);
+		get_log(job, 0, ENTRY_BYTES, recheck_done);
 	else
-		get_log(job, sizeof(job->head) + job->read * ENTRY_BYTES,
+		get_log(job, ENTRY_BYTES + job->read * ENTRY_BYTES,
 			(uint32_t)MIN(left, (uint64_t)most) * ENTRY_BYTES,
 			piece_done);
 }
@@ -163,12 +167,12 @@ static void head_done(struct nvmf_admin *req)
 		finish(job, nvme_sc_errno(req->sc));
 		return;
 	}
-	job->genctr = job->head.genctr;
-	job->numrec = job->head.numrec;
+	job->genctr = head_of(job)->genctr;
+	job->numrec = head_of(job)->numrec;
 	job->read = 0;
 	job->count = 0;
-	if (job->head.recfmt != 0 || job->numrec > ENTRIES_MAX) {
-		finish(job, job->head.recfmt ? -EPROTO : -E2BIG);
+	if (head_of(job)->recfmt != 0 || job->numrec > ENTRIES_MAX) {
+		finish(job, head_of(job)->recfmt ? -EPROTO : -E2BIG);
 		return;
 	}
 	free(job->entries);
@@ -184,7 +188,7 @@ static void start(struct disc_job *job)
 	if (job->attempts++ == ATTEMPTS_MAX)
 		finish(job, -EAGAIN);
 	else
-		get_log(job, 0, sizeof(job->head), head_done);
+		get_log(job, 0, ENTRY_BYTES, head_done);
 }
 
 int nvmf_discover(struct nvmf_ctrl *ctrl, nvmf_disc_fn done, void *arg)

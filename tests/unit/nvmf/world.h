@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An initiator and a fake target in one simulated world. */
-#ifndef NVMF_WORLD_H
-#define NVMF_WORLD_H
+#ifndef TESTS_UNIT_NVMF_WORLD_H
+#define TESTS_UNIT_NVMF_WORLD_H
 
 #include <errno.h>
 #include <setjmp.h>
