@@ -8,6 +8,7 @@
 
 #include "master/evict.h"
 #include "master/object.h"
+#include "master/quarantine.h"
 #include "web/metrics.h"
 
 void stats_init(struct stats *st)
@@ -142,44 +143,38 @@ static uint64_t seg_replicas(const struct segment *seg)
 	return seg->replicas;
 }
 
-static void usage(struct core *core, enum kind kind, uint64_t *used,
-		  uint64_t *capacity)
+void stats_usage(struct core *core, struct stats_usage *out)
 {
 	struct segment *seg;
 
-	*used = *capacity = 0;
+	static_assert(ARRAY_SIZE(out->used) == KIND_COUNT, "kinds");
+	quarantine_release(core);
+	*out = (struct stats_usage){0};
 	list_for_each (seg, &core->segments, node) {
-		if (seg->kind != kind)
-			continue;
-		*used += ext_used(seg->space);
-		*capacity += seg->size;
+		out->used[seg->kind] += ext_used(seg->space);
+		out->capacity[seg->kind] += seg->size;
+		out->quarantined += seg->quarantined;
 	}
-}
-
-static uint64_t quarantined(struct core *core)
-{
-	struct segment *seg;
-	uint64_t sum = 0;
-
-	list_for_each (seg, &core->segments, node)
-		sum += seg->quarantined;
-	return sum;
 }
 
 static void segment_metrics(struct core *core, struct strbuf *out)
 {
-	uint64_t used, capacity;
+	struct stats_usage u;
 
-	usage(core, KIND_MEM, &used, &capacity);
+	stats_usage(core, &u);
 	one_u64(out, "master_allocated_bytes", METRIC_GAUGE,
-		"Memory in use, rounded, resting extents included", used);
+		"Memory in use, rounded, resting extents included",
+		u.used[KIND_MEM]);
 	one_u64(out, "master_total_capacity_bytes", METRIC_GAUGE,
-		"Memory mounted", capacity);
-	usage(core, KIND_NOF, &used, &capacity);
+		"Memory mounted", u.capacity[KIND_MEM]);
 	one_u64(out, "master_nof_allocated_bytes", METRIC_GAUGE,
-		"NVMe-oF pool in use, rounded, resting extents included", used);
+		"NVMe-oF pool in use, rounded, resting extents included",
+		u.used[KIND_NOF]);
 	one_u64(out, "master_total_nof_capacity_bytes", METRIC_GAUGE,
-		"NVMe-oF pool mounted", capacity);
+		"NVMe-oF pool mounted", u.capacity[KIND_NOF]);
+	one_u64(out, "master_quarantined_bytes", METRIC_GAUGE,
+		"Freed extents that rest before they are reused",
+		u.quarantined);
 	segment_gauge(core, KIND_MEM, "segment_allocated_bytes",
 		      "In use per memory segment", seg_used, out);
 	segment_gauge(core, KIND_MEM, "segment_total_capacity_bytes",
@@ -203,9 +198,6 @@ void stats_metrics(struct core *core, struct strbuf *out)
 	const struct stats *st = &core->stats;
 
 	segment_metrics(core, out);
-	one_u64(out, "master_quarantined_bytes", METRIC_GAUGE,
-		"Freed extents that rest before they are reused",
-		quarantined(core));
 	one_u64(out, "master_key_count", METRIC_GAUGE, "Objects",
 		core->objects.count);
 	one_u64(out, "master_active_clients", METRIC_GAUGE, "Clients that ping",
@@ -306,12 +298,12 @@ void stats_summary(struct core *core, const struct stats *before,
 {
 	const struct stats *st = &core->stats;
 	struct window w = {st, before, seconds};
-	uint64_t used, capacity;
+	struct stats_usage u;
 
-	usage(core, KIND_MEM, &used, &capacity);
-	add_usage(out, "Mem Storage", used, capacity);
-	usage(core, KIND_NOF, &used, &capacity);
-	add_usage(out, " | NVMe-oF SSD", used, capacity);
+	stats_usage(core, &u);
+	add_usage(out, "Mem Storage", u.used[KIND_MEM], u.capacity[KIND_MEM]);
+	add_usage(out, " | NVMe-oF SSD", u.used[KIND_NOF],
+		  u.capacity[KIND_NOF]);
 	strbuf_adds(out, " | SSD Storage: 0 B / 0 B (0.0%)");
 	strbuf_addf(out, " | Keys: %zu (soft-pinned: 0) | Clients: %zu | ",
 		    core->objects.count, core->clients.count);
@@ -338,5 +330,5 @@ void stats_summary(struct core *core, const struct stats *before,
 	strbuf_addf(out, " | Discard: Released/Total=%llu/%llu, StagingSize=",
 		    (unsigned long long)st->released,
 		    (unsigned long long)(st->released + st->discarded));
-	strbuf_add_size(out, quarantined(core));
+	strbuf_add_size(out, u.quarantined);
 }

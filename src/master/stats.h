@@ -37,6 +37,12 @@ struct core;
 void stats_init(struct stats *st);
 /* One call of items parts of which failed did not succeed. */
 void stats_op(struct stats *st, enum op_kind op, size_t items, size_t failed);
+struct stats_usage {
+	uint64_t used[2], capacity[2]; /* by enum kind, OFFLINE included */
+	uint64_t quarantined;
+};
+/* Frees what has rested long enough first. */
+void stats_usage(struct core *core, struct stats_usage *out);
 /* Everything, in the text format of Prometheus. */
 void stats_metrics(struct core *core, struct strbuf *out);
 /* before: the counters at the start of the window of seconds that rates are

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The state machine of a mount, on the metadata shard; vol's workers do the
+ * I/O and post the result.  Invariant: a disk is written to only after it was
+ * found empty, ours, or its loss was asked for by force, and never while it is
+ * mounted.
+ */
+#include "master/mount_nof.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "master/nof_judge.h"
+#include "master/reply.h"
+#include "master/watch.h"
+
+#define MOUNT_NS	 (15 * NS_PER_S)
+#define IO_TIMEOUT_MS	 5000
+#define RETRY_NS	 (200 * NS_PER_MS)
+#define ANSWER_MARGIN_NS (200 * NS_PER_MS)
+
+enum mount_step {
+	MOUNT_PROBING,
+	MOUNT_WAITING, /* another mount writes to the same disk */
+	MOUNT_LABELING,
+};
+
+/* In the request's arena, which lives until the answer. */
+struct nof_mount {
+	struct list node; /* service.mounts */
+	struct service *svc;
+	struct rpc_req *req;
+	const Mc__MountReq *msg;
+	enum mount_step step;
+	struct mbox_msg mail;
+	struct timer retry;
+	struct vol_probe probe;
+	struct vol_label label;
+	struct nof_found found;
+	unsigned path; /* being probed */
+	uint64_t deadline_ns;
+};
+
+static void answer(struct nof_mount *m, struct segment *seg, bool already)
+{
+	Mc__MountRsp rsp = MC__MOUNT_RSP__INIT;
+
+	list_del(&m->node);
+	stats_op(&m->svc->core->stats, OP_MOUNT_NOF, 1, 0);
+	rsp.segment = reply_segment(&m->req->arena, seg);
+	rsp.already = already;
+	rpc_reply(m->req, 0, &rsp.base);
+}
+
+static void fail(struct nof_mount *m, enum mooncake_status st,
+		 const struct err *err)
+{
+	Mc__MountRsp rsp = MC__MOUNT_RSP__INIT;
+	char text[sizeof(err->text)];
+
+	list_del(&m->node);
+	snprintf(text, sizeof(text), "%s", err->text);
+	log_warn("nof segment refused", "endpoint=\"%s\": %s",
+		 m->found.paths[0], text);
+	stats_op(&m->svc->core->stats, OP_MOUNT_NOF, 1, 1);
+	rsp.status = st;
+	rsp.error = text;
+	rpc_reply(m->req, 0, &rsp.base);
+}
+
+/* Milliseconds for the next I/O; 0 = none left. */
+static uint32_t time_left(const struct nof_mount *m)
+{
+	uint64_t now_ns = m->svc->core->now_ns;
+
+	if (m->svc->is_stopping || now_ns + ANSWER_MARGIN_NS >= m->deadline_ns)
+		return 0;
+	return (uint32_t)MIN(
+		(m->deadline_ns - ANSWER_MARGIN_NS - now_ns) / NS_PER_MS + 1,
+		(uint64_t)IO_TIMEOUT_MS);
+}
+
+static void fail_late(struct nof_mount *m)
+{
+	struct err err = {0};
+
+	if (m->svc->is_stopping)
+		err_set(&err, -ECANCELED, "the master is being stopped");
+	else
+		err_set(&err, -ETIMEDOUT,
+			"no time left to look at %s; try again",
+			m->found.paths[0]);
+	fail(m, MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS, &err);
+}
+
+static void probe_done(struct vol_probe *probe)
+{
+	struct nof_mount *m = container_of(probe, struct nof_mount, probe);
+
+	loop_post(m->svc->loop, &m->mail);
+}
+
+static void label_done(struct vol_label *label)
+{
+	struct nof_mount *m = container_of(label, struct nof_mount, label);
+
+	loop_post(m->svc->loop, &m->mail);
+}
+
+static void probe_next(struct nof_mount *m)
+{
+	uint32_t timeout_ms = time_left(m);
+
+	m->step = MOUNT_PROBING;
+	if (!timeout_ms) {
+		fail_late(m);
+		return;
+	}
+	m->probe = (struct vol_probe){
+		.done = probe_done,
+		.timeout_ms = timeout_ms,
+	};
+	snprintf(m->probe.endpoint, sizeof(m->probe.endpoint), "%s",
+		 m->found.paths[m->path]);
+	m->svc->vol_ops++;
+	vol_probe_submit(m->svc->vols, &m->probe);
+}
+
+static void label_submit(struct nof_mount *m)
+{
+	uint32_t timeout_ms = time_left(m);
+
+	if (!timeout_ms) {
+		fail_late(m);
+		return;
+	}
+	m->step = MOUNT_LABELING;
+	m->label = (struct vol_label){
+		.done = label_done,
+		.timeout_ms = timeout_ms,
+		.sb = m->found.sb,
+	};
+	snprintf(m->label.endpoint, sizeof(m->label.endpoint), "%s",
+		 m->found.paths[0]);
+	m->svc->vol_ops++;
+	vol_label_submit(m->svc->vols, &m->label);
+}
+
+/* Somebody else labels the same namespace right now. */
+static bool is_contended(const struct nof_mount *m)
+{
+	struct nof_mount *other;
+
+	list_for_each (other, &m->svc->mounts, node)
+		if (other != m && other->step == MOUNT_LABELING &&
+		    nof_same_disk(&other->found, &m->found))
+			return true;
+	return false;
+}
+
+static void decide(struct nof_mount *m)
+{
+	struct service *svc = m->svc;
+	struct segment *seg = NULL;
+	struct err err = {0};
+	enum mooncake_status st;
+
+	if (is_contended(m)) {
+		m->step = MOUNT_WAITING;
+		timer_set(svc->loop, &m->retry, RETRY_NS);
+		return;
+	}
+	st = nof_judge(svc->core, &m->found, m->msg->force, &seg, &err);
+	if (st != MOONCAKE_OK) {
+		fail(m, st, &err);
+		return;
+	}
+	if (seg) {
+		watch_now(seg);
+		answer(m, seg, true);
+		return;
+	}
+	label_submit(m);
+}
+
+static void probed(struct nof_mount *m)
+{
+	struct err err = {0};
+	enum mooncake_status st =
+		nof_found_path(&m->found, m->path, &m->probe, &err);
+
+	if (st != MOONCAKE_OK) {
+		fail(m, st, &err);
+	} else if (++m->path < m->found.path_count) {
+		probe_next(m);
+	} else {
+		decide(m);
+	}
+}
+
+static void labeled(struct nof_mount *m)
+{
+	struct service *svc = m->svc;
+	struct segment *seg;
+	struct err err = {0};
+
+	if (m->label.ret < 0) {
+		err_set(&err, m->label.ret,
+			"cannot write the superblock of %s: %s",
+			m->found.paths[0], m->label.err.text);
+		fail(m, MOONCAKE_TRANSFER_FAIL, &err);
+		return;
+	}
+	if (nof_add_segment(svc->core, &m->found, &seg, &err) < 0) {
+		fail(m, MOONCAKE_INTERNAL_ERROR, &err);
+		return;
+	}
+	if (watch_start(svc, seg) < 0) {
+		segment_start_unmount(svc->core, seg);
+		service_reap(svc);
+		err_set(&err, -ENOMEM, "out of memory");
+		fail(m, MOONCAKE_INTERNAL_ERROR, &err);
+		return;
+	}
+	log_info("nof segment mounted",
+		 "segment=\"%s\" bytes=%llu epoch=%llu identity=%s %s",
+		 seg->name, (unsigned long long)seg->size,
+		 (unsigned long long)seg->epoch, seg->identity, seg->message);
+	answer(m, seg, false);
+}
+
+static void mail_run(struct mbox_msg *msg)
+{
+	struct nof_mount *m = container_of(msg, struct nof_mount, mail);
+	struct service *svc = m->svc;
+
+	service_enter(svc);
+	if (svc->is_stopping)
+		fail_late(m);
+	else if (m->step == MOUNT_PROBING)
+		probed(m);
+	else
+		labeled(m);
+	service_vol_op_done(svc);
+}
+
+static void retry_fire(struct timer *timer)
+{
+	struct nof_mount *m = container_of(timer, struct nof_mount, retry);
+
+	service_enter(m->svc);
+	m->path = 0;
+	probe_next(m);
+}
+
+void nof_mount_start(struct service *svc, struct rpc_req *req)
+{
+	struct nof_mount *m = arena_alloc(&req->arena, sizeof(*m));
+	struct err err = {0};
+
+	if (!m) {
+		service_refuse(req, MOONCAKE_INTERNAL_ERROR);
+		return;
+	}
+	m->svc = svc;
+	m->req = req;
+	m->msg = (const Mc__MountReq *)req->body;
+	m->mail.run = mail_run;
+	m->retry.fire = retry_fire;
+	m->deadline_ns = MIN(svc->core->now_ns + MOUNT_NS, req->deadline_ns);
+	list_add_tail(&svc->mounts, &m->node);
+	if (!svc->vols) {
+		err_set(&err, -ENOTSUP, "this master has no NVMe-oF pool");
+		fail(m, MOONCAKE_UNAVAILABLE_IN_CURRENT_MODE, &err);
+		return;
+	}
+	if (nof_found_init(&m->found, svc->opts.cluster_id,
+			   m->msg->segment->endpoints,
+			   m->msg->segment->n_endpoints, &err) < 0) {
+		fail(m, MOONCAKE_INVALID_PARAMS, &err);
+		return;
+	}
+	probe_next(m);
+}
+
+void nof_mounts_abort(struct service *svc)
+{
+	struct nof_mount *m, *tmp;
+
+	list_for_each_safe (m, tmp, &svc->mounts, node) {
+		if (m->step != MOUNT_WAITING)
+			continue;
+		timer_cancel(svc->loop, &m->retry);
+		fail_late(m);
+	}
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Judgement over namespaces that are to be mounted, on the metadata shard.
+ * Invariant: nof_judge() leaves a superblock to be written only for a namespace
+ * that is not mounted and on which nobody can still be writing.
+ */
+#include "master/nof_judge.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+int nof_found_init(struct nof_found *found, const char *cluster_id,
+		   char *const *endpoints, size_t count, struct err *err)
+{
+	*found = (struct nof_found){.cluster_id = cluster_id};
+	if (count == 0 || count > SEGMENT_PATHS)
+		return err_set(err, -EINVAL,
+			       "a namespace has 1 to %d endpoints, %zu given",
+			       SEGMENT_PATHS, count);
+	for (size_t i = 0; i < count; i++) {
+		struct endpoint ep;
+
+		if (endpoint_parse(str_of(endpoints[i]), &ep, err) < 0)
+			return -EINVAL;
+		if (ep.nsid == 0)
+			return err_set(err, -EINVAL,
+				       "'%.120s' names no namespace; add "
+				       "\"ns:1\" or another number",
+				       endpoints[i]);
+		endpoint_format(&ep, found->paths[i]);
+	}
+	found->path_count = (unsigned)count;
+	return 0;
+}
+
+static enum mooncake_status check_ns(const struct nvmf_ns_info *ns,
+				     const char *path, uint64_t *bytes,
+				     struct err *err)
+{
+	if (ns->metadata_bytes) {
+		err_set(err, -EINVAL,
+			"%s has %u bytes of metadata per block; format it "
+			"without",
+			path, ns->metadata_bytes);
+		return MOONCAKE_INVALID_PARAMS;
+	}
+	if (!IS_POW2(ns->lba_bytes) || ns->lba_bytes < 512 ||
+	    ns->lba_bytes > 64 * KiB ||
+	    mul_overflows(ns->size_lba, (uint64_t)ns->lba_bytes, bytes)) {
+		err_set(err, -EINVAL,
+			"%s has %llu blocks of %u bytes, which cannot be used",
+			path, (unsigned long long)ns->size_lba, ns->lba_bytes);
+		return MOONCAKE_INVALID_PARAMS;
+	}
+	if (*bytes < NOF_BYTES_MIN) {
+		err_set(err, -EINVAL,
+			"%s has only %llu bytes; a pool namespace needs %llu",
+			path, (unsigned long long)*bytes,
+			(unsigned long long)NOF_BYTES_MIN);
+		return MOONCAKE_INVALID_PARAMS;
+	}
+	return MOONCAKE_OK;
+}
+
+static bool is_ours(const struct nof_found *found)
+{
+	return found->label == LABEL_OURS &&
+	       strcmp(found->sb.cluster_id, found->cluster_id) == 0;
+}
+
+static bool is_named(const char *identity)
+{
+	return identity[0] && strcmp(identity, "none") != 0;
+}
+
+enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
+				    const struct vol_probe *probe,
+				    struct err *err)
+{
+	enum mooncake_status st;
+	char identity[80];
+	uint64_t bytes;
+
+	if (probe->ret < 0) {
+		err_set(err, probe->ret, "cannot use %s: %s",
+			found->paths[path], probe->err.text);
+		return MOONCAKE_TRANSFER_FAIL;
+	}
+	st = check_ns(&probe->ns, found->paths[path], &bytes, err);
+	if (st != MOONCAKE_OK)
+		return st;
+	vol_identity(&probe->ns, identity);
+	if (path == 0) {
+		found->ns_bytes = bytes;
+		found->block_bytes = probe->ns.lba_bytes;
+		found->label = probe->label;
+		found->sb = probe->sb;
+		memcpy(found->identity, identity, sizeof(identity));
+		memcpy(found->label_text, probe->label_text,
+		       sizeof(found->label_text));
+		return MOONCAKE_OK;
+	}
+	if (strcmp(identity, found->identity) != 0 ||
+	    bytes != found->ns_bytes || probe->label != found->label ||
+	    (found->label == LABEL_OURS &&
+	     !uuid_eq(&probe->sb.segment, &found->sb.segment))) {
+		err_set(err, -EINVAL,
+			"%s (%s) is not the same namespace as %s (%s)",
+			found->paths[path], identity, found->paths[0],
+			found->identity);
+		return MOONCAKE_INVALID_PARAMS;
+	}
+	return MOONCAKE_OK;
+}
+
+bool nof_same_disk(const struct nof_found *a, const struct nof_found *b)
+{
+	if (is_named(a->identity) && strcmp(a->identity, b->identity) == 0)
+		return true;
+	for (unsigned i = 0; i < a->path_count; i++)
+		for (unsigned j = 0; j < b->path_count; j++)
+			if (strcmp(a->paths[i], b->paths[j]) == 0)
+				return true;
+	return false;
+}
+
+static struct segment *find_mounted(struct core *core,
+				    const struct nof_found *found)
+{
+	struct segment *seg = NULL;
+
+	if (is_ours(found))
+		seg = segment_find(core, &found->sb.segment);
+	if (!seg)
+		seg = segment_find_identity(core, found->identity);
+	for (unsigned i = 0; !seg && i < found->path_count; i++)
+		seg = segment_find_path(core, found->paths[i]);
+	return seg;
+}
+
+/* It is mounted: the same thing by the same or by another address? */
+static enum mooncake_status judge_mounted(struct segment *seg,
+					  const struct nof_found *found,
+					  struct err *err)
+{
+	if (!is_ours(found) || !uuid_eq(&found->sb.segment, &seg->id)) {
+		err_set(err, -EEXIST,
+			"%s is mounted, but its superblock is not there any "
+			"more (%s); unregister it first",
+			seg->name,
+			found->label == LABEL_FOREIGN ? found->label_text
+						      : "another or none");
+		return MOONCAKE_SEGMENT_ALREADY_EXISTS;
+	}
+	if (strcmp(seg->identity, found->identity) != 0) {
+		err_set(err, -EEXIST,
+			"%s (%s) carries the superblock of %s (%s): a copy of "
+			"that disk? unregister one of them",
+			found->paths[0], found->identity, seg->name,
+			seg->identity);
+		return MOONCAKE_SEGMENT_ALREADY_EXISTS;
+	}
+	if (seg->ns_bytes != found->ns_bytes) {
+		err_set(err, -EEXIST,
+			"%s was mounted with %llu bytes and has %llu now; "
+			"unregister it, then register it again",
+			seg->name, (unsigned long long)seg->ns_bytes,
+			(unsigned long long)found->ns_bytes);
+		return MOONCAKE_SEGMENT_ALREADY_EXISTS;
+	}
+	for (unsigned i = 0; i < found->path_count; i++) {
+		if (segment_has_path(seg, found->paths[i]))
+			continue;
+		if (segment_add_path(seg, found->paths[i]) < 0) {
+			err_set(err, -ENOSPC, "%s has %d endpoints already",
+				seg->name, SEGMENT_PATHS);
+			return MOONCAKE_INVALID_PARAMS;
+		}
+	}
+	return MOONCAKE_OK;
+}
+
+/* Why an unmounted disk must not be touched without force. */
+static void objection(const struct nof_found *found, struct err *err)
+{
+	const struct superblock *sb = &found->sb;
+	const char *path = found->paths[0];
+
+	if (found->label == LABEL_FOREIGN)
+		err_set(err, -EEXIST, "%s holds %s; use force to overwrite it",
+			path, found->label_text);
+	else if (found->label == LABEL_OURS && !is_ours(found))
+		err_set(err, -EEXIST,
+			"%s belongs to cluster '%s', this is '%s'; use force "
+			"to take it over",
+			path, sb->cluster_id, found->cluster_id);
+	else if (found->label == LABEL_OURS && sb->ns_bytes != found->ns_bytes)
+		err_set(err, -EEXIST,
+			"%s had %llu bytes when it was registered and has "
+			"%llu now; use force to start afresh",
+			path, (unsigned long long)sb->ns_bytes,
+			(unsigned long long)found->ns_bytes);
+	else if (found->label == LABEL_OURS &&
+		 strcmp(sb->identity, found->identity) != 0)
+		err_set(err, -EEXIST,
+			"%s is %s, but its superblock was written for %s: a "
+			"copied disk? use force to start afresh",
+			path, found->identity, sb->identity);
+}
+
+/* A pure function of the cluster id's text. */
+static struct uuid cluster_uuid(const char *cluster_id)
+{
+	uint64_t half[2] = {hash_str(str_of(cluster_id))};
+	struct uuid uuid;
+
+	half[1] = hash_bytes(half, sizeof(half[0]));
+	memcpy(uuid.b, half, sizeof(uuid.b));
+	return uuid;
+}
+
+static void make_superblock(struct nof_found *found, bool is_adopted)
+{
+	struct superblock *sb = &found->sb;
+
+	if (is_adopted) {
+		snprintf(found->note, sizeof(found->note),
+			 "taken over with a superblock of epoch %llu; objects "
+			 "of earlier lives are not known any more",
+			 (unsigned long long)sb->epoch);
+		sb->epoch++;
+		return;
+	}
+	*sb = (struct superblock){
+		.cluster = cluster_uuid(found->cluster_id),
+		.ns_bytes = found->ns_bytes,
+		.block_bytes = found->block_bytes,
+		.epoch = 1,
+		.created_s = time_wall_ns() / NS_PER_S,
+	};
+	uuid_make(&sb->segment);
+	snprintf(sb->cluster_id, sizeof(sb->cluster_id), "%s",
+		 found->cluster_id);
+	memcpy(sb->identity, found->identity, sizeof(sb->identity));
+}
+
+enum mooncake_status nof_judge(struct core *core, struct nof_found *found,
+			       bool is_forced, struct segment **mounted,
+			       struct err *err)
+{
+	struct err why = {0};
+	uint64_t until;
+
+	*mounted = find_mounted(core, found);
+	if (*mounted)
+		return judge_mounted(*mounted, found, err);
+	until = segment_tomb(core, &found->sb.segment, found->identity);
+	if (until) {
+		err_set(err, -EAGAIN,
+			"%s was unregistered while it was written to; try "
+			"again in %llu s",
+			found->paths[0],
+			(unsigned long long)((until - core->now_ns) / NS_PER_S +
+					     1));
+		return MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS;
+	}
+	objection(found, &why);
+	if (why.code && !is_forced) {
+		*err = why;
+		return MOONCAKE_INVALID_PARAMS;
+	}
+	make_superblock(found, found->label == LABEL_OURS && !why.code);
+	return MOONCAKE_OK;
+}
+
+int nof_add_segment(struct core *core, const struct nof_found *found,
+		    struct segment **out, struct err *err)
+{
+	char *paths[SEGMENT_PATHS];
+	struct segment_desc desc = {
+		.id = found->sb.segment,
+		.kind = KIND_NOF,
+		.name = found->paths[0],
+		.endpoints = paths,
+		.endpoint_count = found->path_count,
+		.base = POOL_DATA_OFFSET,
+		.size = found->ns_bytes - POOL_DATA_OFFSET,
+		.ns_bytes = found->ns_bytes,
+		.block_bytes = found->block_bytes,
+		.epoch = found->sb.epoch,
+		.identity = found->identity,
+	};
+	int ret;
+
+	/* segment_add() copies them. */
+	for (unsigned i = 0; i < found->path_count; i++)
+		paths[i] = (char *)(uintptr_t)found->paths[i];
+	ret = segment_add(core, &desc, out, err);
+	if (ret == 0)
+		segment_set_state(core, *out, SEG_ONLINE, found->note);
+	return ret;
+}

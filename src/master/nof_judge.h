@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What was found behind the endpoints of a namespace, and what to do about it.
+ * Decisions only: no I/O, no waiting.
+ */
+#ifndef MASTER_NOF_JUDGE_H
+#define MASTER_NOF_JUDGE_H
+
+#include "master/segment.h"
+#include "pool/vol.h"
+
+#define NOF_BYTES_MIN (16 * MiB)
+
+struct nof_found {
+	const char *cluster_id;			      /* ours */
+	char paths[SEGMENT_PATHS][ENDPOINT_TEXT_LEN]; /* canonical */
+	unsigned path_count;
+	/* of the first path */
+	uint64_t ns_bytes;
+	uint32_t block_bytes;
+	char identity[80];
+	enum label_kind label;
+	char label_text[128];
+	struct superblock sb; /* found; after nof_judge(): to be written */
+	char note[160];	      /* for the segment's message */
+};
+
+/* Endpoints as given; -EINVAL with a sentence. */
+int nof_found_init(struct nof_found *found, const char *cluster_id,
+		   char *const *endpoints, size_t count, struct err *err);
+/* The probe of one path has ended. */
+enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
+				    const struct vol_probe *probe,
+				    struct err *err);
+bool nof_same_disk(const struct nof_found *a, const struct nof_found *b);
+/*
+ * All paths were probed.  OK with *mounted: it is mounted already (paths it
+ * did not have were added).  OK without: found->sb is to be written, then
+ * nof_add_segment().  Else a sentence.
+ */
+enum mooncake_status nof_judge(struct core *core, struct nof_found *found,
+			       bool is_forced, struct segment **mounted,
+			       struct err *err);
+int nof_add_segment(struct core *core, const struct nof_found *found,
+		    struct segment **out, struct err *err);
+
+#endif

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PutStart, PutEnd, PutRevoke over RPC, on the metadata shard.
+ *
+ * A PutStart whose space still rests, or that has used up its slice, is parked
+ * and goes on later where it stopped.  Invariant: the answer is built in one go
+ * at the end, because segments and objects may go while it is parked.
+ */
+#include <errno.h>
+
+#include "master/object.h"
+#include "master/put.h"
+#include "master/reply.h"
+#include "master/service.h"
+
+#define PUT_SLICE_ITEMS	 2048
+#define PUT_SLICE_EVICTS 1024
+#define PARK_NS_MAX	 (2 * NS_PER_S)
+
+/* In the request's arena. */
+struct put_job {
+	struct list node; /* service.parked */
+	struct rpc_req *req;
+	const Mc__PutStartReq *msg;
+	struct put_ask ask;
+	Mc__PutStartRsp rsp;
+	Mc__PutGrant *grants;
+	size_t next; /* item */
+	uint64_t give_up_ns;
+};
+
+static int count_of(bool has, uint32_t n)
+{
+	/* What is too large stays too large. */
+	return has ? (int)MIN(n, (uint32_t)REPLICAS_MAX + 1) : -1;
+}
+
+static enum mooncake_status read_ask(const struct core *core,
+				     const Mc__PutStartReq *msg,
+				     struct put_ask *ask)
+{
+	const Mc__ReplicateConfig *conf = msg->config;
+
+	*ask = (struct put_ask){.count = {-1, -1}};
+	if (!reply_uuid(&msg->client_id, &ask->client))
+		return MOONCAKE_INVALID_PARAMS;
+	if (!conf)
+		return put_resolve(core, ask);
+	ask->count[KIND_MEM] =
+		count_of(conf->ask_memory_case ==
+				 MC__REPLICATE_CONFIG__ASK_MEMORY_REPLICA_NUM,
+			 conf->replica_num);
+	ask->count[KIND_NOF] =
+		count_of(conf->ask_nof_case ==
+				 MC__REPLICATE_CONFIG__ASK_NOF_NOF_REPLICA_NUM,
+			 conf->nof_replica_num);
+	ask->place.preferred[KIND_MEM] = conf->preferred_segments;
+	ask->place.preferred_count[KIND_MEM] = conf->n_preferred_segments;
+	ask->place.preferred[KIND_NOF] = conf->preferred_nof_segments;
+	ask->place.preferred_count[KIND_NOF] = conf->n_preferred_nof_segments;
+	ask->place.host_id = str_of(conf->host_id);
+	ask->place.is_near_wanted = conf->prefer_same_node;
+	ask->has_soft_pin = conf->with_soft_pin;
+	ask->has_hard_pin = conf->with_hard_pin;
+	ask->soft_pin_ms = conf->soft_pin_ttl_ms;
+	ask->data_type = conf->data_type;
+	/* Members of a group are placed and evicted one by one. */
+	if (conf->n_group_ids && conf->n_group_ids != msg->n_items)
+		return MOONCAKE_INVALID_PARAMS;
+	return put_resolve(core, ask);
+}
+
+static void build_grants(struct put_job *job, struct reply *reply)
+{
+	for (size_t i = 0; i < job->msg->n_items; i++) {
+		Mc__PutGrant *grant = &job->grants[i];
+		struct object *obj;
+
+		if (grant->status != MOONCAKE_OK)
+			continue;
+		obj = obj_find(reply->core,
+			       reply_str(&job->msg->items[i]->key));
+		if (!obj || obj->generation != grant->generation) {
+			/* Its segment went away while the job was parked. */
+			grant->status = MOONCAKE_NO_AVAILABLE_HANDLE;
+			continue;
+		}
+		reply_replicas(reply, obj, false, &grant->replicas,
+			       &grant->n_replicas);
+	}
+}
+
+static void put_finish(struct service *svc, struct put_job *job)
+{
+	struct core *core = svc->core;
+	struct reply reply;
+	size_t failed = 0;
+
+	reply_init(&reply, core, &job->req->arena);
+	build_grants(job, &reply);
+	for (size_t i = 0; i < job->msg->n_items; i++) {
+		failed += job->grants[i].status != MOONCAKE_OK;
+		core->stats.alloc_failures +=
+			job->grants[i].status == MOONCAKE_NO_AVAILABLE_HANDLE;
+	}
+	stats_op(&core->stats, OP_PUT_START, job->msg->n_items, failed);
+	job->rsp.segments = reply.segments;
+	job->rsp.n_segments = reply.count;
+	job->rsp.write_timeout_ms = (uint32_t)(core->opts.write_ns / NS_PER_MS);
+	service_space_taken(svc);
+	if (reply.failed)
+		service_refuse(job->req, MOONCAKE_INTERNAL_ERROR);
+	else
+		rpc_reply(job->req, 0, &job->rsp.base);
+}
+
+/* Goes on with the items; false when it has to be parked. */
+static bool put_run(struct service *svc, struct put_job *job)
+{
+	struct core *core = svc->core;
+	size_t items = 0;
+
+	job->ask.budget = PUT_SLICE_EVICTS;
+	while (job->next < job->msg->n_items) {
+		const Mc__PutItem *item = job->msg->items[job->next];
+		Mc__PutGrant *grant = &job->grants[job->next];
+		struct object *obj;
+		int st;
+
+		if (items++ == PUT_SLICE_ITEMS) {
+			job->ask.retry_ns = core->now_ns;
+			return false;
+		}
+		st = put_start(core, &job->ask, reply_str(&item->key),
+			       item->size, &obj);
+		if (st == PUT_LATER && core->now_ns < job->give_up_ns &&
+		    !svc->is_stopping)
+			return false;
+		job->next++;
+		grant->status =
+			st == PUT_LATER ? MOONCAKE_NO_AVAILABLE_HANDLE : st;
+		if (st == MOONCAKE_OK)
+			grant->generation = obj->generation;
+	}
+	return true;
+}
+
+static uint64_t due_ns(const struct put_job *job)
+{
+	return MIN(job->ask.retry_ns, job->give_up_ns);
+}
+
+static void arm_park(struct service *svc)
+{
+	struct put_job *job;
+	uint64_t first = UINT64_MAX;
+
+	list_for_each (job, &svc->parked, node) {
+		uint64_t at = due_ns(job);
+
+		first = MIN(first, at);
+	}
+	if (first == UINT64_MAX)
+		timer_cancel(svc->loop, &svc->park_timer);
+	else
+		timer_set_at(svc->loop, &svc->park_timer, first);
+}
+
+void rpc_put_run_parked(struct service *svc)
+{
+	struct list due;
+
+	list_init(&due);
+	list_splice_tail(&due, &svc->parked);
+	while (!list_is_empty(&due)) {
+		struct put_job *job = list_first(&due, struct put_job, node);
+
+		list_del(&job->node);
+		if ((due_ns(job) <= svc->core->now_ns || svc->is_stopping) &&
+		    put_run(svc, job))
+			put_finish(svc, job);
+		else
+			list_add_tail(&svc->parked, &job->node);
+	}
+	arm_park(svc);
+}
+
+static struct put_job *make_job(struct service *svc, struct rpc_req *req)
+{
+	const Mc__PutStartReq *msg = (const Mc__PutStartReq *)req->body;
+	struct put_job *job = arena_alloc(&req->arena, sizeof(*job));
+	Mc__PutGrant **list =
+		arena_alloc(&req->arena, (msg->n_items + 1) * sizeof(*list));
+
+	if (!job || !list)
+		return NULL;
+	job->grants = arena_alloc(&req->arena,
+				  (msg->n_items + 1) * sizeof(*job->grants));
+	if (!job->grants)
+		return NULL;
+	for (size_t i = 0; i < msg->n_items; i++) {
+		mc__put_grant__init(&job->grants[i]);
+		list[i] = &job->grants[i];
+	}
+	mc__put_start_rsp__init(&job->rsp);
+	job->rsp.grants = list;
+	job->rsp.n_grants = msg->n_items;
+	job->req = req;
+	job->msg = msg;
+	job->give_up_ns =
+		svc->core->now_ns + PARK_NS_MAX + 2 * svc->core->opts.margin_ns;
+	job->give_up_ns = MIN(job->give_up_ns, req->deadline_ns);
+	return job;
+}
+
+void rpc_put_start(struct service *svc, struct rpc_req *req)
+{
+	const Mc__PutStartReq *msg = (const Mc__PutStartReq *)req->body;
+	struct put_job *job;
+	enum mooncake_status st;
+
+	if (msg->n_items > FRAME_ITEMS_MAX) {
+		service_refuse(req, MOONCAKE_INVALID_PARAMS);
+		return;
+	}
+	job = make_job(svc, req);
+	if (!job) {
+		service_refuse(req, MOONCAKE_INTERNAL_ERROR);
+		return;
+	}
+	st = read_ask(svc->core, msg, &job->ask);
+	for (size_t i = 0; st != MOONCAKE_OK && i < msg->n_items; i++)
+		job->grants[i].status = st;
+	if (st != MOONCAKE_OK)
+		job->next = msg->n_items;
+	if (put_run(svc, job)) {
+		put_finish(svc, job);
+		return;
+	}
+	svc->core->stats.parked++;
+	list_add_tail(&svc->parked, &job->node);
+	arm_park(svc);
+}
+
+/* --- the ends --- */
+
+static int32_t *make_statuses(struct rpc_req *req, size_t count,
+			      Mc__StatusRsp *rsp)
+{
+	mc__status_rsp__init(rsp);
+	rsp->n_status = count;
+	rsp->status =
+		arena_alloc(&req->arena, (count + 1) * sizeof(*rsp->status));
+	return count <= FRAME_ITEMS_MAX ? rsp->status : NULL;
+}
+
+static void end_reply(struct service *svc, struct rpc_req *req, enum op_kind op,
+		      const Mc__StatusRsp *rsp)
+{
+	size_t failed = 0;
+
+	for (size_t i = 0; i < rsp->n_status; i++)
+		failed += rsp->status[i] != MOONCAKE_OK;
+	stats_op(&svc->core->stats, op, rsp->n_status, failed);
+	rpc_reply(req, 0, &rsp->base);
+}
+
+void rpc_put_end(struct service *svc, struct rpc_req *req)
+{
+	const Mc__PutEndReq *msg = (const Mc__PutEndReq *)req->body;
+	struct put_end end = {0};
+	Mc__StatusRsp rsp;
+	int32_t *st = make_statuses(req, msg->n_items, &rsp);
+
+	if (!st || !reply_uuid(&msg->client_id, &end.client)) {
+		service_refuse(req, MOONCAKE_INVALID_PARAMS);
+		return;
+	}
+	for (size_t i = 0; i < msg->n_items; i++) {
+		const Mc__PutEndItem *item = msg->items[i];
+
+		end.key = reply_str(&item->key);
+		end.generation = item->generation;
+		end.crcs = reply_str(&item->crcs);
+		end.failed = item->failed;
+		end.failed_count = item->n_failed;
+		st[i] = put_end(svc->core, &end);
+	}
+	end_reply(svc, req, OP_PUT_END, &rsp);
+}
+
+void rpc_put_revoke(struct service *svc, struct rpc_req *req)
+{
+	const Mc__PutRevokeReq *msg = (const Mc__PutRevokeReq *)req->body;
+	struct uuid client;
+	Mc__StatusRsp rsp;
+	int32_t *st = make_statuses(req, msg->n_items, &rsp);
+
+	if (!st || !reply_uuid(&msg->client_id, &client)) {
+		service_refuse(req, MOONCAKE_INVALID_PARAMS);
+		return;
+	}
+	for (size_t i = 0; i < msg->n_items; i++)
+		st[i] = put_revoke(svc->core, &client,
+				   reply_str(&msg->items[i]->key),
+				   msg->items[i]->generation);
+	end_reply(svc, req, OP_PUT_REVOKE, &rsp);
+}

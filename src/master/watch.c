@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Probing of pool segments, on the metadata shard; vol's workers do the I/O and
+ * post the result.  Invariant: while is_busy the probe struct is vol's, so a
+ * stopped watch is freed when the probe comes back.
+ */
+#include "master/watch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "master/health.h"
+
+#define DOUBT_NS   (1 * NS_PER_S)    /* period while something is wrong */
+#define PAUSE_NS   (100 * NS_PER_MS) /* least gap between two probes */
+#define JITTER_PCT 10
+
+struct watch {
+	struct service *svc;
+	struct segment *seg; /* NULL once stopped */
+	struct timer timer;
+	struct mbox_msg msg;
+	struct vol_probe probe;
+	unsigned first; /* the path that worked last */
+	unsigned tried; /* paths in this round */
+	uint64_t ended_ns;
+	bool is_busy;
+};
+
+static uint64_t jittered(struct service *svc, uint64_t ns)
+{
+	uint64_t spread = ns * 2 * JITTER_PCT / 100;
+
+	return ns - spread / 2 + rng_below(&svc->core->rng, spread + 1);
+}
+
+static void arm(struct watch *w)
+{
+	const struct segment *seg = w->seg;
+	uint64_t ns = w->svc->opts.probe_interval_ns;
+
+	if (seg->state != SEG_ONLINE || seg->failures || seg->reports)
+		ns = MIN(ns, DOUBT_NS);
+	timer_set(w->svc->loop, &w->timer, jittered(w->svc, ns));
+}
+
+static void probe_done(struct vol_probe *probe)
+{
+	struct watch *w = container_of(probe, struct watch, probe);
+
+	loop_post(w->svc->loop, &w->msg);
+}
+
+static void submit(struct watch *w)
+{
+	unsigned path = (w->first + w->tried) % w->seg->endpoint_count;
+
+	w->probe = (struct vol_probe){
+		.done = probe_done,
+		.timeout_ms = w->svc->opts.probe_timeout_ms,
+		.sb_only = true,
+	};
+	snprintf(w->probe.endpoint, sizeof(w->probe.endpoint), "%s",
+		 w->seg->endpoints[path]);
+	w->is_busy = true;
+	w->svc->vol_ops++;
+	vol_probe_submit(w->svc->vols, &w->probe);
+}
+
+static void probed(struct mbox_msg *msg)
+{
+	struct watch *w = container_of(msg, struct watch, msg);
+	struct service *svc = w->svc;
+	struct core *core = service_enter(svc);
+
+	w->is_busy = false;
+	w->ended_ns = core->now_ns;
+	if (!w->seg) {
+		free(w);
+	} else if (w->probe.ret < 0 && ++w->tried < w->seg->endpoint_count) {
+		submit(w);
+	} else {
+		w->first = (w->first + w->tried) % w->seg->endpoint_count;
+		w->tried = 0;
+		health_probed(core, w->seg, &w->probe);
+		arm(w);
+	}
+	service_vol_op_done(svc);
+}
+
+static void fire(struct timer *timer)
+{
+	struct watch *w = container_of(timer, struct watch, timer);
+
+	ASSERT(!w->is_busy && w->seg);
+	w->tried = 0;
+	submit(w);
+}
+
+int watch_start(struct service *svc, struct segment *seg)
+{
+	struct watch *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return -ENOMEM;
+	w->svc = svc;
+	w->seg = seg;
+	w->timer.fire = fire;
+	w->msg.run = probed;
+	seg->watch = w;
+	arm(w);
+	return 0;
+}
+
+void watch_stop(struct segment *seg)
+{
+	struct watch *w = TAKE(seg->watch);
+
+	if (!w)
+		return;
+	timer_cancel(w->svc->loop, &w->timer);
+	w->seg = NULL;
+	if (!w->is_busy)
+		free(w);
+}
+
+void watch_now(struct segment *seg)
+{
+	struct watch *w = seg->watch;
+
+	if (w && !w->is_busy)
+		timer_set_at(w->svc->loop, &w->timer, w->ended_ns + PAUSE_NS);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Watch: probes one pool segment for as long as it is mounted.  All watches run
+ * in parallel, so a slow target delays nobody else's probe.
+ */
+#ifndef MASTER_WATCH_H
+#define MASTER_WATCH_H
+
+#include "master/service.h"
+
+/* -ENOMEM.  The first probe comes within one interval. */
+int watch_start(struct service *svc, struct segment *seg);
+/* Any segment, at any time; a probe under way ends on its own. */
+void watch_stop(struct segment *seg);
+/* Don't wait for the interval: somebody has doubts. */
+void watch_now(struct segment *seg);
+
+#endif
