@@ -363,7 +363,9 @@ static void visit_ns_listed(int ret, const struct nvmf_ns_info *ns,
 		strbuf_addf(&why, "%s%u", i ? ", " : " (it has: ", ns[i].nsid);
 	if (!ret && count)
 		strbuf_adds(&why, count > 8 ? ", …)" : ")");
-	visit_fail(v, -ENODEV, why.failed ? "namespace not there" : why.p);
+	if (!why.failed)
+		err_set(&v->err, -ENODEV, "%s", why.p);
+	visit_fail(v, -ENODEV, "the namespace does not exist");
 	strbuf_fini(&why);
 }
 

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Volumes whose target, or whose superblock, is not what it should be. */
+#include "vol_env.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#define DATA POOL_DATA_OFFSET
+
+static int read_once(struct env *env, struct vol *vol, uint64_t timeout_ns)
+{
+	static char buf[8192];
+
+	return env_simple(env, &(struct env_simple){.vol = vol,
+						    .off = DATA,
+						    .len = sizeof(buf),
+						    .buf = buf,
+						    .timeout_ns = timeout_ns});
+}
+
+/* Until it succeeds; the volume comes back by itself. */
+static void read_until_good(struct env *env, struct vol *vol, uint64_t limit_ns)
+{
+	uint64_t end_ns = time_mono_ns() + limit_ns;
+	struct timespec nap = {.tv_nsec = 10 * 1000 * 1000};
+
+	while (read_once(env, vol, 0))
+		if (time_mono_ns() > end_ns)
+			fail_msg("the volume does not come back");
+		else
+			nanosleep(&nap, NULL);
+}
+
+static void test_restart(void **state)
+{
+	struct env *env = *state;
+	struct vol *vol;
+	struct vol_stats stats;
+	uint64_t start_ns;
+	int ret;
+
+	env_superblock(env, 0, 5);
+	vol = env_vol(env, 0, true, 5);
+	assert_int_equal(read_once(env, vol, 0), 0);
+	env_tgt_stop(env);
+	/* One may still wait for the first new attempt, no later one does. */
+	ret = read_once(env, vol, 0);
+	assert_int_equal(ret, -EHOSTUNREACH);
+	ret = read_once(env, vol, 0);
+	assert_int_equal(ret, -EHOSTUNREACH);
+	start_ns = time_mono_ns();
+	for (int i = 0; i < 50; i++)
+		assert_int_equal(read_once(env, vol, 0), -EHOSTUNREACH);
+	assert_true(time_mono_ns() - start_ns < 3 * NS_PER_S);
+	vol_stats_get(env->set, &stats);
+	assert_int_equal(stats.volumes_connected, 0);
+	env_tgt_start(env);
+	read_until_good(env, vol, 12 * NS_PER_S);
+	vol_stats_get(env->set, &stats);
+	assert_int_equal(stats.volumes_connected, 1);
+	vol_put(vol);
+}
+
+/* Another disk came back under the same address. */
+static void test_swapped_disk(void **state)
+{
+	struct env *env = *state;
+	struct vol *vol;
+
+	env_superblock(env, 0, 1);
+	vol = env_vol(env, 0, true, 1);
+	assert_int_equal(read_once(env, vol, 0), 0);
+	env_tgt_stop(env);
+	uuid_make(&env->segments[0]);
+	env_superblock(env, 0, 1);
+	env_tgt_start(env);
+	for (int i = 0; i < 500; i++) {
+		int ret = read_once(env, vol, 0);
+
+		if (ret == -ESTALE)
+			break;
+		assert_int_equal(ret, -EHOSTUNREACH);
+		nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000},
+			  NULL);
+		assert_true(i < 499);
+	}
+	vol_put(vol);
+}
+
+static void test_fenced(void **state)
+{
+	struct env *env = *state;
+	struct vol *vol, *newer;
+	struct vol_stats stats;
+
+	vol = env_vol(env, 0, true, 5);
+	assert_int_equal(read_once(env, vol, 0), -ESTALE); /* no superblock */
+	vol_put(vol);
+	env_superblock(env, 1, 6);
+	vol = env_vol(env, 1, true, 5);
+	assert_int_equal(read_once(env, vol, 0), -ESTALE);
+	/* The master's news make it a new volume; who has the old one keeps
+	 * being refused. */
+	newer = env_vol(env, 1, true, 6);
+	assert_ptr_not_equal(vol, newer);
+	assert_int_equal(read_once(env, newer, 0), 0);
+	assert_int_equal(read_once(env, vol, 0), -ESTALE);
+	vol_stats_get(env->set, &stats);
+	assert_int_equal(stats.fenced, 3);
+	vol_put(vol);
+	vol_put(newer);
+}
+
+static void test_refused_connection(void **state)
+{
+	struct env *env = *state;
+	struct vol *vol;
+	uint64_t start_ns = time_mono_ns();
+
+	env_tgt_stop(env); /* nobody listens there now */
+	vol = env_vol(env, 2, true, 1);
+	assert_int_equal(read_once(env, vol, 0), -EHOSTUNREACH);
+	assert_true(time_mono_ns() - start_ns < 2 * NS_PER_S);
+	vol_put(vol);
+	env_tgt_start(env);
+}
+
+/* An address that never answers: the deadline of the I/O counts. */
+static void test_deadline(void **state)
+{
+	const char *ep = "traddr:127.0.0.1 trsvcid:1 subnqn:" NQN " ns:1";
+	struct env *env = *state;
+	struct vol_desc desc = {
+		.block_bytes = 512, .endpoints = &ep, .endpoint_count = 1};
+	struct addr addr;
+	struct err err = {0};
+	struct vol *vol;
+	char text[ENDPOINT_TEXT_LEN];
+	uint64_t start_ns;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	/* Accepts in the kernel only. */
+	assert_int_equal(addr_parse("127.0.0.1", 0, &addr), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr.ss, addr.len), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(
+		getsockname(fd, (struct sockaddr *)&addr.ss, &addr.len), 0);
+	snprintf(text, sizeof(text),
+		 "traddr:127.0.0.1 trsvcid:%u subnqn:%s ns:1", addr_port(&addr),
+		 NQN);
+	ep = text;
+	uuid_make(&desc.segment);
+	assert_int_equal(vol_get(env->set, &desc, &vol, &err), 0);
+	start_ns = time_mono_ns();
+	assert_int_equal(read_once(env, vol, 300 * NS_PER_MS), -ETIMEDOUT);
+	assert_true(time_mono_ns() - start_ns < NS_PER_S);
+	vol_put(vol);
+	close(fd);
+}
+
+/* The first of two ways is dead. */
+static void test_two_ways(void **state)
+{
+	struct env *env = *state;
+	char good[ENDPOINT_TEXT_LEN];
+	const char *eps[2] = {"traddr:127.0.0.1 trsvcid:1 subnqn:" NQN " ns:1",
+			      good};
+	struct vol_desc desc = {.segment = env->segments[0],
+				.is_nof = true,
+				.epoch = 9,
+				.block_bytes = 512,
+				.endpoints = eps,
+				.endpoint_count = 2};
+	struct err err = {0};
+	struct vol *vol;
+
+	env_superblock(env, 0, 9);
+	env_endpoint(env, 1, good);
+	assert_int_equal(vol_get(env->set, &desc, &vol, &err), 0);
+	read_until_good(env, vol, 5 * NS_PER_S);
+	vol_put(vol);
+}
+
+static void test_bad_desc(void **state)
+{
+	struct env *env = *state;
+	const char *ep = "traddr:1.2.3.4 trsvcid:x subnqn:" NQN;
+	struct vol_desc desc = {
+		.block_bytes = 512, .endpoints = &ep, .endpoint_count = 1};
+	struct err err = {0};
+	struct vol *vol;
+
+	uuid_make(&desc.segment);
+	assert_int_equal(vol_get(env->set, &desc, &vol, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "x"));
+	ep = "traddr:1.2.3.4 subnqn:" NQN;
+	err = (struct err){0};
+	assert_int_equal(vol_get(env->set, &desc, &vol, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "ns:"));
+	desc.block_bytes = 513;
+	err = (struct err){0};
+	assert_int_equal(vol_get(env->set, &desc, &vol, &err), -EINVAL);
+}
+
+static int setup(void **state)
+{
+	static struct env env;
+
+	env_init(&env, 512);
+	env_set_start(&env, NULL);
+	*state = &env;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	env_fini(*state);
+	return 0;
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_restart),  TEST(test_swapped_disk),
+		TEST(test_fenced),   TEST(test_refused_connection),
+		TEST(test_deadline), TEST(test_two_ways),
+		TEST(test_bad_desc),
+	};
+
+	log_level_max = LOG_ERROR;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A volume set and a target with RAM namespaces, in one process. */
+#ifndef VOL_ENV_H
+#define VOL_ENV_H
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/crc.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "io/thread.h"
+#include "pool/vol.h"
+#include "proto/frame.h"
+#include "t_rand.h"
+#include "target/target.h"
+
+#define NS_BYTES (64 * MiB)
+#define NS_COUNT 3
+#define NQN	 "nqn.2024-01.io.mooncake:test"
+
+struct env {
+	struct vol_set *set;
+	/* target */
+	struct shard shard;
+	struct tgt *tgt;
+	uint16_t port; /* kept over restarts */
+	struct uuid segments[NS_COUNT];
+	uint8_t *mem[NS_COUNT];
+	uint32_t block;
+	uint16_t max_queues;
+};
+
+struct env_call {
+	struct env *env;
+	struct gate gate;
+	int ret;
+};
+
+static inline struct bdev *env_bdev(struct env *env, unsigned i)
+{
+	struct bdev *bdev = NULL;
+	struct err err = {0};
+
+	if (bdev_ram_create(env->mem[i], NS_BYTES, &bdev, &err))
+		fail_msg("%s", err.text);
+	bdev->block = env->block;
+	return bdev;
+}
+
+static inline void env_tgt_start_on(void *arg)
+{
+	struct env *env = arg;
+	struct tgt_opts opts = {
+		.loop = env->shard.loop,
+		.max_queues = env->max_queues,
+	};
+	struct tgt_subsys *ss;
+	struct err err = {0};
+	struct addr addr;
+
+	if (tgt_create(&opts, &env->tgt, &err) ||
+	    tgt_subsys_add(env->tgt, NQN, NULL, &ss, &err))
+		fail_msg("%s", err.text);
+	for (unsigned i = 0; i < NS_COUNT; i++)
+		if (tgt_ns_add(ss, env_bdev(env, i), &(struct tgt_ns_opts){0},
+			       &err) != (int)i + 1)
+			fail_msg("%s", err.text);
+	assert_int_equal(addr_parse("127.0.0.1", env->port, &addr), 0);
+	if (tgt_listen(env->tgt, &addr, &err))
+		fail_msg("%s", err.text);
+	env->port = addr_port(&addr);
+}
+
+static inline void env_tgt_stopped(void *arg)
+{
+	struct env_call *call = arg;
+
+	gate_open(&call->gate);
+}
+
+static inline void env_tgt_stop_on(void *arg)
+{
+	struct env_call *call = arg;
+
+	tgt_stop(call->env->tgt, env_tgt_stopped, call);
+	call->env->tgt = NULL;
+}
+
+static inline void env_tgt_start(struct env *env)
+{
+	shard_call(&env->shard, env_tgt_start_on, env);
+}
+
+static inline void env_tgt_stop(struct env *env)
+{
+	struct env_call call = {.env = env};
+
+	gate_init(&call.gate);
+	shard_call(&env->shard, env_tgt_stop_on, &call);
+	gate_wait(&call.gate);
+}
+
+static inline void env_set_start(struct env *env, const struct vol_opts *change)
+{
+	struct vol_opts opts;
+	struct err err = {0};
+
+	if (vol_opts_init(&opts, &err))
+		fail_msg("%s", err.text);
+	if (change) {
+		opts.workers = change->workers;
+		opts.chunk_bytes = change->chunk_bytes;
+		opts.inflight_bytes = change->inflight_bytes;
+	}
+	opts.nvmf.command_timeout_ms = 2000;
+	if (vol_set_create(&opts, &env->set, &err))
+		fail_msg("%s", err.text);
+}
+
+static inline void env_init(struct env *env, uint32_t block)
+{
+	struct err err = {0};
+
+	*env = (struct env){.block = block};
+	for (unsigned i = 0; i < NS_COUNT; i++) {
+		uuid_make(&env->segments[i]);
+		env->mem[i] = aligned_alloc(4096, NS_BYTES);
+		assert_non_null(env->mem[i]);
+		memset(env->mem[i], 0, NS_BYTES);
+	}
+	if (shard_start(&env->shard, &(struct loop_opts){.name = "tgt"}, &err))
+		fail_msg("%s", err.text);
+	env_tgt_start(env);
+}
+
+static inline void env_fini(struct env *env)
+{
+	vol_set_destroy(env->set);
+	if (env->tgt)
+		env_tgt_stop(env);
+	shard_stop(&env->shard);
+	for (unsigned i = 0; i < NS_COUNT; i++)
+		free(env->mem[i]);
+}
+
+static inline void env_endpoint(const struct env *env, uint32_t nsid,
+				char out[ENDPOINT_TEXT_LEN])
+{
+	snprintf(out, ENDPOINT_TEXT_LEN,
+		 "traddr:127.0.0.1 trsvcid:%u subnqn:%s trtype:TCP "
+		 "adrfam:IPv4 ns:%u",
+		 env->port, NQN, nsid);
+}
+
+static inline void env_superblock(struct env *env, unsigned i, uint64_t epoch)
+{
+	struct superblock sb = {
+		.segment = env->segments[i],
+		.ns_bytes = NS_BYTES,
+		.block_bytes = env->block,
+		.epoch = epoch,
+	};
+
+	sb_encode(&sb, env->mem[i]);
+}
+
+static inline struct vol *env_vol(struct env *env, unsigned i, bool is_nof,
+				  uint64_t epoch)
+{
+	char text[ENDPOINT_TEXT_LEN];
+	const char *endpoints[1] = {text};
+	struct vol_desc desc = {
+		.segment = env->segments[i],
+		.is_nof = is_nof,
+		.epoch = epoch,
+		.block_bytes = env->block,
+		.endpoints = endpoints,
+		.endpoint_count = 1,
+	};
+	struct err err = {0};
+	struct vol *vol = NULL;
+
+	env_endpoint(env, i + 1, text);
+	if (vol_get(env->set, &desc, &vol, &err))
+		fail_msg("%s", err.text);
+	return vol;
+}
+
+/* --- waiting I/O --- */
+struct env_io {
+	struct vol_io io;
+	struct gate gate;
+};
+
+static inline void env_io_done(struct vol_io *io)
+{
+	gate_open(&container_of(io, struct env_io, io)->gate);
+}
+
+static inline int env_io_run(struct env *env, struct env_io *r)
+{
+	int ret;
+
+	gate_init(&r->gate);
+	r->io.done = env_io_done;
+	if (!r->io.deadline_ns)
+		r->io.deadline_ns = time_mono_ns() + 20 * NS_PER_S;
+	ret = vol_submit(env->set, &r->io);
+	if (ret)
+		return ret;
+	if (!gate_wait_for(&r->gate, 60 * NS_PER_S))
+		fail_msg("an I/O has not ended");
+	return r->io.ret;
+}
+
+/* One extent, one piece. */
+struct env_simple {
+	struct vol *vol;
+	bool is_write;
+	uint64_t off, len;
+	void *buf;
+	uint32_t *crcs;
+	uint64_t timeout_ns;
+};
+
+static inline int env_simple(struct env *env, const struct env_simple *s)
+{
+	struct vol_extent ext = {s->vol, s->off, s->len};
+	struct iovec iov = {s->buf, s->len};
+	struct env_io r = {.io = {
+				   .is_write = s->is_write,
+				   .extents = &ext,
+				   .extent_count = 1,
+				   .iov = &iov,
+				   .iovcnt = 1,
+				   .bytes = s->len,
+				   .crcs = s->crcs,
+			   }};
+
+	if (s->timeout_ns)
+		r.io.deadline_ns = time_mono_ns() + s->timeout_ns;
+	return env_io_run(env, &r);
+}
+
+static inline void env_fill(void *p, size_t n, struct rng *rng)
+{
+	uint8_t *b = p;
+	uint64_t v;
+
+	for (; n >= 8; n -= 8, b += 8) {
+		v = rng_u64(rng);
+		memcpy(b, &v, 8);
+	}
+	for (; n; n--)
+		*b++ = (uint8_t)rng_u64(rng);
+}
+
+#endif
