@@ -13,6 +13,12 @@ BUILD = os.environ.get("MOONCAKE_BUILD",
                        os.path.join(ROOT, "build", "check", "release"))
 sys.path.insert(0, os.path.join(BUILD, "python", "pkg"))
 
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "smoke: the part of tests/vm that tools/check runs")
+
+
 FAST = ("--nof_heartbeat_interval_sec=1", "--default_kv_lease_ttl=1000")
 
 
