@@ -43,6 +43,11 @@ void log_set_name(const char *name)
 	log_name = name;
 }
 
+bool log_is_named(void)
+{
+	return log_name != NULL;
+}
+
 /* "module/file.c": the build directory's prefix says nothing to a reader. */
 static const char *short_file(const char *path)
 {

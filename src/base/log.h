@@ -25,6 +25,7 @@ extern enum log_level log_level_max; /* set before threads start */
 int log_level_parse(const char *text, enum log_level *out);
 /* Name printed in each line, e.g. the program; static storage. */
 void log_set_name(const char *name);
+bool log_is_named(void);
 /* fmt begins with the blank that parts it from msg. */
 void log_line(enum log_level level, const char *file, int line, const char *msg,
 	      const char *fmt, ...) PRINTF_LIKE(5, 6);

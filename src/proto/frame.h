@@ -13,9 +13,13 @@
 #define FRAME_BODY_MAX	(64u << 20)
 #define FRAME_ITEMS_MAX 65536 /* keys in one batch */
 #define KEY_LEN_MAX	4096  /* bytes; longer keys are INVALID_KEY */
-#define CRC_BLOCK	(128u << 10) /* bytes that one checksum covers */
+/* Bytes that one checksum covers. */
+#define CRC_BLOCK (128u << 10)
 
-enum frame_type { FRAME_REQUEST = 1, FRAME_RESPONSE = 2 };
+enum frame_type {
+	FRAME_REQUEST = 1,
+	FRAME_RESPONSE = 2
+};
 
 struct frame {
 	uint32_t magic;
@@ -23,7 +27,8 @@ struct frame {
 	uint8_t type;
 	uint16_t method;
 	uint64_t id;	      /* chosen by the caller, echoed */
-	uint32_t deadline_ms; /* request: what is left of the caller's patience */
+	uint32_t deadline_ms; /* request: what is left of the caller's patience
+			       */
 	int32_t status;	      /* response: 0, or why there is no message */
 	uint32_t body_len;
 	uint32_t body_crc; /* CRC-32C */

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The memory segment.  Called from the thread that runs setup or close; the
+ * target itself lives on the segment's shard.
+ *
+ * Invariant: the memory outlives the target, which outlives no connection.
+ */
+#include "client/segment.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "io/memory.h"
+
+#define SEGMENT_NQN "nqn.2026-11.io.mooncake:segment:"
+
+struct segment_job {
+	struct segment *seg;
+	struct addr *addr;
+	struct err *err;
+	int ret;
+	struct gate gate;
+};
+
+void segment_nqn(const struct segment *seg, char out[NVME_NQN_LEN])
+{
+	char id[UUID_TEXT_LEN];
+
+	uuid_format_hex(&seg->id, id);
+	snprintf(out, NVME_NQN_LEN, SEGMENT_NQN "%s", id);
+}
+
+static void segment_make_target(void *arg)
+{
+	struct segment_job *job = arg;
+	struct segment *seg = job->seg;
+	struct tgt_opts opts = {.loop = seg->shard.loop};
+	struct tgt_ns_opts ns = {.nsid = 1, .uuid = seg->id};
+	char nqn[NVME_NQN_LEN];
+	struct tgt_subsys *ss;
+	struct bdev *bdev;
+
+	segment_nqn(seg, nqn);
+	job->ret = tgt_create(&opts, &seg->tgt, job->err);
+	if (job->ret < 0)
+		return;
+	job->ret = tgt_subsys_add(seg->tgt, nqn, NULL, &ss, job->err);
+	if (job->ret < 0)
+		return;
+	job->ret = bdev_ram_create(seg->mem, seg->bytes, &bdev, job->err);
+	if (job->ret < 0)
+		return;
+	job->ret = tgt_ns_add(ss, bdev, &ns, job->err);
+	if (job->ret < 0)
+		bdev->ops->destroy(bdev);
+}
+
+int segment_open(struct segment *seg, const struct client_conf *conf,
+		 struct err *err)
+{
+	struct segment_job job = {.seg = seg, .err = err};
+	int ret;
+
+	uuid_make(&seg->id);
+	seg->bytes = conf->segment_bytes;
+	ret = mem_map(seg->bytes, conf->want_huge, &seg->mem);
+	if (ret < 0)
+		return err_set(err, ret,
+			       "no memory for a segment of %llu bytes: make "
+			       "global_segment_size smaller",
+			       (unsigned long long)seg->bytes);
+	ret = shard_start(&seg->shard,
+			  &(struct loop_opts){.name = "mc-segment"}, err);
+	if (ret < 0)
+		return ret;
+	shard_call(&seg->shard, segment_make_target, &job);
+	return job.ret < 0 ? job.ret : 0;
+}
+
+static void segment_do_listen(void *arg)
+{
+	struct segment_job *job = arg;
+
+	job->ret = tgt_listen(job->seg->tgt, job->addr, job->err);
+}
+
+int segment_listen(struct segment *seg, struct addr *addr, struct err *err)
+{
+	struct segment_job job = {.seg = seg, .addr = addr, .err = err};
+
+	shard_call(&seg->shard, segment_do_listen, &job);
+	if (job.ret == 0)
+		seg->listen = *addr;
+	return job.ret;
+}
+
+static void segment_stopped(void *arg)
+{
+	struct segment_job *job = arg;
+
+	gate_open(&job->gate);
+}
+
+static void segment_stop_target(void *arg)
+{
+	struct segment_job *job = arg;
+
+	tgt_stop(job->seg->tgt, segment_stopped, job);
+}
+
+void segment_close(struct segment *seg)
+{
+	struct segment_job job = {.seg = seg};
+
+	gate_init(&job.gate);
+	if (seg->tgt) {
+		shard_call(&seg->shard, segment_stop_target, &job);
+		gate_wait(&job.gate);
+		seg->tgt = NULL;
+	}
+	shard_stop(&seg->shard);
+	if (seg->mem)
+		mem_unmap(seg->mem, seg->bytes);
+	seg->mem = NULL;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* STAT(name, help) - no guard: included several times.  All are counters. */
+STAT(puts, "Objects that were put")
+STAT(put_bytes, "Bytes of objects that were put")
+STAT(puts_existing, "Puts of objects that were there already")
+STAT(put_errors, "Puts that failed")
+STAT(gets, "Objects that were got")
+STAT(get_bytes, "Bytes of objects that were got")
+STAT(get_misses, "Gets of objects that were not there")
+STAT(get_errors, "Gets that failed for another reason")
+STAT(get_other_replica, "Replicas that could not be read")
+STAT(checksum_misses, "Replicas whose bytes did not match their checksum")
+STAT(exists, "Keys asked for with is_exist")
+STAT(removes, "Keys removed")
+STAT(rpc_errors, "Calls that the master did not answer, or refused")
+STAT(remounts, "Times the memory segment was mounted again")
