@@ -51,7 +51,8 @@ static int64_t item_set_pieces(struct client *c, const struct batch_in *in,
 		if (n == 0)
 			continue;
 		if (add_overflows(item->bytes, n, &item->bytes) ||
-		    (!in->is_own && !bufs_check(&c->bufs, p, n, in->is_write)))
+		    (!in->is_own &&
+		     !memreg_check(&c->memreg, p, n, in->is_write)))
 			return MOONCAKE_INVALID_PARAMS;
 		item->iov[item->iovcnt++] = (struct iovec){p, n};
 	}

@@ -54,7 +54,7 @@ void client_close(struct client *c)
 	shard_stop(&c->ctl);
 	if (c->port_fd >= 0)
 		close(c->port_fd);
-	bufs_fini(&c->bufs);
+	memreg_fini(&c->memreg);
 	free(c);
 }
 
@@ -160,7 +160,7 @@ enum mooncake_status client_open(const struct client_conf *conf,
 	c->conf = *conf;
 	c->port_fd = -1;
 	uuid_make(&c->id);
-	bufs_init(&c->bufs);
+	memreg_init(&c->memreg);
 	gate_init(&c->ready);
 	if (conf->is_rdma_asked)
 		log_warn("RDMA is not built in, TCP is used", "protocol=rdma");

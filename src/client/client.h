@@ -12,8 +12,8 @@
 
 #include "base/status.h"
 #include "base/uuid.h"
-#include "client/bufs.h"
 #include "client/conf.h"
+#include "client/memreg.h"
 #include "client/segment.h"
 #include "client/stats.h"
 #include "io/thread.h"
@@ -39,7 +39,7 @@ struct client {
 	struct segment segment; /* mem NULL: none */
 
 	/* any thread */
-	struct bufs bufs;
+	struct memreg memreg;
 	struct stats stats;
 
 	/* the control shard's */

@@ -24,7 +24,7 @@ int mooncake_store_register_buffer(mooncake_store_t handle, void *buffer,
 	c = store_enter(store);
 	if (!c)
 		return MOONCAKE_INVALID_PARAMS;
-	ret = bufs_add(&c->bufs, buffer, size);
+	ret = memreg_add(&c->memreg, buffer, size);
 	store_leave(store);
 	if (ret == -ENOMEM)
 		return MOONCAKE_INTERNAL_ERROR;
@@ -42,7 +42,7 @@ int mooncake_store_unregister_buffer(mooncake_store_t handle, void *buffer)
 	c = store_enter(store);
 	if (!c)
 		return MOONCAKE_INVALID_PARAMS;
-	ret = bufs_del(&c->bufs, buffer);
+	ret = memreg_del(&c->memreg, buffer);
 	store_leave(store);
 	return ret < 0 ? MOONCAKE_INVALID_PARAMS : 0;
 }

@@ -3,7 +3,7 @@
  * Registered memory; any thread, under a lock.  Invariant: ranges are sorted by
  * start, then end, and each has at least one reference.
  */
-#include "client/bufs.h"
+#include "client/memreg.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,13 +16,13 @@
 #define PROBE_WHOLE ((uintptr_t)2 << 20)
 #define PROBE_STEP  ((uintptr_t)1 << 20)
 
-void bufs_init(struct bufs *b)
+void memreg_init(struct memreg *b)
 {
-	*b = (struct bufs){0};
+	*b = (struct memreg){0};
 	pthread_rwlock_init(&b->lock, NULL);
 }
 
-void bufs_fini(struct bufs *b)
+void memreg_fini(struct memreg *b)
 {
 	pthread_rwlock_destroy(&b->lock);
 	free(b->ranges);
@@ -59,13 +59,14 @@ static bool probe(const void *p, size_t n, bool is_write)
 }
 
 /* First range that does not start before (start, end). */
-static size_t bufs_find(const struct bufs *b, uintptr_t start, uintptr_t end)
+static size_t memreg_find(const struct memreg *b, uintptr_t start,
+			  uintptr_t end)
 {
 	size_t lo = 0, hi = b->count;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
-		const struct buf_range *r = &b->ranges[mid];
+		const struct mem_range *r = &b->ranges[mid];
 
 		if (r->start < start || (r->start == start && r->end < end))
 			lo = mid + 1;
@@ -75,11 +76,11 @@ static size_t bufs_find(const struct bufs *b, uintptr_t start, uintptr_t end)
 	return lo;
 }
 
-static int bufs_insert(struct bufs *b, size_t at, struct buf_range range)
+static int memreg_insert(struct memreg *b, size_t at, struct mem_range range)
 {
 	if (b->count == b->cap) {
 		size_t cap = MAX(b->cap * 2, (size_t)8);
-		struct buf_range *p = reallocarray(b->ranges, cap, sizeof(*p));
+		struct mem_range *p = reallocarray(b->ranges, cap, sizeof(*p));
 
 		if (!p)
 			return -ENOMEM;
@@ -93,7 +94,7 @@ static int bufs_insert(struct bufs *b, size_t at, struct buf_range range)
 	return 0;
 }
 
-int bufs_add(struct bufs *b, const void *p, size_t n)
+int memreg_add(struct memreg *b, const void *p, size_t n)
 {
 	uintptr_t start = (uintptr_t)p, end;
 	size_t at;
@@ -106,24 +107,24 @@ int bufs_add(struct bufs *b, const void *p, size_t n)
 	if (!probe(p, 1, true) || !probe((const char *)p + n - 1, 1, true))
 		return -EFAULT;
 	pthread_rwlock_wrlock(&b->lock);
-	at = bufs_find(b, start, end);
+	at = memreg_find(b, start, end);
 	if (at < b->count && b->ranges[at].start == start &&
 	    b->ranges[at].end == end)
 		b->ranges[at].refs++;
 	else
-		ret = bufs_insert(b, at, (struct buf_range){start, end, 1});
+		ret = memreg_insert(b, at, (struct mem_range){start, end, 1});
 	pthread_rwlock_unlock(&b->lock);
 	return ret;
 }
 
-int bufs_del(struct bufs *b, const void *p)
+int memreg_del(struct memreg *b, const void *p)
 {
 	uintptr_t start = (uintptr_t)p;
 	int ret = -ENOENT;
 	size_t at;
 
 	pthread_rwlock_wrlock(&b->lock);
-	at = bufs_find(b, start, 0);
+	at = memreg_find(b, start, 0);
 	if (at < b->count && b->ranges[at].start == start) {
 		ret = 0;
 		if (--b->ranges[at].refs == 0) {
@@ -136,7 +137,7 @@ int bufs_del(struct bufs *b, const void *p)
 	return ret;
 }
 
-bool bufs_check(struct bufs *b, const void *p, size_t n, bool is_write)
+bool memreg_check(struct memreg *b, const void *p, size_t n, bool is_write)
 {
 	uintptr_t start = (uintptr_t)p, end;
 	bool is_inside = false;
@@ -147,7 +148,7 @@ bool bufs_check(struct bufs *b, const void *p, size_t n, bool is_write)
 	pthread_rwlock_rdlock(&b->lock);
 	/* Ranges overlap rarely, so the one just before nearly always is it;
 	 * when it is not, the kernel is asked. */
-	at = bufs_find(b, start, UINTPTR_MAX);
+	at = memreg_find(b, start, UINTPTR_MAX);
 	for (size_t i = at; i > 0 && at - i < 4 && !is_inside; i--)
 		is_inside = b->ranges[i - 1].end >= end;
 	pthread_rwlock_unlock(&b->lock);
