@@ -111,7 +111,7 @@ int main(int argc, char **argv)
 	int status;
 
 	log_set_name(PROGRAM);
-	log_level_max = LOG_WARN;
+	log_level_max = LOG_ERROR; /* answers are sentences of ours */
 	if (flag_main(&fs, &prog, &config, argc, argv, &status))
 		return status;
 	run(&tool, &err);

@@ -180,7 +180,7 @@ int main(int argc, char **argv)
 	bool is_help;
 
 	log_set_name(CTL_NAME);
-	log_level_max = LOG_WARN;
+	log_level_max = LOG_ERROR; /* answers are sentences of ours */
 	if (!at)
 		return without_command(argc, argv);
 	is_help = strcmp(argv[at], "help") == 0;

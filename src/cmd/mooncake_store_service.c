@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mooncake_store_service: a store node as a program (node/service).
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "node/service.h"
+
+#define PROGRAM "mooncake_store_service"
+
+struct config {
+	char *path, *host, *log_level;
+	struct flag_list defines;
+	uint64_t port, max_wait_s;
+};
+
+static const struct flag flags[] = {
+	{.name = "config",
+	 .type = FLAG_STR,
+	 .off = offsetof(struct config, path),
+	 .env = "MOONCAKE_CONFIG_PATH",
+	 .arg = "FILE",
+	 .help = "JSON (or YAML) with local_hostname, metadata_server, "
+		 "master_server_address and more, see below. Without it the "
+		 "MOONCAKE_* environment variables are taken."},
+	{.name = "define",
+	 .alias = "D",
+	 .type = FLAG_LIST,
+	 .off = offsetof(struct config, defines),
+	 .arg = "KEY=VALUE",
+	 .help = "Overrides one key of the configuration. May be repeated."},
+	{.name = "host",
+	 .type = FLAG_STR,
+	 .off = offsetof(struct config, host),
+	 .def = "0.0.0.0",
+	 .arg = "ADDRESS",
+	 .help = "Address that REST listens on."},
+	{.name = "port",
+	 .type = FLAG_UINT,
+	 .off = offsetof(struct config, port),
+	 .def = "8080",
+	 .min = 0,
+	 .max = 65535,
+	 .arg = "PORT",
+	 .help = "Port that REST listens on; 0 takes a free one."},
+	{.name = "max_wait_time",
+	 .type = FLAG_UINT,
+	 .off = offsetof(struct config, max_wait_s),
+	 .def = "60",
+	 .min = 0,
+	 .max = 86400,
+	 .arg = "SECONDS",
+	 .help = "How long to wait for the master, trying every second."},
+	{.name = "log_level",
+	 .type = FLAG_STR,
+	 .off = offsetof(struct config, log_level),
+	 .def = "info",
+	 .arg = "LEVEL",
+	 .help = "error, warn, info or debug."},
+};
+
+static const struct flag_prog prog = {
+	.name = PROGRAM,
+	.summary = "gives memory of this machine to a Mooncake store",
+	.usage = "[--config=FILE] [options]",
+	.details =
+		"Mounts a memory segment that other clients read and write, "
+		"and answers REST: PUT /api/put, GET /api/get/KEY, "
+		"/api/exist/KEY, DELETE /api/remove/KEY, /api/remove_all, GET "
+		"/health, /metrics. Configuration keys (environment): "
+		"local_hostname (MOONCAKE_LOCAL_HOSTNAME), metadata_server "
+		"(MOONCAKE_TE_META_DATA_SERVER), master_server_address "
+		"(MOONCAKE_MASTER), global_segment_size "
+		"(MOONCAKE_GLOBAL_SEGMENT_SIZE), local_buffer_size "
+		"(MOONCAKE_LOCAL_BUFFER_SIZE), protocol (MOONCAKE_PROTOCOL), "
+		"device_name (MOONCAKE_DEVICE), replica_num, nof_replica_num, "
+		"enable_mooncake_nof_pool. Sizes are bytes or texts such as "
+		"\"4gb\". SIGTERM unmounts and ends.",
+	.examples = "  " PROGRAM " --config=mooncake.json --port=8080\n"
+		    "  MOONCAKE_MASTER=10.0.0.1:50051 " PROGRAM
+		    " -D global_segment_size=16gb\n"
+		    "  curl -X PUT -d '{\"key\":\"a\",\"value\":\"b\"}' "
+		    "http://127.0.0.1:8080/api/put\n",
+	.flags = flags,
+	.flag_count = ARRAY_SIZE(flags),
+};
+
+static int run(const struct config *config, struct err *err)
+{
+	struct service_opts opts = {.max_wait_ms = config->max_wait_s * 1000};
+	struct node_config node;
+	int ret;
+
+	if (log_level_parse(config->log_level, &log_level_max))
+		return err_set(err, -EINVAL,
+			       "--log_level: '%.40s' is not possible; expected "
+			       "error, warn, info or debug",
+			       config->log_level);
+	ret = node_config_load(&node, config->path, &config->defines, err);
+	if (ret == 0)
+		ret = addr_resolve(config->host, (uint16_t)config->port,
+				   &opts.rest, err);
+	opts.config = &node;
+	if (ret == 0)
+		ret = service_run(&opts, err);
+	node_config_fini(&node);
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	struct config config = {0};
+	struct flag_set fs;
+	struct err err = {0};
+	int status;
+
+	log_set_name(PROGRAM);
+	if (flag_main(&fs, &prog, &config, argc, argv, &status))
+		return status;
+	status = 0;
+	if (run(&config, &err) < 0) {
+		fprintf(stderr, PROGRAM ": %s\n", err.text);
+		status = 1;
+	}
+	flag_fini(&fs);
+	return status;
+}
