@@ -9,6 +9,9 @@
  *
  *	nvmf_ctrl_open -> on_state(LIVE) -> nvmf_qp_open (any loop) -> submit …
  *
+ * A "namespace changed" event of the target is logged, nothing more: users of a
+ * namespace check its identity whenever they connect.
+ *
  * Payload goes straight from and into the caller's iovecs.  A queue pair takes
  * any number of commands: what exceeds the queue depth waits inside in order.
  */

@@ -143,7 +143,8 @@ static void gather_start(struct nt_conn *conn)
 	if (conn->is_tx_gather || conn->state != NT_READY)
 		return;
 	conn->tx_pdus = conn->tx_iovs = 0;
-	while (conn->tx_pdus < NT_TX_PDUS && !list_is_empty(&conn->tx_queue)) {
+	while (conn->tx_pdus < NT_TX_PDUS && conn->tx_iovs < NT_TX_IOVS &&
+	       !list_is_empty(&conn->tx_queue)) {
 		struct nt_cmd *cmd =
 			list_first(&conn->tx_queue, struct nt_cmd, tx_node);
 		bool is_added = cmd->is_capsule_sent ? add_data(conn, cmd)

@@ -177,6 +177,57 @@ static void test_crumbs(void **state)
 	free(iov);
 }
 
+enum {
+	FULL_BYTES = 4608, /* more than fits into a capsule */
+	FULL_READS = 4
+};
+static struct test_io full_reads[FULL_READS];
+
+static void full_done(struct nvmf_io *io)
+{
+	for (unsigned i = 0; i < FULL_READS; i++)
+		nvmf_io_submit(w.qp, &full_reads[i].io);
+}
+
+/*
+ * A write of crumbs takes all places of a gather, and commands come behind it:
+ * the R2T arrives together with the answer to b, whose done() submits them.
+ */
+static void test_full_gather(void **state)
+{
+	struct iovec *iov = calloc(FULL_BYTES, sizeof(*iov));
+	struct test_io a, b, t;
+
+	world_open();
+	io_init(&a, NVMF_READ, 0, 512, NULL);
+	io_init(&b, NVMF_READ, 0, 512, NULL);
+	io_init(&t, NVMF_WRITE, 0, FULL_BYTES, NULL);
+	fill(&t, 6);
+	for (unsigned i = 0; i < FULL_BYTES; i++)
+		iov[i] = (struct iovec){t.buf + i, 1};
+	t.io.iov = iov;
+	t.io.iovcnt = FULL_BYTES;
+	for (unsigned i = 0; i < FULL_READS; i++)
+		io_init(&full_reads[i], NVMF_READ, 64, 512, NULL);
+	b.io.done = full_done;
+	nvmf_io_submit(w.qp, &a.io);
+	nvmf_io_submit(w.qp, &t.io);
+	nvmf_io_submit(w.qp, &b.io);
+	world_until(&t.done);
+	assert_int_equal(t.io.sc, NVME_SC_OK);
+	for (unsigned i = 0; i < FULL_READS; i++) {
+		world_until(&full_reads[i].done);
+		assert_int_equal(full_reads[i].io.sc, NVME_SC_OK);
+		free(full_reads[i].buf);
+	}
+	for (unsigned i = 0; i < FULL_BYTES; i++)
+		assert_int_equal(w.fake.disk[i], pattern(i, 6));
+	free(a.buf);
+	free(b.buf);
+	free(t.buf);
+	free(iov);
+}
+
 static void test_flush_and_range(void **state)
 {
 	struct test_io t;
@@ -320,10 +371,11 @@ static void test_close_busy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_sizes),	 TEST(test_shapes),
-		TEST(test_crumbs),	 TEST(test_flush_and_range),
-		TEST(test_depth),	 TEST(test_timeout),
-		TEST(test_cut_anywhere), TEST(test_close_busy),
+		TEST(test_sizes),	    TEST(test_shapes),
+		TEST(test_crumbs),	    TEST(test_full_gather),
+		TEST(test_flush_and_range), TEST(test_depth),
+		TEST(test_timeout),	    TEST(test_cut_anywhere),
+		TEST(test_close_busy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

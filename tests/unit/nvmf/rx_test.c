@@ -164,6 +164,39 @@ static void test_rude(void **state)
 	}
 }
 
+/* A second answer to a command whose slot is in use again. */
+static uint16_t old_cid;
+
+static bool answer_old(struct fake_conn *c, const union pdu_hdr *hdr,
+		       const uint8_t *data, uint32_t len)
+{
+	if (!c->qid || hdr->ch.type != PDU_CAPSULE_CMD)
+		return false;
+	if (done == 0)
+		old_cid = hdr->cmd.sqe.cid;
+	fake_resp(c, old_cid, NVME_SC_OK, 0);
+	return true;
+}
+
+static void test_stale_cid(void **state)
+{
+	struct nvmf_io io = {.done = io_done, .op = NVMF_FLUSH, .nsid = 1};
+
+	w.opts.io_depth = 2; /* one slot */
+	world_open();
+	w.fake.hook = answer_old;
+	done = 0;
+	nvmf_io_submit(w.qp, &io);
+	world_until(&done);
+	assert_int_equal(io.sc, NVME_SC_OK);
+	nvmf_io_submit(w.qp, &io);
+	world_until(&w.qp_failed);
+	world_run_ms(10);
+	assert_int_equal(done, 2);
+	assert_int_equal(io.sc, NVME_SC_HOST_PATH_ERROR);
+	assert_int_equal(w.fake.term_fes, PDU_FES_HEADER_FIELD);
+}
+
 /* --- ICResp --- */
 
 static struct pdu_ic icresp;
@@ -338,8 +371,8 @@ static void test_half_done(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_rude),    TEST(test_icresp),	  TEST(test_c2h_term),
-		TEST(test_digests), TEST(test_half_done),
+		TEST(test_rude),     TEST(test_stale_cid), TEST(test_icresp),
+		TEST(test_c2h_term), TEST(test_digests),   TEST(test_half_done),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
