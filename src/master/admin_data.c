@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the admin HTTP server tells, put together on the metadata shard.
+ * Looking at something never grants a lease or makes it younger.
+ */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "master/admin.h"
+#include "master/get.h"
+#include "master/object.h"
+#include "master/segment.h"
+
+#define KEYS_SLICE 2048
+
+static const char *state_name(const struct segment *seg)
+{
+	return seg->state == SEG_ONLINE	   ? "ONLINE"
+	       : seg->state == SEG_OFFLINE ? "OFFLINE"
+					   : "UNMOUNTING";
+}
+
+/* Takes the reference over. */
+static void answer_json(struct admin_call *call, json_t *root)
+{
+	char *text = root ? json_dumps(root, JSON_COMPACT | JSON_ENSURE_ASCII)
+			  : NULL;
+
+	call->content_type = "application/json";
+	if (text)
+		strbuf_adds(&call->body, text);
+	else
+		call->body.failed = true;
+	free(text);
+	json_decref(root);
+	admin_answer(call);
+}
+
+static void answer_error(struct admin_call *call, enum mooncake_status st)
+{
+	call->status = st == MOONCAKE_OBJECT_NOT_FOUND ||
+				       st == MOONCAKE_SEGMENT_NOT_FOUND
+			       ? 404
+			       : 500;
+	answer_json(call, json_pack("{s:b,s:i,s:s}", "success", 0, "error_code",
+				    (int)st, "error_message", status_text(st)));
+}
+
+void admin_metrics(struct service *svc, struct admin_call *call)
+{
+	stats_metrics(svc->core, &call->body);
+	call->content_type = "text/plain; version=0.0.4";
+	admin_answer(call);
+}
+
+void admin_summary(struct service *svc, struct admin_call *call)
+{
+	double seconds = (double)(svc->core->now_ns - svc->summary_ns) /
+			 (double)NS_PER_S;
+
+	stats_summary(svc->core, &svc->summary_stats, seconds, &call->body);
+	strbuf_addc(&call->body, '\n');
+	admin_answer(call);
+}
+
+void admin_segments(struct service *svc, struct admin_call *call)
+{
+	struct segment *seg;
+
+	list_for_each (seg, &svc->core->segments, node)
+		strbuf_addf(&call->body, "%s\n", seg->name);
+	admin_answer(call);
+}
+
+static json_t *segment_json(struct segment *seg)
+{
+	double gib = (double)seg->size / (double)GiB;
+	uint64_t used = ext_used(seg->space);
+	char id[UUID_TEXT_LEN], client[UUID_TEXT_LEN], base[32], human[32];
+	json_t *paths = json_array();
+
+	for (unsigned i = 0; i < seg->endpoint_count; i++)
+		json_array_append_new(paths, json_string(seg->endpoints[i]));
+	uuid_format_dec(&seg->id, id);
+	uuid_format_dec(&seg->client, client);
+	snprintf(base, sizeof(base), "0x%llx", (unsigned long long)seg->base);
+	snprintf(human, sizeof(human), "%.2f GiB", gib);
+	return json_pack(
+		"{s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:I,s:I,s:f,s:I,s:I,"
+		"s:i,s:I,s:s,s:s,s:s,s:o}",
+		"segment_name", seg->name, "segment_id", id, "client_id",
+		client, "kind", seg->kind == KIND_MEM ? "memory" : "nof",
+		"base_address", base, "size_bytes", (json_int_t)seg->size,
+		"size_human", human, "te_endpoint", seg->endpoints[0],
+		"protocol", seg->kind == KIND_MEM ? "tcp" : "nvmeof", "status",
+		state_name(seg), "allocator_used_bytes", (json_int_t)used,
+		"allocator_capacity_bytes", (json_int_t)seg->size,
+		"allocator_usage_percent",
+		100.0 * (double)used / (double)seg->size, "quarantined_bytes",
+		(json_int_t)seg->quarantined, "replicas",
+		(json_int_t)seg->replicas, "block_size", (int)seg->block_bytes,
+		"epoch", (json_int_t)seg->epoch, "identity", seg->identity,
+		"host_id", seg->host_id, "message", seg->message, "endpoints",
+		paths);
+}
+
+void admin_segments_detail(struct service *svc, struct admin_call *call)
+{
+	json_t *list = json_array();
+	struct segment *seg;
+
+	list_for_each (seg, &svc->core->segments, node)
+		json_array_append_new(list, segment_json(seg));
+	answer_json(call,
+		    json_pack("{s:i,s:o}", "total_segments",
+			      (int)json_array_size(list), "segments", list));
+}
+
+static struct segment *find_by_name(struct service *svc, const char *name)
+{
+	struct segment *seg;
+
+	list_for_each (seg, &svc->core->segments, node)
+		if (strcmp(seg->name, name) == 0)
+			return seg;
+	return NULL;
+}
+
+void admin_segment(struct service *svc, struct admin_call *call)
+{
+	struct segment *seg = find_by_name(svc, call->arg);
+
+	if (seg) {
+		/* The blank before the second colon is upstream's. */
+		strbuf_addf(&call->body,
+			    "%s\nUsed(bytes): %llu\nCapacity(bytes) : %llu\n",
+			    seg->name, (unsigned long long)ext_used(seg->space),
+			    (unsigned long long)seg->size);
+	} else {
+		call->status = 500;
+		strbuf_adds(&call->body, "Failed to query segment\n");
+	}
+	admin_answer(call);
+}
+
+void admin_segment_status(struct service *svc, struct admin_call *call)
+{
+	struct segment *seg = find_by_name(svc, call->arg);
+
+	if (!seg) {
+		answer_error(call, MOONCAKE_SEGMENT_NOT_FOUND);
+		return;
+	}
+	answer_json(call,
+		    json_pack("{s:b,s:s,s:i,s:s,s:i,s:s}", "success", 1,
+			      "segment", seg->name, "status",
+			      seg->state == SEG_ONLINE, "status_name",
+			      seg->state == SEG_ONLINE ? "OK" : state_name(seg),
+			      "error_code", 0, "error_message", seg->message));
+}
+
+/* --- keys --- */
+
+static bool keys_step(struct service *svc, struct slice *slice)
+{
+	struct admin_call *call = container_of(slice, struct admin_call, slice);
+
+	for (unsigned i = 0; i < KEYS_SLICE; i++) {
+		struct object *obj = scan_next(svc->core, &call->scan);
+
+		if (!obj || call->body.failed) {
+			scan_stop(&call->scan);
+			admin_answer(call);
+			return false;
+		}
+		if (!obj->is_complete)
+			continue;
+		strbuf_add(&call->body, obj->key, obj->key_len);
+		strbuf_addc(&call->body, '\n');
+	}
+	return true;
+}
+
+void admin_all_keys(struct service *svc, struct admin_call *call)
+{
+	call->slice.step = keys_step;
+	scan_start(svc->core, &call->scan);
+	service_slice(svc, &call->slice);
+}
+
+static json_t *replicas_json(const struct object *obj, enum kind kind)
+{
+	json_t *list = json_array();
+	const struct replica *rep;
+
+	list_for_each (rep, &obj->replicas, node) {
+		for (unsigned i = 0; i < rep->extent_count; i++) {
+			const struct extent *ext = &rep->extents[i];
+
+			if (rep->kind != kind)
+				continue;
+			json_array_append_new(
+				list,
+				json_pack("{s:I,s:I,s:s,s:s}", "size_",
+					  (json_int_t)ext->bytes,
+					  "buffer_address_",
+					  (json_int_t)ext->ext.off, "protocol_",
+					  "tcp", "transport_endpoint_",
+					  ext->seg->endpoints[0]));
+		}
+	}
+	return list;
+}
+
+void admin_key(struct service *svc, struct admin_call *call)
+{
+	struct object *obj = obj_find(svc->core, str_of(call->arg));
+	enum mooncake_status st = get_object(svc->core, obj, true);
+	json_t *list, *nof;
+
+	if (st != MOONCAKE_OK) {
+		answer_error(call, st);
+		return;
+	}
+	list = replicas_json(obj, KIND_MEM);
+	nof = replicas_json(obj, KIND_NOF);
+	json_array_extend(list, nof);
+	json_decref(nof);
+	answer_json(call, json_pack("{s:b,s:o}", "success", 1, "data", list));
+}
+
+static json_t *key_json(struct service *svc, struct str key)
+{
+	struct object *obj = obj_find(svc->core, key);
+	enum mooncake_status st = get_object(svc->core, obj, true);
+
+	if (st != MOONCAKE_OK)
+		return json_pack("{s:b,s:s}", "ok", 0, "error",
+				 status_text(st));
+	return json_pack("{s:b,s:I,s:o,s:o}", "ok", 1, "size",
+			 (json_int_t)obj->size, "values",
+			 replicas_json(obj, KIND_MEM), "nof_values",
+			 replicas_json(obj, KIND_NOF));
+}
+
+void admin_keys(struct service *svc, struct admin_call *call)
+{
+	struct str rest = str_of(call->arg);
+	json_t *data = json_object();
+
+	while (rest.p && rest.n) {
+		struct str key = str_cut(rest, ',', &rest);
+		char *name = str_dup(key);
+
+		/* A key that is not UTF-8 has no place in JSON. */
+		if (name && key.n)
+			json_object_set_new(data, name, key_json(svc, key));
+		free(name);
+	}
+	answer_json(call, json_pack("{s:b,s:o}", "success", 1, "data", data));
+}
