@@ -101,7 +101,8 @@ static uint16_t h2c_check(struct tgt_conn *conn, const struct pdu_data *pdu,
 	bool is_last = pdu->ch.flags & PDU_F_LAST;
 
 	*fei = FEI(pdu_data, ttag);
-	if (!req || req->state != REQ_R2T)
+	/* tx_want: the R2T itself still waits to be sent, the host guesses */
+	if (!req || req->state != REQ_R2T || req->tx_want)
 		return PDU_FES_HEADER_FIELD;
 	*fei = FEI(pdu_data, cccid);
 	if (req->sqe.cid != pdu->cccid)

@@ -179,6 +179,7 @@ static void tx_queue(struct tgt_req *req, uint8_t want)
 			conn_req_release(req);
 		return;
 	}
+	ASSERT(!req->tx_want);
 	req->tx_want = want;
 	if (!req->is_in_tx)
 		list_add_tail(&conn->txq, &req->node);
