@@ -78,7 +78,7 @@ static void conn_stream_closed(struct stream *s)
 	conn_try_gone(conn);
 }
 
-void conn_close(struct rpc_conn *conn)
+void rconn_close(struct rpc_conn *conn)
 {
 	if (conn->is_closed)
 		return;
@@ -97,7 +97,7 @@ static void conn_send_done(struct stream *s, int res)
 	if (!stream_is_open(s))
 		return;
 	if (res < 0 || (conn->is_last && list_is_empty(&conn->answers))) {
-		conn_close(conn);
+		rconn_close(conn);
 		return;
 	}
 	conn_flush(conn);
@@ -264,7 +264,7 @@ static void conn_fail(struct rpc_conn *conn, int ret, const struct err *err,
 		conn_flush(conn);
 	}
 	if (!conn->is_last)
-		conn_close(conn);
+		rconn_close(conn);
 }
 
 static void conn_parse(struct rpc_conn *conn)
@@ -304,7 +304,7 @@ static void conn_recv_done(struct stream *s, int res)
 	if (!stream_is_open(s))
 		return;
 	if (res <= 0) {
-		conn_close(conn);
+		rconn_close(conn);
 		return;
 	}
 	conn->heard_ns = loop_now_ns(conn->shard->loop);
@@ -327,7 +327,7 @@ static void conn_read(struct rpc_conn *conn)
 		return;
 	ret = rx_prepare(&conn->rx, &conn->rx_iov);
 	if (ret < 0) {
-		conn_close(conn);
+		rconn_close(conn);
 		return;
 	}
 	conn->is_reading = true;
@@ -343,14 +343,14 @@ static void conn_idle(struct timer *timer)
 	uint64_t now = loop_now_ns(conn->shard->loop);
 
 	if (conn->in_flight == 0 && now - conn->heard_ns >= limit_ns)
-		conn_close(conn);
+		rconn_close(conn);
 	else
 		timer_set_at(conn->shard->loop, timer,
 			     MAX(conn->heard_ns, now - limit_ns / 2) +
 				     limit_ns);
 }
 
-void conn_start(struct rpc_conn *conn)
+void rconn_start(struct rpc_conn *conn)
 {
 	struct loop *loop = conn->shard->loop;
 	const struct io_sockopts so = {.user_timeout_ms = RPC_USER_TIMEOUT_MS};

@@ -39,8 +39,8 @@ struct rpc_conn {
 	bool is_reading, is_sending, is_parsing, is_closed, is_last;
 };
 
-void conn_start(struct rpc_conn *conn);
+void rconn_start(struct rpc_conn *conn);
 /* From any state; the connection reports itself gone later. */
-void conn_close(struct rpc_conn *conn);
+void rconn_close(struct rpc_conn *conn);
 
 #endif

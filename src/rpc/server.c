@@ -61,7 +61,7 @@ static void server_conn_gone(struct mbox_msg *msg)
 
 static void server_conn_start(struct mbox_msg *msg)
 {
-	conn_start(container_of(msg, struct rpc_conn, msg));
+	rconn_start(container_of(msg, struct rpc_conn, msg));
 }
 
 static void server_accept(struct listener *l, int fd, const struct addr *peer)
@@ -162,7 +162,7 @@ static void server_shard_close(struct mbox_msg *msg)
 
 	/* Closing is asynchronous, so no connection leaves the list here. */
 	list_for_each (conn, &shard->conns, node)
-		conn_close(conn);
+		rconn_close(conn);
 	msg->run = server_shard_closed;
 	loop_post(shard->opts->loop, msg);
 }
