@@ -171,7 +171,8 @@ static bool take_header(struct nt_conn *conn)
 	if (have < need)
 		return false;
 	memcpy(&hdr, p, hdr.ch.hlen);
-	if (hdr.ch.flags & PDU_F_HDGST) {
+	/* A TermReq never has a digest, whatever its flags say. */
+	if (hdr.ch.flags & PDU_F_HDGST && hdr.ch.type != PDU_C2H_TERM) {
 		memcpy(&crc, p + hdr.ch.hlen, sizeof(crc));
 		if (crc != crc32c(0, p, hdr.ch.hlen)) {
 			nt_stat_add(NT_STAT_DIGEST_ERRORS, 1);

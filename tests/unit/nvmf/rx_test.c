@@ -247,11 +247,13 @@ static bool say_goodbye(struct fake_conn *c, const union pdu_hdr *hdr,
 			const uint8_t *data, uint32_t len)
 {
 	uint8_t term[PDU_TERM_MAX];
+	size_t n = pdu_termreq(term, true, PDU_FES_DATA_RANGE, 0, hdr, 72);
 
 	if (hdr->ch.type != PDU_CAPSULE_CMD)
 		return false;
-	fake_send_raw(c, term,
-		      pdu_termreq(term, true, PDU_FES_DATA_RANGE, 0, hdr, 72));
+	/* A reserved bit there: a TermReq never has a digest. */
+	term[offsetof(struct pdu_ch, flags)] = PDU_F_HDGST;
+	fake_send_raw(c, term, n);
 	return true;
 }
 
@@ -262,6 +264,52 @@ static void test_c2h_term(void **state)
 	world_until(&w.ctrl_failed);
 	assert_non_null(strstr(w.err.text, "data transfer out of range"));
 	assert_int_equal(w.err.code, -ECONNRESET);
+}
+
+/* --- a server that speaks first, of another protocol --- */
+
+#define BANNER_PORT 2222
+
+static struct stream banner;
+
+static void banner_sent(struct stream *s, int res)
+{
+}
+
+static void banner_accept(struct listener *l, int fd, const struct addr *peer)
+{
+	static char text[] = "SSH-2.0-OpenSSH_9.2";
+	struct iovec iov = {text, sizeof(text)};
+
+	stream_init(&banner, w.loop, NULL);
+	stream_attach(&banner, fd);
+	stream_send(&banner, &iov, 1, banner_sent);
+}
+
+/* It may come while ICReq is still being sent, here in pieces. */
+static void test_banner(void **state)
+{
+	struct listener listener;
+	struct err err = {0};
+
+	for (unsigned i = 0; i < 20; i++) {
+		io_sim_set_faults(w.sim, &(struct io_sim_faults){
+						 .latency_min_ns = NS_PER_MS,
+						 .max_segment = 8});
+		addr_set_port(&w.opts.addr, BANNER_PORT);
+		assert_int_equal(listener_open(&listener, w.loop, &w.opts.addr,
+					       banner_accept, NULL, &err),
+				 0);
+		world_ctrl_open();
+		world_until(&w.ctrl_failed);
+		assert_int_equal(w.err.code, -EPROTO);
+		stream_close(&banner, NULL);
+		listener_close(&listener, NULL);
+		world_run_ms(10);
+		/* Another sequence of pieces. */
+		world_teardown(NULL);
+		world_setup_seed(i + 2);
+	}
 }
 
 /* --- digests --- */
@@ -371,8 +419,9 @@ static void test_half_done(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_rude),     TEST(test_stale_cid), TEST(test_icresp),
-		TEST(test_c2h_term), TEST(test_digests),   TEST(test_half_done),
+		TEST(test_rude),      TEST(test_stale_cid), TEST(test_icresp),
+		TEST(test_c2h_term),  TEST(test_banner),    TEST(test_digests),
+		TEST(test_half_done),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,12 +29,12 @@ struct world {
 
 static struct world w;
 
-static inline int world_setup(void **state)
+static inline void world_setup_seed(uint64_t seed)
 {
 	struct err err = {0};
 
 	memset(&w, 0, sizeof(w));
-	w.sim = io_sim_create(1);
+	w.sim = io_sim_create(seed);
 	assert_int_equal(
 		loop_create(&(struct loop_opts){.backend = IO_BACKEND_SIM,
 						.sim = w.sim,
@@ -45,6 +45,11 @@ static inline int world_setup(void **state)
 	assert_int_equal(addr_parse("127.0.0.1", 4420, &w.opts.addr), 0);
 	snprintf(w.opts.subnqn, sizeof(w.opts.subnqn), "%s", FAKE_NQN);
 	host_id_derive(STR("test"), &w.opts.host);
+}
+
+static inline int world_setup(void **state)
+{
+	world_setup_seed(1);
 	return 0;
 }
 
