@@ -118,8 +118,8 @@ void nt_protocol_error(struct nt_conn *conn, int fes, uint32_t fei,
 				     hdr_len);
 	loop_undefer(conn->loop, &conn->tx_task);
 	conn->state = NT_LINGER;
-	/* Inside a gather it would read as payload; tx.c sends it after. */
-	if (!conn->is_tx_gather)
+	/* Not inside what is being sent: gather_done() or ic_sent() does it. */
+	if (!conn->stream.tx_busy)
 		nt_term_send(conn);
 	if (!conn->stream.rx_busy)
 		linger_read(conn);
@@ -132,7 +132,9 @@ static void ic_sent(struct stream *stream, int res)
 {
 	struct nt_conn *conn = stream->arg;
 
-	if (res < 0)
+	if (conn->state == NT_LINGER)
+		nt_term_send(conn);
+	else if (res < 0)
 		nt_fail(conn, res, "connect to %s: sending ICReq: %s",
 			conn->peer, strerror(-res));
 }
