@@ -22,14 +22,14 @@ struct question {
 	struct nvmf_ctrl *ctrl;
 	struct timer timer;
 	int ret;
-	bool is_closing, is_closed;
+	bool is_closing;
 };
 
 static void on_closed(void *arg)
 {
 	struct question *q = arg;
 
-	q->is_closed = true;
+	loop_stop(q->ask->loop);
 }
 
 static void question_end(struct question *q, int ret)
@@ -158,8 +158,7 @@ static void on_state(struct nvmf_ctrl *ctrl, enum nvmf_state state,
 	}
 	if (err && err->code) {
 		ret = err->code;
-		err_set(q->err, ret, "%s:%u: %s", q->paths[0].traddr,
-			q->paths[0].trsvcid, err->text);
+		err_set(q->err, ret, "%s", err->text);
 	}
 	question_end(q, explain(q, ret, "connecting"));
 }
@@ -184,8 +183,7 @@ static int question_run(struct question *q)
 		return err_set(q->err, ret, "out of memory");
 	q->timer.fire = on_timeout;
 	timer_set(q->ask->loop, &q->timer, q->ask->timeout_ms * NS_PER_MS);
-	while (!q->is_closed)
-		loop_turn(q->ask->loop, NS_PER_S);
+	loop_run(q->ask->loop); /* until on_closed() */
 	return q->ret;
 }
 

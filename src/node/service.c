@@ -87,8 +87,10 @@ static int find_master(const char *address, struct err *err)
 	ret = knock(&addr);
 	if (ret == 0)
 		return 0;
-	err_set(err, ret, "the master at %s can't be reached: %s", address,
-		strerror(-ret));
+	err_set(err, ret,
+		"the master at %s can't be reached: %s; is "
+		"mooncake_master running there?",
+		address, strerror(-ret));
 	return -EAGAIN;
 }
 
