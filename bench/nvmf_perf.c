@@ -48,8 +48,8 @@ static void start_target(void *arg)
 {
 	struct tgt_opts opts = {.loop = p.shard.loop};
 	struct tgt_ns_opts ns = {.nsid = 1};
-	struct tgt_subsys *ss;
-	struct bdev *bdev;
+	struct tgt_subsys *ss = NULL;
+	struct bdev *bdev = NULL;
 	struct err err = {0};
 	void *mem;
 
