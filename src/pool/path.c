@@ -358,6 +358,12 @@ static void path_timer(struct timer *timer)
 		each_vol(path, vol_path_idle); /* who comes later waits */
 }
 
+void path_recheck(struct path *path)
+{
+	if (path->state == PATH_LIVE)
+		timer_set(set_loop(path->set), &path->timer, RECHECK_NS);
+}
+
 void path_shut(struct path *path)
 {
 	switch (path->state) {

@@ -121,6 +121,8 @@ struct path *path_get(struct vol_set *set, const struct endpoint *ep);
 void path_free(struct path *path);
 /* Control thread. */
 void path_want(struct path *path);
+/* A volume failed its check: looked at again in a while. */
+void path_recheck(struct path *path);
 void path_shut(struct path *path); /* for good: the set is being destroyed */
 
 /* --- volumes (vol.c) --- */

@@ -8,6 +8,8 @@
  * that connection; it names the generation, so I/O that comes late can't go to
  * a connection on which nothing was checked.
  */
+#include "pool/vol.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -81,6 +83,8 @@ static void check_end(struct vol *vol, enum vol_state state, const char *why)
 		log_warn("volume refused", "segment=%s nsid=%u reason=\"%s\"",
 			 text, vol->ways[vol->way].nsid, why);
 	}
+	if (state != VOL_READY)
+		path_recheck(vol->check_path);
 	if (is_news)
 		vol_set_state(vol, state);
 }
@@ -222,7 +226,10 @@ static void vol_control(struct poke *poke)
 	path = vol->ways[vol->way].path;
 	if (list_is_empty(&vol->path_node))
 		list_add_tail(&path->vols, &vol->path_node);
-	if (path->state == PATH_LIVE && vol_needs_check(vol))
+	/* One that was refused is looked at again by the path, in its time:
+	 * who asks often must not keep the disk busy. */
+	if (path->state == PATH_LIVE && vol_needs_check(vol) &&
+	    atomic_load(&vol->state) == VOL_NEW)
 		vol_path_live(vol);
 	else
 		path_want(path);

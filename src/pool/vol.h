@@ -77,7 +77,10 @@ struct vol_io {
 	const struct iovec *iov; /* covers bytes exactly */
 	unsigned iovcnt;
 	uint64_t bytes;
-	uint64_t deadline_ns; /* monotonic; the I/O has ended by then */
+	/* Monotonic.  What is not on the wire by then is given up; what is, is
+	 * awaited, at most for nvmf.command_timeout_ms: the memory must be the
+	 * caller's again when done is called. */
+	uint64_t deadline_ns;
 	uint32_t *crcs;
 	/* result: 0; -EILSEQ checksum mismatch; -ETIMEDOUT; -EHOSTUNREACH not
 	 * connected; -ESTALE superblock does not match; other -errno of the

@@ -158,6 +158,64 @@ static void test_deadline(void **state)
 	close(fd);
 }
 
+struct block {
+	struct mbox_msg msg;
+	struct gate begun, end;
+};
+
+static void block_run(struct mbox_msg *msg)
+{
+	struct block *b = container_of(msg, struct block, msg);
+
+	gate_open(&b->begun);
+	gate_wait(&b->end);
+}
+
+/* A target that stops answering: what is on the wire ends by the command's
+ * deadline, what comes after fails fast, and all is well when it goes on. */
+static void test_stuck(void **state)
+{
+	struct env *env = *state;
+	struct vol *vol = env_vol(env, 0, false, 0);
+	struct block b = {.msg.run = block_run};
+	uint64_t start_ns;
+
+	assert_int_equal(read_once(env, vol, 0), 0);
+	gate_init(&b.begun);
+	gate_init(&b.end);
+	loop_post(env->shard.loop, &b.msg);
+	gate_wait(&b.begun);
+	start_ns = time_mono_ns();
+	assert_int_equal(read_once(env, vol, 100 * NS_PER_MS), -ETIMEDOUT);
+	assert_true(time_mono_ns() - start_ns < 4 * NS_PER_S);
+	gate_open(&b.end);
+	read_until_good(env, vol, 12 * NS_PER_S);
+	vol_put(vol);
+}
+
+/* The set is destroyed while its volumes still connect or resolve. */
+static void test_destroy_early(void **state)
+{
+	struct env *env = *state;
+	const char *ep = "traddr:no.such.name.invalid subnqn:" NQN " ns:1";
+	struct vol_desc desc = {
+		.block_bytes = 512, .endpoints = &ep, .endpoint_count = 1};
+	struct err err = {0};
+	struct vol *vol;
+
+	for (int i = 0; i < 10; i++) {
+		vol_put(env_vol(env, 0, false, 0));
+		uuid_make(&desc.segment);
+		assert_int_equal(vol_get(env->set, &desc, &vol, &err), 0);
+		vol_put(vol);
+		if (i % 2)
+			nanosleep(&(struct timespec){.tv_nsec = i * 100000},
+				  NULL);
+		vol_set_destroy(env->set);
+		env_set_start(env, NULL);
+	}
+}
+
 /* The first of two ways is dead. */
 static void test_two_ways(void **state)
 {
@@ -223,10 +281,11 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_restart),  TEST(test_swapped_disk),
-		TEST(test_fenced),   TEST(test_refused_connection),
-		TEST(test_deadline), TEST(test_two_ways),
-		TEST(test_bad_desc),
+		TEST(test_restart),	  TEST(test_swapped_disk),
+		TEST(test_fenced),	  TEST(test_refused_connection),
+		TEST(test_deadline),	  TEST(test_two_ways),
+		TEST(test_bad_desc),	  TEST(test_stuck),
+		TEST(test_destroy_early),
 	};
 
 	log_level_max = LOG_ERROR;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A volume set and a target with RAM namespaces, in one process. */
-#ifndef VOL_ENV_H
-#define VOL_ENV_H
+#ifndef TESTS_UNIT_POOL_VOL_ENV_H
+#define TESTS_UNIT_POOL_VOL_ENV_H
 
 #include <errno.h>
 #include <setjmp.h>
@@ -14,6 +14,7 @@
 #include "base/crc.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "io/memory.h"
 #include "io/thread.h"
 #include "pool/vol.h"
 #include "proto/frame.h"
@@ -32,6 +33,7 @@ struct env {
 	uint16_t port; /* kept over restarts */
 	struct uuid segments[NS_COUNT];
 	uint8_t *mem[NS_COUNT];
+	void *mem_p[NS_COUNT]; /* the same */
 	uint32_t block;
 	uint16_t max_queues;
 };
@@ -118,7 +120,7 @@ static inline void env_set_start(struct env *env, const struct vol_opts *change)
 		opts.chunk_bytes = change->chunk_bytes;
 		opts.inflight_bytes = change->inflight_bytes;
 	}
-	opts.nvmf.command_timeout_ms = 2000;
+	opts.nvmf.command_timeout_ms = 1000;
 	if (vol_set_create(&opts, &env->set, &err))
 		fail_msg("%s", err.text);
 }
@@ -130,9 +132,8 @@ static inline void env_init(struct env *env, uint32_t block)
 	*env = (struct env){.block = block};
 	for (unsigned i = 0; i < NS_COUNT; i++) {
 		uuid_make(&env->segments[i]);
-		env->mem[i] = aligned_alloc(4096, NS_BYTES);
-		assert_non_null(env->mem[i]);
-		memset(env->mem[i], 0, NS_BYTES);
+		assert_int_equal(mem_map(NS_BYTES, false, &env->mem_p[i]), 0);
+		env->mem[i] = env->mem_p[i];
 	}
 	if (shard_start(&env->shard, &(struct loop_opts){.name = "tgt"}, &err))
 		fail_msg("%s", err.text);
@@ -146,7 +147,7 @@ static inline void env_fini(struct env *env)
 		env_tgt_stop(env);
 	shard_stop(&env->shard);
 	for (unsigned i = 0; i < NS_COUNT; i++)
-		free(env->mem[i]);
+		mem_unmap(env->mem_p[i], NS_BYTES);
 }
 
 static inline void env_endpoint(const struct env *env, uint32_t nsid,
