@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PutStart, PutEnd, PutRevoke: upstream's rules, write modes, old puts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "t_core.h"
+
+static void test_key_and_size(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask ask;
+	struct object *obj;
+	char *key = calloc(1, 4098);
+
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	ask = t_ask(core, -1, -1);
+	memset(key, 'k', 4097);
+	assert_int_equal(put_start(core, &ask, STR(""), 1, &obj), -600);
+	assert_int_equal(put_start(core, &ask, STR("a"), 0, &obj), -600);
+	assert_int_equal(put_start(core, &ask, STR("a"), 1, &obj), 0);
+	assert_int_equal(
+		put_start(core, &ask, STR("b"), OBJECT_BYTES_MAX + 1, &obj),
+		-600);
+	assert_int_equal(put_start(core, &ask, str_of(key), 1, &obj), -400);
+	key[4096] = '\0';
+	assert_int_equal(put_start(core, &ask, str_of(key), 1, &obj), 0);
+	assert_int_equal(obj->replica_count, 1);
+	/* Larger than everything that is mounted: no eviction helps. */
+	assert_int_equal(t_start(core, "c", GiB, 1, 0), -200);
+	free(key);
+	core_destroy(core);
+}
+
+static int resolve(struct core *core, int mem, int nof, int *out)
+{
+	struct put_ask ask = {.count = {mem, nof}};
+	int st = put_resolve(core, &ask);
+
+	*out = ask.count[KIND_MEM] * 10 + ask.count[KIND_NOF];
+	return st;
+}
+
+static void test_default_policy(void **state)
+{
+	struct core *core = t_core(NULL);
+	int n;
+
+	/* Nothing mounted: NoF is what is missing. */
+	assert_int_equal(resolve(core, -1, -1, &n), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(resolve(core, 0, 0, &n), -600);
+	assert_int_equal(resolve(core, 9, 0, &n), -600);
+	t_segment(core, KIND_NOF, 0, 16 * MiB);
+	/* Memory by habit, but there is only a pool. */
+	assert_int_equal(resolve(core, 1, -1, &n), 0);
+	assert_int_equal(n, 1);
+	/* Said twice that it must be memory. */
+	assert_int_equal(resolve(core, 1, 0, &n), 0);
+	assert_int_equal(n, 10);
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	assert_int_equal(resolve(core, -1, -1, &n), 0);
+	assert_int_equal(n, 10);
+	assert_int_equal(resolve(core, -1, 1, &n), 0);
+	assert_int_equal(n, 11);
+	assert_int_equal(resolve(core, 0, 2, &n), 0);
+	assert_int_equal(n, 2);
+	core->opts.replica_num = 0;
+	core->opts.nof_replica_num = 1;
+	assert_int_equal(resolve(core, -1, -1, &n), 0);
+	assert_int_equal(n, 1);
+	core_destroy(core);
+}
+
+static void test_refused_asks(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask near = {.count = {1, 1}, .place = {.is_near_wanted = 1}};
+	struct put_ask ttl = {.count = {1, 0}, .soft_pin_ms = 5};
+	struct put_ask life = {
+		.count = {1, 0}, .has_soft_pin = true, .soft_pin_ms = 86400001};
+
+	assert_int_equal(put_resolve(core, &near), -600);
+	assert_int_equal(put_resolve(core, &ttl), -600);
+	assert_int_equal(put_resolve(core, &life), -600);
+	core_destroy(core);
+}
+
+static void test_exists_already(void **state)
+{
+	struct core *core = t_core(NULL);
+	uint64_t generation;
+
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	assert_int_equal(t_start(core, "a", 100, 1, 0), 0);
+	assert_int_equal(t_start(core, "a", 100, 1, 0), -705);
+	assert_int_equal(t_get(core, "a"), -703);
+	assert_false(t_exist(core, "a"));
+	generation = obj_find(core, STR("a"))->generation;
+	t_pass(core, 31 * NS_PER_S);
+	assert_int_equal(t_start(core, "a", 200, 1, 0), 0);
+	assert_true(obj_find(core, STR("a"))->generation > generation);
+	assert_int_equal(core->stats.discarded, 1);
+	assert_int_equal(t_end(core, "a"), 0);
+	assert_int_equal(t_end(core, "a"), 0); /* the answer got lost */
+	assert_int_equal(t_start(core, "a", 100, 1, 0), -705);
+	assert_int_equal(t_get(core, "a"), 0);
+	core_destroy(core);
+}
+
+static void test_old_puts_are_released(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *seg = t_segment(core, KIND_MEM, 0, 16 * MiB);
+
+	assert_int_equal(t_start(core, "a", 8 * MiB, 1, 0), 0);
+	t_pass(core, 599 * NS_PER_S);
+	put_expire(core);
+	assert_non_null(obj_find(core, STR("a")));
+	t_pass(core, 1 * NS_PER_S);
+	put_expire(core);
+	assert_null(obj_find(core, STR("a")));
+	assert_int_equal(ext_used(seg->space), 0);
+	assert_int_equal(core->stats.released, 1);
+	/* Under pressure already when it has to give way. */
+	assert_int_equal(t_start(core, "b", 12 * MiB, 1, 0), 0);
+	assert_int_equal(t_start(core, "c", 12 * MiB, 1, 0), -200);
+	t_pass(core, 30 * NS_PER_S);
+	assert_int_equal(t_start(core, "c", 12 * MiB, 1, 0), 0);
+	core_destroy(core);
+}
+
+static void test_end_checks(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_end end = {.client = T_CLIENT, .key = STR("a")};
+	struct uuid other = {{9}};
+
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	assert_int_equal(put_end(core, &end), -704);
+	assert_int_equal(t_start(core, "a", 100, 1, 0), 0);
+	assert_int_equal(put_end(core, &end), -700); /* generation */
+	end.generation = obj_find(core, STR("a"))->generation;
+	assert_int_equal(put_end(core, &end), -600); /* checksums */
+	end.crcs = (struct str){"1234", 4};
+	end.client = other;
+	assert_int_equal(put_end(core, &end), -601);
+	assert_int_equal(put_revoke(core, &other, STR("a"), end.generation),
+			 -601);
+	end.client = T_CLIENT;
+	assert_int_equal(put_end(core, &end), 0);
+	assert_int_equal(
+		put_revoke(core, &end.client, STR("a"), end.generation), -700);
+	core_destroy(core);
+}
+
+static void test_revoked_space_rests(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *seg = t_segment(core, KIND_MEM, 0, 16 * MiB);
+	struct uuid client = T_CLIENT;
+
+	assert_int_equal(t_start(core, "a", 12 * MiB, 1, 0), 0);
+	assert_int_equal(put_revoke(core, &client, STR("a"),
+				    obj_find(core, STR("a"))->generation),
+			 0);
+	/* A late write may still come. */
+	assert_int_equal(seg->quarantined, 12 * MiB);
+	assert_int_equal(t_start(core, "a", 12 * MiB, 1, 0), -200);
+	t_pass(core, core->opts.write_ns + core->opts.margin_ns - 1);
+	assert_int_equal(t_start(core, "a", 12 * MiB, 1, 0), PUT_LATER);
+	t_pass(core, 1);
+	assert_int_equal(t_start(core, "a", 12 * MiB, 1, 0), 0);
+	core_destroy(core);
+}
+
+static void test_flexible(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_end end = {.client = T_CLIENT, .key = STR("a")};
+	struct object *obj;
+	uint32_t failed = 0;
+
+	t_segment(core, KIND_NOF, 0, 16 * MiB);
+	/* Only one side can be had. */
+	assert_int_equal(t_start(core, "x", 100, 1, 1), 0);
+	assert_int_equal(core->stats.partial_allocs, 1);
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	assert_int_equal(t_start(core, "a", 100, 1, 1), 0);
+	obj = obj_find(core, STR("a"));
+	assert_int_equal(obj->replica_count, 2);
+	end.generation = obj->generation;
+	end.crcs = (struct str){"1234", 4};
+	end.failed = &failed;
+	end.failed_count = 1;
+	assert_int_equal(put_end(core, &end), 0);
+	assert_int_equal(obj->replica_count, 1);
+	assert_int_equal(t_get(core, "a"), 0);
+	assert_int_equal(core->stats.hits_nof, 1);
+	core_destroy(core);
+}
+
+static void test_reliable(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_end end = {.client = T_CLIENT, .key = STR("a")};
+	struct object *obj;
+	uint32_t failed = 1;
+
+	t_segment(core, KIND_NOF, 0, 16 * MiB);
+	assert_int_equal(t_start(core, "a", 100, 0, 2), -200);
+	t_segment(core, KIND_NOF, 1, 16 * MiB);
+	assert_int_equal(t_start(core, "a", 100, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	end.generation = obj->generation;
+	end.crcs = (struct str){"1234", 4};
+	end.failed = &failed;
+	end.failed_count = 1;
+	assert_int_equal(put_end(core, &end), -800);
+	assert_null(obj_find(core, STR("a")));
+	/* Memory alone: one is enough. */
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	assert_int_equal(t_start(core, "b", 100, 3, 0), 0);
+	assert_int_equal(obj_find(core, STR("b"))->replica_count, 1);
+	core_destroy(core);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_key_and_size),
+		cmocka_unit_test(test_default_policy),
+		cmocka_unit_test(test_refused_asks),
+		cmocka_unit_test(test_exists_already),
+		cmocka_unit_test(test_old_puts_are_released),
+		cmocka_unit_test(test_end_checks),
+		cmocka_unit_test(test_revoked_space_rests),
+		cmocka_unit_test(test_flexible),
+		cmocka_unit_test(test_reliable),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
