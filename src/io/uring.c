@@ -55,6 +55,22 @@ static const unsigned setup_flags[] = {
 	0,
 };
 
+static bool is_refusal(int ret)
+{
+	return ret == -EPERM || ret == -EACCES || ret == -ENOSYS;
+}
+
+/* A filter may let the set-up pass and refuse the other calls, which would be
+ * too late to choose another back end.  Both do nothing here. */
+static int uring_probe(unsigned fd)
+{
+	int ret = io_uring_enter(fd, 0, 0, 0, NULL);
+
+	if (!is_refusal(ret))
+		ret = io_uring_register(fd, IORING_REGISTER_PROBE, NULL, 0);
+	return is_refusal(ret) ? ret : 0;
+}
+
 static int uring_setup(struct uring *u, unsigned depth)
 {
 	int ret = -EINVAL;
@@ -77,7 +93,7 @@ static int uring_setup(struct uring *u, unsigned depth)
 	if (!(u->ring.features & IORING_FEAT_EXT_ARG) ||
 	    !(u->ring.features & IORING_FEAT_NODROP))
 		return -ENOSYS;
-	return 0;
+	return uring_probe((unsigned)u->ring.ring_fd);
 }
 
 static int uring_explain(int ret, struct err *err)
