@@ -17,7 +17,8 @@
 #include "io/backend.h"
 
 #define DEPTH_DEFAULT 1024
-#define CQ_PER_SQ     4 /* completions that fit while callbacks run */
+#define CQ_PER_SQ     4		 /* completions that fit while callbacks run */
+#define LEN_MAX	      (1u << 30) /* a request has 32 bits for a length */
 
 /* user_data that is no operation; operations are aligned */
 enum {
@@ -146,17 +147,18 @@ static void uring_close(struct loop *loop)
 static void prep_transfer(struct io_uring_sqe *sqe, struct io_op *op)
 {
 	struct msghdr *mh = (struct msghdr *)(void *)&op->priv;
+	size_t len = 0;
 
 	static_assert(sizeof(*mh) <= sizeof(op->priv), "msghdr fits");
+	if (op->iovcnt == 1)
+		len = MIN(op->iov->iov_len, (size_t)LEN_MAX);
 	if (op->iovcnt == 1 && op->kind == IO_RECV) {
-		io_uring_prep_recv(sqe, op->fd, op->iov->iov_base,
-				   op->iov->iov_len, 0);
+		io_uring_prep_recv(sqe, op->fd, op->iov->iov_base, len, 0);
 		return;
 	}
 	/* WAITALL: the kernel goes on after a short send by itself. */
 	if (op->iovcnt == 1) {
-		io_uring_prep_send(sqe, op->fd, op->iov->iov_base,
-				   op->iov->iov_len,
+		io_uring_prep_send(sqe, op->fd, op->iov->iov_base, len,
 				   MSG_NOSIGNAL | MSG_WAITALL);
 		return;
 	}

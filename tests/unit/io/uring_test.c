@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a kernel may refuse of io_uring: a real seccomp filter in a child. */
+/*
+ * What a kernel may refuse of io_uring, by a real seccomp filter in a child,
+ * and lengths that do not fit into a request.
+ */
 #include "backends.h"
 
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -105,11 +109,54 @@ static void refused_ring_means_epoll(void **state)
 	}
 }
 
+/* --- lengths --- */
+
+static int received;
+
+static void recv_done(struct io_op *op)
+{
+	received = op->res;
+}
+
+/* 32 bits of 4 GiB are 0, which would read as the end of the stream. */
+static void long_pieces_are_not_cut_to_nothing(void **state)
+{
+	size_t n = (size_t)4 * GiB;
+	struct iovec iov = {.iov_len = n};
+	struct io_op op = {
+		.done = recv_done, .kind = IO_RECV, .iov = &iov, .iovcnt = 1};
+	int fds[2];
+
+	iov.iov_base = mmap(NULL, n, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (iov.iov_base == MAP_FAILED)
+		skip();
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(write(fds[1], "hello", 5), 5);
+	op.fd = fds[0];
+	received = -1;
+	io_submit(t_loop, &op);
+	T_UNTIL(received >= 0);
+	assert_int_equal(received, 5);
+	assert_memory_equal(iov.iov_base, "hello", 5);
+	io_close(t_loop, fds[0]);
+	close(fds[1]);
+	munmap(iov.iov_base, n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest fallback_tests[] = {
 		cmocka_unit_test(refused_ring_means_epoll),
 	};
+	const struct CMUnitTest tests[] = {
+		t_test(long_pieces_are_not_cut_to_nothing),
+	};
+	int failed;
 
-	return cmocka_run_group_tests(fallback_tests, NULL, NULL);
+	failed = cmocka_run_group_tests_name("fallback", fallback_tests, NULL,
+					     NULL);
+	failed += T_RUN(IO_BACKEND_URING, "lengths/uring", tests);
+	failed += T_RUN(IO_BACKEND_EPOLL, "lengths/epoll", tests);
+	return failed;
 }
