@@ -381,8 +381,10 @@ static void uring_wait(struct loop *loop, uint64_t timeout_ns)
 		u->is_enabled = true;
 	}
 	uring_fill(loop);
-	/* Something did not fit: make room first. */
-	if (!list_is_empty(&u->backlog) || !list_is_empty(&u->cancels))
+	/* Something did not fit: make room first.  Sleeping without the wake-up
+	 * in the ring would be deaf to other threads. */
+	if (!u->is_wake_armed || !list_is_empty(&u->backlog) ||
+	    !list_is_empty(&u->cancels))
 		timeout_ns = 0;
 	ret = uring_enter(u, timeout_ns);
 	/* Busy and out of memory pass when completions are reaped. */
