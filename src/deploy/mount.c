@@ -106,8 +106,9 @@ static int add_unmounted(struct tool *tool, const Mc__UnmountRsp *rsp)
 		snprintf(row.endpoint, sizeof(row.endpoint), "%s", seg->name);
 		if (i == 0 && rsp->dropped_objects)
 			snprintf(row.text, sizeof(row.text),
-				 "%llu objects lost their last replica",
-				 (unsigned long long)rsp->dropped_objects);
+				 "%llu object%s lost the last replica",
+				 (unsigned long long)rsp->dropped_objects,
+				 rsp->dropped_objects == 1 ? "" : "s");
 		ret = report_add(&tool->report, &row);
 	}
 	return ret;
