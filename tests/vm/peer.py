@@ -44,12 +44,11 @@ digest() { # DEVICE BYTES: of what the medium holds, not the page cache
 }
 """
 
-# Words of the kernel that mean that the peer did something wrong.
+# Words of the kernel that mean that the peer, or the kernel, went wrong.
 COMPLAINT = re.compile(
-    r"nvme.*(error|fail|invalid|timeout|unsupported|mismatch|bad |unexpected|"
-    r"reset|reconnect|I/O Cmd|protocol|rejected|missing|bogus|globally)"
-    r"|blk_update_request|I/O error|BUG|WARNING|Call Trace|lockdep",
-    re.IGNORECASE)
+    r"(?i:nvme.*(error|fail|invalid|timeout|unsupported|mismatch|bad |"
+    r"unexpected|reset|reconnect|I/O Cmd|protocol|reject|missing|bogus))"
+    r"|blk_update_request|I/O error|BUG:|WARNING:|Call Trace")
 
 
 class Failed(Exception):

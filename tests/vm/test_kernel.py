@@ -114,8 +114,8 @@ port=$1 nqn=$2; shift 2
 join $port $nqn "$@"
 one=$(nvme-wait $nqn 1); two=$(nvme-wait $nqn 2)
 for dev in $one $two; do
-	verify $dev 4K 2M randwrite
-	verify $dev 1M 6M write
+	verify $dev 4K 512K randwrite
+	verify $dev 1M 4M write
 	ragged $dev 0
 done
 nvme flush $one; nvme flush $two
@@ -167,7 +167,7 @@ after)
 	part sum; digest $dev 4194304
 	verify $dev 4K 1M randwrite
 	part sum2; digest $dev 4194304
-	leave $nqn
+	part leave; leave $nqn
 	;;
 esac
 """
@@ -196,7 +196,7 @@ for i in 1 2 3; do
 done
 wait $io
 part sum; digest $dev 12582912
-leave $nqn
+part leave; leave $nqn
 """
 
 
@@ -225,7 +225,7 @@ QUEUES = r"""
 join $1 $2
 dev=$(nvme-wait $2 2); ctrl=${dev%n*}
 part queues; cat /sys/class/nvme/${ctrl##*/}/queue_count
-leave $2
+part leave; leave $2
 """
 
 
