@@ -239,8 +239,8 @@ static void test_garbage(void **state)
 		"GET\r\n\r\n",
 		"GET /hello HTTP/9.9\r\n\r\n",
 		"PUT /echo HTTP/1.1\r\nHost: t\r\nContent-Length: -1\r\n\r\n",
-		"PUT /echo HTTP/1.1\r\nHost: t\r\n"
-		"Content-Length: 99999999999999999999\r\n\r\n",
+		("PUT /echo HTTP/1.1\r\nHost: t\r\n"
+		 "Content-Length: 99999999999999999999\r\n\r\n"),
 		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 	};
 	struct env *env = *state;
