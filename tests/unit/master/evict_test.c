@@ -34,6 +34,7 @@ static void test_coldest_goes_first(void **state)
 
 	t_pass(core, NS_PER_MS);
 	assert_int_equal(t_get(core, "k0"), 0);
+	t_pass(core, NS_PER_MS);
 	assert_int_equal(t_put(core, "new", MiB, 0, 1), 0);
 	assert_true(has(core, "k0"));
 	assert_false(has(core, "k1"));
