@@ -335,6 +335,58 @@ static void test_fork(void **state)
 	assert_int_equal(status, 0);
 }
 
+struct hammer {
+	pthread_t thread;
+	mooncake_store_t s;
+	unsigned number, rounds;
+	int ret;
+};
+
+static void *hammer_run(void *arg)
+{
+	struct hammer *h = arg;
+	uint8_t in[3000], out[3000];
+	char key[32];
+
+	fill(in, sizeof(in), h->number);
+	while (h->ret == 0) {
+		snprintf(key, sizeof(key), "h%u-%u", h->number, h->rounds % 64);
+		h->ret = mooncake_store_put(h->s, key, in, sizeof(in), NULL);
+		if (h->ret == 0 &&
+		    mooncake_store_get_into(h->s, key, out, sizeof(out)) ==
+			    (int64_t)sizeof(out) &&
+		    memcmp(in, out, sizeof(in)) != 0)
+			h->ret = 1;
+		h->rounds++;
+	}
+	return NULL;
+}
+
+/* Many threads use a store; close waits for their calls, later ones get -600.
+ */
+static void test_close_under_load(void **state)
+{
+	struct world *w = *state;
+	struct hammer h[4] = {0};
+	mooncake_store_t s = open_store(w->addr, 0);
+
+	for (unsigned i = 0; i < 4; i++) {
+		h[i].s = s;
+		h[i].number = i;
+		pthread_create(&h[i].thread, NULL, hammer_run, &h[i]);
+	}
+	for (int i = 0; i < 200; i++)
+		assert_int_equal(mooncake_store_is_exist(s, "none"), 0);
+	assert_int_equal(mooncake_store_close(s), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		pthread_join(h[i].thread, NULL);
+		assert_int_equal(h[i].ret, -600);
+		assert_true(h[i].rounds > 0);
+	}
+	mooncake_store_destroy(s);
+	assert_true(mooncake_store_remove_all(w->a, 1) > 0);
+}
+
 /* Nothing persists yet: the new master knows no objects, but the segment comes
  * back by itself and can be used. */
 static void test_master_restart(void **state)
@@ -364,6 +416,7 @@ int main(void)
 		cmocka_unit_test(test_batches),
 		cmocka_unit_test(test_corruption),
 		cmocka_unit_test(test_before_and_after),
+		cmocka_unit_test(test_close_under_load),
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_master_restart),
 	};
