@@ -8,6 +8,7 @@
 #include "io/mbox.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -26,6 +27,9 @@ int mbox_init(struct mbox *mbox)
 
 void mbox_fini(struct mbox *mbox)
 {
+	/* A few instructions and one write() away. */
+	while (atomic_load(&mbox->posters))
+		sched_yield();
 	if (mbox->event_fd > 0)
 		close(mbox->event_fd);
 	mbox->event_fd = 0;
@@ -33,11 +37,13 @@ void mbox_fini(struct mbox *mbox)
 
 void mbox_post(struct mbox *mbox, struct mbox_msg *msg)
 {
-	struct mbox_msg *head = atomic_load(&mbox->head);
+	struct mbox_msg *head;
 	uint64_t one = 1;
-	int event_fd = mbox->event_fd;
 
 	ASSERT(msg->run);
+	/* The message may run, and the owner end, before we are through. */
+	atomic_fetch_add(&mbox->posters, 1);
+	head = atomic_load(&mbox->head);
 	do {
 		msg->next = head;
 	} while (!atomic_compare_exchange_weak(&mbox->head, &head, msg));
@@ -47,8 +53,9 @@ void mbox_post(struct mbox *mbox, struct mbox_msg *msg)
 	 * whoever came before us has done so already, and drain() empties the
 	 * box after it has read event_fd.
 	 */
-	if (!head && write(event_fd, &one, sizeof(one)) < 0)
+	if (!head && write(mbox->event_fd, &one, sizeof(one)) < 0)
 		ASSERT(errno == EAGAIN);
+	atomic_fetch_sub(&mbox->posters, 1);
 }
 
 static struct mbox_msg *mbox_reverse(struct mbox_msg *msg)

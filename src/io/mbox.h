@@ -20,9 +20,11 @@ struct mbox_msg {
 struct mbox {
 	_Atomic(struct mbox_msg *) head; /* newest first */
 	int event_fd; /* readable after the post that made it non-empty */
+	atomic_uint posters; /* inside mbox_post() now */
 };
 
-/* Returns 0 or -errno.  fini() takes a zeroed or a half-built mbox. */
+/* Returns 0 or -errno.  fini() takes a zeroed or a half-built mbox, and waits
+ * for posters whose message has run but whose post has not returned. */
 int mbox_init(struct mbox *mbox);
 void mbox_fini(struct mbox *mbox);
 

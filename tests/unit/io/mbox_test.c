@@ -8,10 +8,18 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "base/def.h"
+#include "base/time.h"
+#include "io/thread.h"
 
 static struct mbox mbox;
 static int runs[8], run_count;
@@ -132,12 +140,69 @@ static void zeroed_box_is_fine(void **state)
 
 #define box_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* --- a poster that has not written yet when its message has run --- */
+
+static struct gate is_posted, is_gone;
+static int late_fd;
+static bool is_open_at_write;
+
+/* In place of its write(): as late as it can be. */
+static void write_late(int signo)
+{
+	gate_open(&is_posted);
+	gate_wait_for(&is_gone, 20 * NS_PER_MS);
+	is_open_at_write = fcntl(late_fd, F_GETFD) >= 0;
+}
+
+static void *late_poster(void *arg)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {ARRAY_SIZE(filter), filter};
+
+	/* A filter is of this thread alone. */
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
+		gate_open(&is_posted);
+	mbox_post(&mbox, arg);
+	return NULL;
+}
+
+/* Else the eight bytes could go to somebody else's file. */
+static void descriptor_outlives_late_posters(void **state)
+{
+	struct sigaction late = {.sa_handler = write_late}, old;
+	struct note note = {.msg.run = note_run, .id = 1};
+	pthread_t thread;
+
+	gate_init(&is_posted);
+	gate_init(&is_gone);
+	late_fd = mbox.event_fd;
+	is_open_at_write = true;
+	sigaction(SIGSYS, &late, &old);
+	pthread_create(&thread, NULL, late_poster, &note);
+	gate_wait(&is_posted);
+	while (!run_count)
+		mbox_drain(&mbox);
+	mbox_fini(&mbox);
+	gate_open(&is_gone);
+	pthread_join(thread, NULL);
+	sigaction(SIGSYS, &old, NULL);
+	assert_true(is_open_at_write);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		box_test(oldest_first),
 		box_test(a_message_may_be_posted_while_it_runs),
 		box_test(no_wakeup_is_lost),
+		box_test(descriptor_outlives_late_posters),
 		cmocka_unit_test(zeroed_box_is_fine),
 	};
 
