@@ -149,13 +149,14 @@ static void test_bad_pointers(void **state)
 {
 	void *hidden =
 		mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	void *text =
-		mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *text = mmap(NULL, 12288, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
 	struct world *w = *state;
 	void *bad[] = {(void *)8, (void *)-4096L, hidden,
 		       (char *)text + 4096}; /* runs over its end */
 	char ok[16];
 
+	assert_int_equal(mprotect((char *)text + 8192, 4096, PROT_NONE), 0);
 	assert_int_equal(
 		mooncake_store_put(w->a, "ptr", "0123456789", 10, NULL), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
@@ -181,7 +182,7 @@ static void test_bad_pointers(void **state)
 	}
 	assert_int_equal(mooncake_store_remove(w->a, "ptr", 1), 0);
 	munmap(hidden, 8192);
-	munmap(text, 8192);
+	munmap(text, 12288);
 }
 
 static void test_registration(void **state)
