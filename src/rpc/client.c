@@ -171,20 +171,20 @@ static void rc_drop(struct rpc_client *rc, int ret, const char *why)
 			 why);
 		rc->has_logged = true;
 	}
+	rc->last_err = 0;
 	if (rc->state != RC_READY) {
 		rc->last_err = ret;
 		err_set(&err, ret, "cannot reach the master at %s: %s",
 			rc->addr_text, why);
-		if (rc->opts.on_hello)
-			rc->opts.on_hello(NULL, &err, rc->opts.arg);
-	} else {
-		rc->last_err = 0;
 	}
 	rc->state = RC_DROPPING;
 	rc_end_all(rc, &rc->sent, -ECONNRESET);
 	if (ret == -EPROTONOSUPPORT)
 		rc_end_all(rc, &rc->waiting, ret);
 	stream_close(&rc->stream, rc_stream_closed);
+	/* Last, because it may destroy the client. */
+	if (err.code && rc->opts.on_hello)
+		rc->opts.on_hello(NULL, &err, rc->opts.arg);
 }
 
 /* --- deadlines --- */

@@ -17,7 +17,7 @@ struct rpc_client_opts {
 	struct addr addr;
 	const char *version; /* said in HELLO; static storage */
 	/* Called on the loop each time a HELLO was answered, or could not be
-	 * (rsp NULL, err says why); may be NULL. */
+	 * (rsp NULL, err says why); may be NULL, may destroy the client. */
 	void (*on_hello)(const Mc__HelloRsp *rsp, const struct err *err,
 			 void *arg);
 	void *arg;

@@ -311,6 +311,47 @@ static void test_absent_then_there(void **state)
 	close_world(&w);
 }
 
+struct quitter {
+	struct world *w;
+	unsigned hellos;
+	bool is_gone;
+};
+
+static void quit_on_hello(const Mc__HelloRsp *rsp, const struct err *err,
+			  void *arg)
+{
+	struct quitter *q = arg;
+
+	q->hellos++;
+	rpc_client_destroy(q->w->client, set_true, &q->is_gone);
+	q->w->client = NULL;
+}
+
+/* on_hello may destroy the client, whether somebody answered or not. */
+static void test_destroy_on_hello(void **state)
+{
+	for (int has_server = 0; has_server < 2; has_server++) {
+		struct world w;
+		struct quitter q = {.w = &w};
+		struct rpc_client_opts opts = {
+			.version = "test",
+			.on_hello = quit_on_hello,
+			.arg = &q,
+		};
+
+		open_loops(&w, IO_BACKEND_SIM);
+		if (has_server)
+			open_server(&w);
+		opts.addr = w.addr;
+		assert_int_equal(rpc_client_create(w.cl, &opts, &w.client), 0);
+		for (int i = 0; i < 100 && !q.is_gone; i++)
+			turn(&w);
+		assert_true(q.is_gone);
+		assert_int_equal(q.hellos, 1);
+		close_world(&w);
+	}
+}
+
 static void submit_ping(struct world *w, struct test_call *tc,
 			const Mc__PingReq *ping, uint32_t timeout_ms)
 {
@@ -420,6 +461,7 @@ int main(void)
 		cmocka_unit_test(test_pipeline_sim),
 		cmocka_unit_test(test_drops),
 		cmocka_unit_test(test_absent_then_there),
+		cmocka_unit_test(test_destroy_on_hello),
 		cmocka_unit_test(test_back_pressure_and_cancel),
 		cmocka_unit_test(test_deaf_server),
 		cmocka_unit_test(test_status_only_and_version),
