@@ -223,12 +223,6 @@ static void rest_start(struct http_req *req, void (*run)(struct rest_job *rj))
 	struct rest *rest = req->arg;
 	struct rest_job *rj;
 
-	if (!rest->is_ready) {
-		http_replyf(req, 503,
-			    "the store is not set up yet: the master has not "
-			    "been reached\n");
-		return;
-	}
 	rj = calloc(1, sizeof(*rj));
 	if (!rj) {
 		http_replyf(req, 503, "out of memory\n");

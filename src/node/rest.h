@@ -19,7 +19,6 @@
 struct rest {
 	mooncake_store_t store;
 	struct workers *workers;
-	bool is_ready; /* the store is set up; before that: 503 */
 };
 
 extern const struct http_route rest_routes[];

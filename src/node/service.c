@@ -3,8 +3,8 @@
  * Life of the store service.  The loop is the caller's thread; setting the
  * store up is a job on a worker, because it blocks.
  *
- * Invariant: the store is used by jobs only while is_ready, and destroyed
- * after the last worker has ended.
+ * Invariant: the REST port is open only while the store is set up, and the
+ * store is destroyed after the last worker has ended.
  */
 #include "node/service.h"
 
@@ -143,22 +143,40 @@ static void run_setup(struct job *job)
 
 /* --- on the loop --- */
 
+static int open_rest(struct service *svc, struct addr *bound, struct err *err)
+{
+	struct http_opts opts = {
+		.addr = svc->opts->rest,
+		.routes = rest_routes,
+		.route_count = rest_route_count,
+		.arg = &svc->rest,
+		.body_max = REST_BODY_MAX,
+	};
+
+	return http_open(svc->loop, &opts, bound, &svc->http, err);
+}
+
 static void setup_done(struct job *job)
 {
 	struct service *svc = container_of(job, struct service, setup);
-	char name[320] = "";
+	char name[320] = "", text[ADDR_TEXT_LEN];
+	struct addr bound;
 
 	if (svc->is_stopping)
 		return;
+	if (svc->ret == 0)
+		svc->ret = open_rest(svc, &bound, &svc->err);
 	if (svc->ret) {
 		svc->has_failed = true;
 		loop_stop(svc->loop);
 		return;
 	}
-	svc->rest.is_ready = true;
+	addr_format(&bound, text);
 	mooncake_store_get_hostname(svc->rest.store, name, sizeof(name));
-	log_info("store service is ready", "segment=%s bytes=%llu", name,
-		 (unsigned long long)svc->opts->config->segment_bytes);
+	log_info("store service is ready",
+		 "url=http://%s segment=%s bytes=%llu version=%s", text, name,
+		 (unsigned long long)svc->opts->config->segment_bytes,
+		 mooncake_version);
 }
 
 static void on_signal(struct signals *s, int signo)
@@ -171,25 +189,19 @@ static void on_signal(struct signals *s, int signo)
 
 static int service_start(struct service *svc, struct err *err)
 {
-	struct http_opts http = {
-		.addr = svc->opts->rest,
-		.routes = rest_routes,
-		.route_count = rest_route_count,
-		.arg = &svc->rest,
-		.body_max = REST_BODY_MAX,
-	};
-	char text[ADDR_TEXT_LEN];
 	struct addr bound;
 	int ret = signals_open(&svc->signals, svc->loop, on_signal, svc, err);
 
-	/* The port first: it being in use must not wait for the master. */
+	/*
+	 * An open port means that the service is ready, so it is opened after
+	 * the set-up.  But that it is taken is told now, not after a minute of
+	 * waiting for the master.
+	 */
 	if (ret == 0)
-		ret = http_open(svc->loop, &http, &bound, &svc->http, err);
+		ret = open_rest(svc, &bound, err);
 	if (ret < 0)
 		return ret;
-	addr_format(&bound, text);
-	log_info("REST is ready", "url=http://%s version=%s", text,
-		 mooncake_version);
+	http_close(TAKE(svc->http));
 	svc->rest.store = mooncake_store_create();
 	if (!svc->rest.store)
 		return err_set(err, -ENOMEM, "out of memory");
@@ -205,7 +217,6 @@ static int service_start(struct service *svc, struct err *err)
 static void service_stop(struct service *svc)
 {
 	svc->is_stopping = true;
-	svc->rest.is_ready = false;
 	gate_open(&svc->stop);
 	workers_stop(&svc->workers);
 	/* What the workers posted is in the mailbox and runs in one turn. */
@@ -230,7 +241,7 @@ int service_run(const struct service_opts *opts, struct err *err)
 	if (ret == 0) {
 		loop_run(svc.loop);
 		if (svc.has_failed)
-			ret = err_set(err, svc.ret, "set-up failed: %s",
+			ret = err_set(err, svc.ret, "not started: %s",
 				      svc.err.text);
 	}
 	service_stop(&svc);

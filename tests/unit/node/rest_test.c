@@ -43,7 +43,6 @@ static int setup(void **state)
 			 0);
 	env->rest.store = mooncake_store_create();
 	env->rest.workers = &env->workers;
-	env->rest.is_ready = true;
 	t_http_connect(&env->c, env->loop, &bound);
 	*state = env;
 	return 0;
@@ -128,23 +127,12 @@ static void test_store_errors(void **state)
 	assert_int_equal(t_http_ask(&env->c, "GET", "/metrics", NULL), 200);
 }
 
-static void test_before_setup(void **state)
-{
-	struct env *env = *state;
-
-	env->rest.is_ready = false;
-	EXPECT("GET", "/api/get/a", NULL, 503, "not set up yet");
-	EXPECT("GET", "/health", NULL, 503, "not set up yet");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_errors, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_before_setup, setup,
 						teardown),
 	};
 
