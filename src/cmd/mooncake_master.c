@@ -12,8 +12,8 @@ static int run(struct flag_set *fs, struct master_config *config,
 	int ret = 0;
 
 	if (config->config_path[0]) {
-		ret = conf_load(fs, config->config_path, CONF_IGNORE_UNKNOWN,
-				err);
+		/* A mistyped key must not be silently without effect. */
+		ret = conf_load(fs, config->config_path, 0, err);
 		if (ret == 0)
 			ret = flag_check(fs, err);
 	}

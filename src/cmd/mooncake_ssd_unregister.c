@@ -65,8 +65,7 @@ static const struct flag flags[] = {
 static const struct flag_prog prog = {
 	.name = PROGRAM,
 	.summary = "takes NVMe-oF namespaces out of the SSD pool",
-	.usage = "--master_server_address=HOST:PORT --endpoint=… | "
-		 "--discover=… | --segment=…",
+	.usage = "--master_server_address=HOST:PORT --endpoint=… | …",
 	.details =
 		"Tells the master to forget namespaces: what lies on them can "
 		"no longer be read. The targets need not be there, and the "

@@ -141,7 +141,13 @@ static int without_command(int argc, char **argv)
 			return 0;
 		}
 	}
-	print_help(stderr);
+	if (argc > 1)
+		fprintf(stderr,
+			CTL_NAME ": no command behind '%s'\n"
+				 "Try '" CTL_NAME " --help'.\n",
+			argv[1]);
+	else
+		print_help(stderr);
 	return 2;
 }
 

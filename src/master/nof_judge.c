@@ -187,24 +187,24 @@ static void objection(const struct nof_found *found, struct err *err)
 	const char *path = found->paths[0];
 
 	if (found->label == LABEL_FOREIGN)
-		err_set(err, -EEXIST, "%s holds %s; use force to overwrite it",
+		err_set(err, -EEXIST, "%s holds %s; --force overwrites it",
 			path, found->label_text);
 	else if (found->label == LABEL_OURS && !is_ours(found))
 		err_set(err, -EEXIST,
-			"%s belongs to cluster '%s', this is '%s'; use force "
+			"%s belongs to cluster '%s', this is '%s'; --force "
 			"to take it over",
 			path, sb->cluster_id, found->cluster_id);
 	else if (found->label == LABEL_OURS && sb->ns_bytes != found->ns_bytes)
 		err_set(err, -EEXIST,
 			"%s had %llu bytes when it was registered and has "
-			"%llu now; use force to start afresh",
+			"%llu now; --force starts afresh",
 			path, (unsigned long long)sb->ns_bytes,
 			(unsigned long long)found->ns_bytes);
 	else if (found->label == LABEL_OURS &&
 		 strcmp(sb->identity, found->identity) != 0)
 		err_set(err, -EEXIST,
 			"%s is %s, but its superblock was written for %s: a "
-			"copied disk? use force to start afresh",
+			"copied disk? --force starts afresh",
 			path, found->identity, sb->identity);
 }
 

@@ -150,7 +150,7 @@ def test_bad_endpoints(cluster):
     assert register(cluster, ep.format(port, nqn, 1)).returncode == 0
     r = register(cluster, ep.format(port, nqn, 1))
     assert r.returncode == 0 and "lready" in r.stdout
-    assert len(cluster.segments()["segments"]) == 1
+    assert len(cluster.segments()) == 1
 
 
 def test_blackhole_endpoint_ends_in_time(cluster):

@@ -51,7 +51,7 @@ def test_target_killed_and_started_again(cluster):
     assert time.monotonic() - t < 10
     cluster.wait_until("segment offline", lambda: any(
         s["state"].lower() == "offline"
-        for s in cluster.segments()["segments"]))
+        for s in cluster.segments()))
     more = {f"m{k}": v for k, v in values(20, 50_000, 2).items()}
     put_all(store, more)  # go to the other target
     assert right_or_missing(store, more) == 20
@@ -145,7 +145,7 @@ def test_target_returns_with_an_empty_disk(cluster):
     assert right_or_missing(store, data) == 0
     cluster.wait_until("fenced", lambda: any(
         s["state"].lower() == "offline" and s.get("message")
-        for s in cluster.segments()["segments"]))
+        for s in cluster.segments()))
     store.close()
 
 
@@ -161,7 +161,7 @@ def test_owner_of_memory_segment_dies(cluster):
     assert right_or_missing(store, data) == 0
     assert time.monotonic() - t < 15
     cluster.wait_until("segment gone", lambda:
-                       not cluster.segments()["segments"])
+                       not cluster.segments())
     assert store.put("x", b"1") == -200
     store.close()
 
@@ -189,7 +189,7 @@ def test_master_restarts(cluster):
 
 def test_writer_killed_half_way(cluster):
     """A put that never ended is never visible."""
-    cluster.master(*FAST, "--put_start_discard_timeout_sec=2")
+    cluster.master(*FAST, "--put_start_discard_timeout_sec=3")
     cluster.target("a", "ram:512m")
     cluster.register("a")
     pid = os.fork()

@@ -209,7 +209,8 @@ class Cluster:
         port = free_port()
         c = self.start(name, "mooncake_store_service", f"--config={path}",
                        "--host=127.0.0.1", f"--port={port}")
-        c.wait_for(lambda: can_connect(port))
+        c.wait_for(lambda: can_connect(port) and http(
+            f"http://127.0.0.1:{port}/health")[0] == 200)
         self.rest_url = f"http://127.0.0.1:{port}"
         return c
 
