@@ -193,6 +193,44 @@ static void test_stuck(void **state)
 	vol_put(vol);
 }
 
+/* Jobs that end while their workers wait for bytes in flight must not leave
+ * them in the line, where they would block everybody else. */
+static void test_line_is_left(void **state)
+{
+	struct env *env = *state;
+	struct block b = {.msg.run = block_run};
+	static char buf[128 * 1024];
+	struct vol *vol;
+
+	vol_set_destroy(env->set);
+	env_set_start(env, &(struct vol_opts){.workers = 3,
+					      .chunk_bytes = 4096,
+					      .inflight_bytes = 4096});
+	vol = env_vol(env, 0, false, 0);
+	assert_int_equal(read_once(env, vol, 0), 0);
+	gate_init(&b.begun);
+	gate_init(&b.end);
+	loop_post(env->shard.loop, &b.msg);
+	gate_wait(&b.begun);
+	struct env_io r = {
+		.io = {.extents = &(struct vol_extent){vol, DATA, sizeof(buf)},
+		       .extent_count = 1,
+		       .iov = &(struct iovec){buf, sizeof(buf)},
+		       .iovcnt = 1,
+		       .bytes = sizeof(buf),
+		       .deadline_ns = time_mono_ns() + 50 * NS_PER_MS,
+		       .done = env_io_done}};
+	gate_init(&r.gate);
+	assert_int_equal(vol_submit(env->set, &r.io), 0);
+	assert_false(gate_wait_for(&r.gate, 150 * NS_PER_MS));
+	gate_open(&b.end);
+	gate_wait(&r.gate);
+	assert_int_equal(r.io.ret, -ETIMEDOUT);
+	for (int i = 0; i < 12; i++)
+		assert_int_equal(read_once(env, vol, NS_PER_S), 0);
+	vol_put(vol);
+}
+
 /* The set is destroyed while its volumes still connect or resolve. */
 static void test_destroy_early(void **state)
 {
@@ -285,7 +323,7 @@ int main(void)
 		TEST(test_fenced),	  TEST(test_refused_connection),
 		TEST(test_deadline),	  TEST(test_two_ways),
 		TEST(test_bad_desc),	  TEST(test_stuck),
-		TEST(test_destroy_early),
+		TEST(test_destroy_early), TEST(test_line_is_left),
 	};
 
 	log_level_max = LOG_ERROR;
