@@ -25,7 +25,8 @@ struct rpc_sync {
 	struct gate gate;
 	struct rpc_call call; /* the last one, until the next */
 	bool has_call;
-	struct err connect_err; /* the shard's while a call is under way */
+	struct err call_err;	/* why connecting failed when the call ended */
+	struct err connect_err; /* the shard's */
 };
 
 static void sync_on_hello(const Mc__HelloRsp *rsp, const struct err *err,
@@ -51,7 +52,10 @@ static void sync_create(void *arg)
 
 static void sync_done(struct rpc_call *call)
 {
-	gate_open(&container_of(call, struct rpc_sync, call)->gate);
+	struct rpc_sync *rs = container_of(call, struct rpc_sync, call);
+
+	rs->call_err = rs->connect_err;
+	gate_open(&rs->gate);
 }
 
 static void sync_submit(struct mbox_msg *msg)
@@ -70,8 +74,8 @@ static int sync_explain(struct rpc_sync *rs, struct err *err)
 			       "the master at %s answered %s with status %d",
 			       rs->addr_text, method_name(rs->call.method),
 			       rs->call.status);
-	if (rs->connect_err.code)
-		return err_set(err, ret, "%s", rs->connect_err.text);
+	if (rs->call_err.code)
+		return err_set(err, ret, "%s", rs->call_err.text);
 	return err_set(err, ret, "%s to the master at %s failed: %s",
 		       method_name(rs->call.method), rs->addr_text,
 		       strerror(-ret));
