@@ -204,7 +204,9 @@ static void summary_fire(struct timer *timer)
 	double seconds = (double)(core->now_ns - svc->summary_ns) / NS_PER_S;
 	struct strbuf text = {0};
 
-	if (memcmp(&core->stats, &svc->summary_stats, sizeof(core->stats))) {
+	/* Probes alone are no news. */
+	if (memcmp(core->stats.ops, svc->summary_stats.ops,
+		   sizeof(core->stats.ops))) {
 		stats_summary(core, &svc->summary_stats, seconds, &text);
 		if (!text.failed)
 			log_info("Master Admin Metrics:",

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Probes and reports: OFFLINE, back ONLINE, fenced; clients' time to live. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "master/client.h"
+#include "master/health.h"
+#include "t_core.h"
+
+static struct vol_probe good(const struct segment *seg)
+{
+	struct vol_probe probe = {.label = LABEL_OURS};
+
+	probe.ns.size_lba = seg->ns_bytes / 4096;
+	probe.ns.lba_bytes = 4096;
+	probe.sb.segment = seg->id;
+	probe.sb.epoch = seg->epoch;
+	return probe;
+}
+
+static struct segment *segment(struct core *core)
+{
+	struct segment *seg = t_segment(core, KIND_NOF, 0, 16 * MiB);
+
+	snprintf(seg->identity, sizeof(seg->identity), "none");
+	return seg;
+}
+
+static void test_failures(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *seg = segment(core);
+	struct vol_probe bad = {.ret = -ETIMEDOUT}, ok = good(seg);
+
+	assert_int_equal(t_put(core, "a", 100, 0, 1), 0);
+	health_probed(core, seg, &bad);
+	health_probed(core, seg, &bad);
+	assert_int_equal(seg->state, SEG_ONLINE);
+	health_probed(core, seg, &ok); /* the count begins again */
+	health_probed(core, seg, &bad);
+	health_probed(core, seg, &bad);
+	assert_int_equal(seg->state, SEG_ONLINE);
+	health_probed(core, seg, &bad);
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	assert_int_equal(t_get(core, "a"), -704);
+	assert_int_equal(t_start(core, "b", 100, 0, 1), -200);
+	assert_int_equal(core->stats.probe_timeout, 5);
+	health_probed(core, seg, &ok);
+	assert_int_equal(seg->state, SEG_ONLINE);
+	assert_int_equal(t_get(core, "a"), 0);
+	core_destroy(core);
+}
+
+static void test_reports(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *seg = segment(core);
+	struct vol_probe bad = {.ret = -EHOSTUNREACH}, ok = good(seg);
+
+	assert_true(health_reported(core, seg, ""));
+	health_probed(core, seg, &bad); /* both agree */
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	assert_false(health_reported(core, seg, ""));
+	health_probed(core, seg, &ok);
+	assert_int_equal(seg->state, SEG_ONLINE);
+	health_reported(core, seg, "");
+	health_reported(core, seg, "");
+	health_probed(core, seg, &ok);
+	assert_int_equal(seg->state, SEG_ONLINE);
+	for (unsigned i = 0; i < HEALTH_REPORTS; i++)
+		health_reported(core, seg, "no route");
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	assert_string_equal(seg->message, "no route");
+	core_destroy(core);
+}
+
+static void test_fenced(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *seg = segment(core);
+	struct vol_probe probe = good(seg);
+
+	probe.sb.epoch++;
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	assert_non_null(strstr(seg->message, "epoch 2, expected 1"));
+	probe = good(seg);
+	probe.label = LABEL_EMPTY;
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	probe = good(seg);
+	probe.ns.size_lba--;
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	probe = good(seg);
+	probe.ns.uuid[0] = 1;
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	probe = good(seg);
+	probe.sb.segment.b[0]++;
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	probe = good(seg);
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_ONLINE);
+	core_destroy(core);
+}
+
+static void test_client_ttl(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct uuid one = T_CLIENT, two = {{8}};
+	uint64_t first;
+
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	assert_non_null(client_seen(core, &one));
+	t_pass(core, NS_PER_S);
+	assert_non_null(client_seen(core, &two));
+	first = clients_expire(core);
+	assert_int_equal(first, core->now_ns + 9 * NS_PER_S);
+	t_pass(core, 8 * NS_PER_S);
+	assert_non_null(client_seen(core, &one));
+	assert_int_equal(clients_expire(core), core->now_ns + 2 * NS_PER_S);
+	t_pass(core, 2 * NS_PER_S);
+	/* two had nothing mounted */
+	assert_int_equal(clients_expire(core), core->now_ns + 8 * NS_PER_S);
+	assert_int_equal(core->clients.count, 1);
+	assert_int_equal(core->online_count[KIND_MEM], 1);
+	t_pass(core, 8 * NS_PER_S);
+	assert_int_equal(clients_expire(core), 0);
+	assert_int_equal(core->online_count[KIND_MEM], 0);
+	assert_false(segments_reap(core, 10));
+	assert_int_equal(core->segment_count, 0);
+	core_destroy(core);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_reports),
+		cmocka_unit_test(test_fenced),
+		cmocka_unit_test(test_client_ttl),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What may be mounted, what is refused, what is written. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "master/nof_judge.h"
+#include "t_core.h"
+
+static char path_a[] = "traddr:10.0.0.1 subnqn:nqn.2024-01.t:a ns:1";
+static char path_b[] = "traddr:10.0.0.2 subnqn:nqn.2024-01.t:a ns:1";
+
+static struct vol_probe probe_of(uint8_t id, enum label_kind label)
+{
+	struct vol_probe probe = {.label = label};
+
+	probe.ns.size_lba = 16 * 1024;
+	probe.ns.lba_bytes = 4096;
+	probe.ns.uuid[0] = id;
+	snprintf(probe.label_text, sizeof(probe.label_text), "a cat");
+	return probe;
+}
+
+static struct nof_found found_at(char *path, const struct vol_probe *probe)
+{
+	struct nof_found found;
+	struct err err = {0};
+
+	assert_int_equal(nof_found_init(&found, "ours", &path, 1, &err), 0);
+	assert_int_equal(nof_found_path(&found, 0, probe, &err), 0);
+	return found;
+}
+
+static int judge(struct core *core, struct nof_found *found, bool is_forced,
+		 struct segment **seg, char *text)
+{
+	struct err err = {0};
+	int st = nof_judge(core, found, is_forced, seg, &err);
+
+	memcpy(text, err.text, sizeof(err.text));
+	return st;
+}
+
+/* As if the superblock had been written. */
+static struct vol_probe labelled(const struct nof_found *found, uint8_t id)
+{
+	struct vol_probe probe = probe_of(id, LABEL_OURS);
+
+	probe.sb = found->sb;
+	return probe;
+}
+
+static void test_empty_then_again(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct vol_probe probe = probe_of(1, LABEL_EMPTY);
+	struct nof_found found = found_at(path_a, &probe), again;
+	struct segment *seg, *other;
+	struct err err = {0};
+	char text[256];
+
+	assert_int_equal(judge(core, &found, false, &seg, text), 0);
+	assert_null(seg);
+	assert_int_equal(found.sb.epoch, 1);
+	assert_string_equal(found.sb.cluster_id, "ours");
+	assert_int_equal(nof_add_segment(core, &found, &seg, &err), 0);
+	assert_int_equal(seg->base + seg->size, 64 * MiB);
+	/* The same again, and by another address. */
+	probe = labelled(&found, 1);
+	again = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &again, true, &other, text), 0);
+	assert_ptr_equal(other, seg);
+	again = found_at(path_b, &probe);
+	assert_int_equal(judge(core, &again, false, &other, text), 0);
+	assert_ptr_equal(other, seg);
+	assert_int_equal(seg->endpoint_count, 2);
+	/* It grew. */
+	probe.ns.size_lba *= 2;
+	again = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &again, true, &other, text), -102);
+	assert_non_null(strstr(text, "has 134217728 now"));
+	/* Somebody wiped it: never written to while it is mounted. */
+	probe = probe_of(1, LABEL_EMPTY);
+	again = found_at(path_b, &probe);
+	assert_int_equal(judge(core, &again, true, &other, text), -102);
+	/* A copy of the disk. */
+	probe = labelled(&found, 2);
+	again = found_at(path_b, &probe);
+	assert_int_equal(judge(core, &again, true, &other, text), -102);
+	core_destroy(core);
+}
+
+static void test_refused_unless_forced(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct vol_probe probe = probe_of(1, LABEL_FOREIGN);
+	struct nof_found found = found_at(path_a, &probe);
+	struct segment *seg;
+	char text[256];
+
+	assert_int_equal(judge(core, &found, false, &seg, text), -600);
+	assert_non_null(strstr(text, "holds a cat; --force"));
+	assert_int_equal(judge(core, &found, true, &seg, text), 0);
+	/* Another cluster's. */
+	probe = labelled(&found, 1);
+	snprintf(probe.sb.cluster_id, sizeof(probe.sb.cluster_id), "theirs");
+	found = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &found, false, &seg, text), -600);
+	assert_non_null(strstr(text, "'theirs'"));
+	assert_int_equal(judge(core, &found, true, &seg, text), 0);
+	assert_string_equal(found.sb.cluster_id, "ours");
+	assert_false(uuid_eq(&found.sb.segment, &probe.sb.segment));
+	/* Ours, from an earlier life. */
+	probe = labelled(&found, 1);
+	found = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &found, false, &seg, text), 0);
+	assert_int_equal(found.sb.epoch, 2);
+	assert_true(uuid_eq(&found.sb.segment, &probe.sb.segment));
+	assert_non_null(strstr(found.note, "earlier lives"));
+	/* Ours, but on another disk. */
+	probe.ns.uuid[0] = 5;
+	found = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &found, false, &seg, text), -600);
+	core_destroy(core);
+}
+
+static void test_useless(void **state)
+{
+	struct vol_probe probe = probe_of(1, LABEL_EMPTY);
+	char *paths[] = {path_a, path_b};
+	char no_ns[] = "traddr:10.0.0.1 subnqn:nqn.2024-01.t:a";
+	char *none[] = {no_ns};
+	struct nof_found found;
+	struct err err = {0};
+
+	assert_int_equal(nof_found_init(&found, "c", none, 1, &err), -22);
+	err = (struct err){0};
+	assert_int_equal(nof_found_init(&found, "c", none, 0, &err), -22);
+	err = (struct err){0};
+	assert_int_equal(nof_found_init(&found, "c", paths, 2, &err), 0);
+	assert_int_equal(nof_found_path(&found, 0, &probe, &err), 0);
+	probe.ns.uuid[0] = 2; /* the second path leads elsewhere */
+	assert_int_equal(nof_found_path(&found, 1, &probe, &err), -600);
+	err = (struct err){0};
+	probe.ns.metadata_bytes = 8;
+	assert_int_equal(nof_found_path(&found, 0, &probe, &err), -600);
+	err = (struct err){0};
+	probe = probe_of(1, LABEL_EMPTY);
+	probe.ns.size_lba = 100;
+	assert_int_equal(nof_found_path(&found, 0, &probe, &err), -600);
+	err = (struct err){0};
+	probe.ns.size_lba = UINT64_MAX;
+	assert_int_equal(nof_found_path(&found, 0, &probe, &err), -600);
+	err = (struct err){0};
+	probe.ret = -ETIMEDOUT;
+	assert_int_equal(nof_found_path(&found, 0, &probe, &err), -800);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_empty_then_again),
+		cmocka_unit_test(test_refused_unless_forced),
+		cmocka_unit_test(test_useless),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Placement: apart, preferred, near, split. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "t_core.h"
+
+static struct object *start(struct core *core, const char *key, uint64_t size,
+			    struct put_ask *ask)
+{
+	struct object *obj;
+
+	assert_int_equal(put_start(core, ask, str_of(key), size, &obj), 0);
+	return obj;
+}
+
+static struct segment *home(struct object *obj, uint32_t index)
+{
+	return obj_replica(obj, index)->extents[0].seg;
+}
+
+static void test_hosts_apart(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask ask;
+	char key[16];
+
+	for (unsigned i = 0; i < 6; i++)
+		t_segment(core, KIND_NOF, i, 16 * MiB);
+	/* Five of the six are on one host. */
+	for (unsigned i = 1; i < 6; i++)
+		core->online[KIND_NOF][i]->host_hash =
+			core->online[KIND_NOF][1]->host_hash;
+	ask = t_ask(core, 0, 2);
+	for (unsigned i = 0; i < 50; i++) {
+		struct object *obj;
+
+		snprintf(key, sizeof(key), "k%u", i);
+		obj = start(core, key, 100, &ask);
+		assert_true(home(obj, 0)->host_hash != home(obj, 1)->host_hash);
+	}
+	/* Three hosts are not there; three segments are. */
+	ask = t_ask(core, 0, 3);
+	assert_int_equal(start(core, "three", 100, &ask)->replica_count, 3);
+	core_destroy(core);
+}
+
+static void test_preferred_and_near(void **state)
+{
+	struct core *core = t_core(NULL);
+	char first[] = "nof9", second[] = "nof2";
+	char *names[] = {first, second};
+	struct put_ask ask;
+	char key[16];
+
+	for (unsigned i = 0; i < 4; i++) {
+		t_segment(core, KIND_NOF, i, 16 * MiB);
+		t_segment(core, KIND_MEM, i, 16 * MiB);
+	}
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(key, sizeof(key), "k%u", i);
+		ask = t_ask(core, 0, 1);
+		ask.place.preferred[KIND_NOF] = names;
+		ask.place.preferred_count[KIND_NOF] = 2;
+		assert_string_equal(home(start(core, key, 100, &ask), 0)->name,
+				    "nof2");
+		snprintf(key, sizeof(key), "m%u", i);
+		ask = t_ask(core, 1, 0);
+		ask.place.host_id = STR("10.0.0.3");
+		ask.place.is_near_wanted = true;
+		assert_string_equal(home(start(core, key, 100, &ask), 0)->name,
+				    "mem3");
+	}
+	core_destroy(core);
+}
+
+static void test_free_ratio_first(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask ask;
+	char key[16];
+
+	core->opts.strategy = STRATEGY_FREE_RATIO_FIRST;
+	for (unsigned i = 0; i < 4; i++)
+		t_segment(core, KIND_NOF, i, 16 * MiB);
+	for (unsigned i = 0; i < 32; i++) {
+		snprintf(key, sizeof(key), "k%u", i);
+		ask = t_ask(core, 0, 1);
+		start(core, key, MiB, &ask);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(ext_used(core->online[KIND_NOF][i]->space),
+				 8 * MiB);
+	core_destroy(core);
+}
+
+static void test_split(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask ask;
+	struct replica *rep;
+	struct object *obj;
+	uint64_t sum = 0;
+
+	t_segment(core, KIND_NOF, 0, 3 * MiB);
+	t_segment(core, KIND_NOF, 1, 5 * MiB + 4096);
+	ask = t_ask(core, 0, 1);
+	obj = start(core, "big", 7 * MiB + 12345, &ask);
+	rep = obj_replica(obj, 0);
+	assert_int_equal(rep->extent_count, 2);
+	for (unsigned i = 0; i < rep->extent_count; i++) {
+		struct extent *ext = &rep->extents[i];
+
+		sum += ext->bytes;
+		assert_true(ext->bytes <= ext->ext.len);
+		if (i + 1 < rep->extent_count)
+			assert_int_equal(ext->bytes % (128 * KiB), 0);
+	}
+	assert_int_equal(sum, 7 * MiB + 12345);
+	/* One segment lost is the object lost. */
+	assert_int_equal(t_end(core, "big"), 0);
+	assert_true(t_exist(core, "big"));
+	segment_set_state(core, rep->extents[1].seg, SEG_OFFLINE, "");
+	assert_false(t_exist(core, "big"));
+	core_destroy(core);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_hosts_apart),
+		cmocka_unit_test(test_preferred_and_near),
+		cmocka_unit_test(test_free_ratio_first),
+		cmocka_unit_test(test_split),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
