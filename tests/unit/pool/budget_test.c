@@ -139,5 +139,6 @@ int main(void)
 		cmocka_unit_test(test_threads),
 	};
 
+	t_seed(); /* before there are threads */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

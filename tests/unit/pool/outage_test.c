@@ -189,6 +189,7 @@ static void test_stuck(void **state)
 	assert_int_equal(read_once(env, vol, 100 * NS_PER_MS), -ETIMEDOUT);
 	assert_true(time_mono_ns() - start_ns < 4 * NS_PER_S);
 	gate_open(&b.end);
+	env_sync(env); /* b is left alone from here on */
 	read_until_good(env, vol, 12 * NS_PER_S);
 	vol_put(vol);
 }
@@ -224,6 +225,7 @@ static void test_line_is_left(void **state)
 	assert_int_equal(vol_submit(env->set, &r.io), 0);
 	assert_false(gate_wait_for(&r.gate, 150 * NS_PER_MS));
 	gate_open(&b.end);
+	env_sync(env); /* b is left alone from here on */
 	gate_wait(&r.gate);
 	assert_int_equal(r.io.ret, -ETIMEDOUT);
 	for (int i = 0; i < 12; i++)

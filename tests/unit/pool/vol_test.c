@@ -24,6 +24,7 @@ static void test_one_object(void **state)
 						     .crcs = &crc}),
 		0);
 	assert_int_equal(crc, crc32c(0, out, sizeof(out)));
+	env_sync(env);
 	assert_memory_equal(env->mem[0] + DATA, out, sizeof(out));
 	assert_int_equal(env_simple(env, &(struct env_simple){.vol = vol,
 							      .off = DATA,
@@ -56,6 +57,7 @@ static void test_padding(void **state)
 	memset(bytes, 0x55, sizeof(bytes));
 	for (int round = 0; round < 3; round++) {
 		memset(mem, 0xff, 2048);
+		env_sync(env);
 		if (round == 2)
 			assert_int_equal(
 				vol_attach_memory(env->set, &env->segments[0],
@@ -67,6 +69,7 @@ static void test_padding(void **state)
 			iov[0].iov_len = sizeof(bytes);
 		}
 		assert_int_equal(env_io_run(env, &r), 0);
+		env_sync(env);
 		iov[0].iov_len = 1;
 		assert_memory_equal(mem, bytes, sizeof(bytes));
 		for (size_t i = sizeof(bytes); i < 1024; i++)
@@ -301,6 +304,7 @@ static void test_large(void **state)
 	assert_int_equal(env_simple(env, &s), 0);
 	assert_memory_equal(in, out, len);
 	/* One byte of the medium. */
+	env_sync(env);
 	env->mem[1][DATA + 20000000] ^= 4;
 	assert_int_equal(env_simple(env, &s), -EILSEQ);
 	env->mem[1][DATA + 20000000] ^= 4;
@@ -423,5 +427,6 @@ int main(void)
 	};
 
 	log_level_max = LOG_ERROR;
+	t_seed(); /* before there are threads */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
