@@ -314,10 +314,7 @@ void service_destroy(struct service *svc)
 {
 	if (!svc)
 		return;
-	timer_cancel(svc->loop, &svc->summary_timer);
-	timer_cancel(svc->loop, &svc->park_timer);
-	loop_undefer(svc->loop, &svc->slice_task);
-	loop_undefer(svc->loop, &svc->reap_task);
+	ASSERT(svc->is_stopping && list_is_empty(&svc->parked));
 	core_destroy(svc->core);
 	free(svc);
 }

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The metadata shard over RPC: real loops, a free port, a synchronous client.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "io/thread.h"
+#include "master/service.h"
+#include "rpc/client.h"
+
+struct world {
+	struct shard meta, net;
+	struct service *svc;
+	struct rpc_server *server;
+	struct addr addr;
+	struct rpc_sync *rs;
+	struct gate gate;
+};
+
+static uint8_t client_id[16] = {1}, segment_id[16] = {2};
+
+static void open_service(void *arg)
+{
+	struct world *w = arg;
+	struct service_opts opts = {.cluster_id = "test",
+				    .probe_interval_ns = NS_PER_S};
+	struct err err = {0};
+
+	core_opts_default(&opts.core);
+	opts.core.lease_ns = 100 * NS_PER_MS;
+	opts.core.margin_ns = 100 * NS_PER_MS;
+	opts.core.generation = 1000;
+	ASSERT(service_open(w->meta.loop, &opts, NULL, &w->svc, &err) == 0);
+}
+
+static void open_server(void *arg)
+{
+	struct world *w = arg;
+	struct err err = {0};
+
+	ASSERT(addr_parse("127.0.0.1", 0, &w->addr) == 0);
+	ASSERT(rpc_server_open(
+		       &(struct rpc_server_opts){.loop = w->net.loop,
+						 .addr = w->addr,
+						 .handler = service_handle,
+						 .arg = w->svc},
+		       &w->addr, &w->server, &err) == 0);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct err err = {0};
+
+	ASSERT(shard_start(&w->meta, &(struct loop_opts){.name = "meta"},
+			   &err) == 0);
+	ASSERT(shard_start(&w->net, &(struct loop_opts){.name = "net"}, &err) ==
+	       0);
+	shard_call(&w->meta, open_service, w);
+	shard_call(&w->net, open_server, w);
+	ASSERT(rpc_sync_open(&w->addr, 10000, &w->rs, &err) == 0);
+	*state = w;
+	return 0;
+}
+
+static void opened(void *arg)
+{
+	struct world *w = arg;
+
+	gate_open(&w->gate);
+}
+
+static void stop_service(void *arg)
+{
+	struct world *w = arg;
+
+	service_stop(w->svc, opened, w);
+}
+
+static void stop_server(void *arg)
+{
+	struct world *w = arg;
+
+	rpc_server_close(w->server, opened, w);
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	gate_init(&w->gate);
+	shard_call(&w->meta, stop_service, w);
+	gate_wait(&w->gate);
+	gate_init(&w->gate);
+	shard_call(&w->net, stop_server, w);
+	gate_wait(&w->gate);
+	rpc_sync_close(w->rs);
+	shard_stop(&w->net);
+	/* Its timers are the loop's, so before the loop. */
+	service_destroy(w->svc);
+	shard_stop(&w->meta);
+	free(w);
+	return 0;
+}
+
+static const void *call(struct world *w, uint16_t method, const void *req)
+{
+	const ProtobufCMessage *rsp = NULL;
+	struct err err = {0};
+
+	if (rpc_sync_call(w->rs, method, req, &rsp, &err) < 0)
+		fail_msg("%s: %s", method_name(method), err.text);
+	return rsp;
+}
+
+static ProtobufCBinaryData bytes(const char *text)
+{
+	return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+}
+
+static void mount(struct world *w, uint64_t size)
+{
+	char *paths[] = {"traddr:127.0.0.1 subnqn:nqn.2024-01.t:m ns:1"};
+	Mc__Segment seg = MC__SEGMENT__INIT;
+	Mc__MountReq req = MC__MOUNT_REQ__INIT;
+	const Mc__MountRsp *rsp;
+
+	req.client_id = (ProtobufCBinaryData){16, client_id};
+	req.segment = &seg;
+	seg.id = (ProtobufCBinaryData){16, segment_id};
+	seg.name = "host:1";
+	seg.size = size;
+	seg.endpoints = paths;
+	seg.n_endpoints = 1;
+	rsp = call(w, METHOD_MOUNT, &req);
+	assert_int_equal(rsp->status, 0);
+	assert_false(rsp->already);
+	assert_string_equal(rsp->segment->host_id, "host");
+	rsp = call(w, METHOD_MOUNT, &req);
+	assert_int_equal(rsp->status, 0);
+	assert_true(rsp->already);
+	seg.size++;
+	rsp = call(w, METHOD_MOUNT, &req);
+	assert_int_equal(rsp->status, -102);
+	seg.kind = MC__KIND__NOF_SSD;
+	rsp = call(w, METHOD_MOUNT, &req);
+	assert_int_equal(rsp->status, -1011); /* no volumes here */
+}
+
+static int put(struct world *w, const char *key, uint64_t size)
+{
+	Mc__PutItem item = MC__PUT_ITEM__INIT, *items[] = {&item};
+	Mc__PutStartReq req = MC__PUT_START_REQ__INIT;
+	Mc__PutEndItem last = MC__PUT_END_ITEM__INIT, *lasts[] = {&last};
+	Mc__PutEndReq end = MC__PUT_END_REQ__INIT;
+	const Mc__PutStartRsp *rsp;
+	const Mc__StatusRsp *st;
+	static uint8_t crcs[1024];
+
+	item.key = last.key = bytes(key);
+	item.size = size;
+	req.client_id = end.client_id = (ProtobufCBinaryData){16, client_id};
+	req.items = items;
+	end.items = lasts;
+	req.n_items = end.n_items = 1;
+	rsp = call(w, METHOD_PUT_START, &req);
+	if (rsp->grants[0]->status)
+		return rsp->grants[0]->status;
+	assert_int_equal(rsp->n_segments, 1);
+	assert_int_equal(rsp->write_timeout_ms, 20000);
+	assert_int_equal(rsp->grants[0]->replicas[0]->extents[0]->length, size);
+	last.generation = rsp->grants[0]->generation;
+	last.crcs = (ProtobufCBinaryData){
+		(size + CRC_BLOCK - 1) / CRC_BLOCK * 4, crcs};
+	st = call(w, METHOD_PUT_END, &end);
+	return st->status[0];
+}
+
+static const Mc__GetRsp *get(struct world *w, const char *key)
+{
+	Mc__GetReq req = MC__GET_REQ__INIT;
+	ProtobufCBinaryData keys[] = {bytes(key), bytes("absent")};
+
+	req.keys = keys;
+	req.n_keys = 2;
+	return call(w, METHOD_GET, &req);
+}
+
+static void test_put_get(void **state)
+{
+	struct world *w = *state;
+	const Mc__GetRsp *rsp;
+	const Mc__StatsRsp *stats;
+	const Mc__HelloRsp *hello;
+	Mc__HelloReq hi = MC__HELLO_REQ__INIT;
+	Mc__StatsReq ask = MC__STATS_REQ__INIT;
+
+	hello = call(w, METHOD_HELLO, &hi);
+	assert_int_equal(hello->status, -300);
+	hi.protocol = PROTO_VERSION;
+	hello = call(w, METHOD_HELLO, &hi);
+	assert_int_equal(hello->status, 0);
+	assert_string_equal(hello->cluster_id, "test");
+	mount(w, 16 * MiB);
+	assert_int_equal(put(w, "a", 300000), 0);
+	assert_int_equal(put(w, "a", 300000), -705);
+	rsp = get(w, "a");
+	assert_int_equal(rsp->lease_ms, 100);
+	assert_int_equal(rsp->objects[0]->status, 0);
+	assert_int_equal(rsp->objects[0]->crcs.len, 12);
+	assert_int_equal(rsp->objects[0]->n_replicas, 1);
+	assert_int_equal(rsp->objects[1]->status, -704);
+	stats = call(w, METHOD_STATS, &ask);
+	assert_int_equal(stats->keys, 1);
+	assert_int_equal(stats->mem_capacity, 16 * MiB);
+	assert_non_null(strstr(stats->summary, "Keys: 1"));
+}
+
+/* Everything was read: the last put is answered when a lease and the margin
+ * are over, not before and not never. */
+static void test_parked(void **state)
+{
+	struct world *w = *state;
+	uint64_t start_ns;
+
+	mount(w, MiB);
+	assert_int_equal(put(w, "a", MiB), 0);
+	assert_int_equal(get(w, "a")->objects[0]->status, 0);
+	assert_int_equal(put(w, "b", MiB), -200); /* leased: no waiting */
+	start_ns = time_mono_ns();
+	while (put(w, "b", MiB) == -200)
+		ASSERT(time_mono_ns() - start_ns < 5 * NS_PER_S);
+	assert_true(time_mono_ns() - start_ns >= 100 * NS_PER_MS);
+	assert_int_equal(get(w, "a")->objects[0]->status, -704);
+	assert_true(w->svc->core->stats.parked > 0);
+}
+
+static void test_lists_and_patterns(void **state)
+{
+	struct world *w = *state;
+	Mc__ListKeysReq list = MC__LIST_KEYS_REQ__INIT;
+	Mc__RemoveByRegexReq regex = MC__REMOVE_BY_REGEX_REQ__INIT;
+	Mc__RemoveAllReq all = MC__REMOVE_ALL_REQ__INIT;
+	const Mc__ListKeysRsp *keys;
+	const Mc__CountRsp *count;
+	char key[16];
+
+	mount(w, 16 * MiB);
+	for (unsigned i = 0; i < 30; i++) {
+		snprintf(key, sizeof(key), "k%02u", (i * 7) % 30);
+		assert_int_equal(put(w, key, 100), 0);
+	}
+	list.prefix = "k";
+	list.limit = 8;
+	list.after = bytes("k04");
+	keys = call(w, METHOD_LIST_KEYS, &list);
+	assert_int_equal(keys->n_keys, 8);
+	assert_true(keys->more);
+	for (unsigned i = 0; i < 8; i++) {
+		snprintf(key, sizeof(key), "k%02u", i + 5);
+		assert_memory_equal(keys->keys[i]->key.data, key, 3);
+	}
+	list.after = bytes("k21");
+	keys = call(w, METHOD_LIST_KEYS, &list);
+	assert_int_equal(keys->n_keys, 8);
+	assert_false(keys->more);
+	regex.pattern = "[";
+	count = call(w, METHOD_REMOVE_BY_REGEX, &regex);
+	assert_int_equal(count->status, -600);
+	assert_non_null(strstr(count->error, "offset"));
+	regex.pattern = "^k1";
+	count = call(w, METHOD_REMOVE_BY_REGEX, &regex);
+	assert_int_equal(count->count, 10);
+	count = call(w, METHOD_REMOVE_ALL, &all);
+	assert_int_equal(count->count, 20);
+}
+
+static void test_unmount(void **state)
+{
+	struct world *w = *state;
+	Mc__UnmountReq req = MC__UNMOUNT_REQ__INIT;
+	Mc__PingReq ping = MC__PING_REQ__INIT;
+	ProtobufCBinaryData id = {16, segment_id};
+	const Mc__UnmountRsp *rsp;
+	const Mc__PingRsp *pong;
+
+	mount(w, 16 * MiB);
+	assert_int_equal(put(w, "a", 100), 0);
+	ping.client_id = (ProtobufCBinaryData){16, client_id};
+	ping.segment_ids = &id;
+	ping.n_segment_ids = 1;
+	pong = call(w, METHOD_PING, &ping);
+	assert_int_equal(pong->n_unknown_segments, 0);
+	req.id = id;
+	rsp = call(w, METHOD_UNMOUNT, &req);
+	assert_int_equal(rsp->status, 0);
+	assert_int_equal(rsp->dropped_objects, 1);
+	assert_string_equal(rsp->segments[0]->name, "host:1");
+	rsp = call(w, METHOD_UNMOUNT, &req);
+	assert_int_equal(rsp->status, 0);
+	assert_int_equal(rsp->n_segments, 0);
+	req.endpoint = "traddr:127.0.0.1 subnqn:nqn.2024-01.t:m";
+	rsp = call(w, METHOD_UNMOUNT, &req);
+	assert_int_equal(rsp->status, -101);
+	pong = call(w, METHOD_PING, &ping);
+	assert_int_equal(pong->n_unknown_segments, 1);
+	assert_int_equal(get(w, "a")->objects[0]->status, -704);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_put_get, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_parked, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lists_and_patterns, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_unmount, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
