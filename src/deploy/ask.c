@@ -112,7 +112,6 @@ static void note_left_out(struct question *q,
 static int add_entry(struct question *q, const struct nvmf_disc_entry *entry)
 {
 	struct endpoint ep = entry->ep;
-	struct addr addr;
 
 	if (entry->subtype == 3)
 		return 0; /* the service itself */
@@ -120,11 +119,7 @@ static int add_entry(struct question *q, const struct nvmf_disc_entry *entry)
 		note_left_out(q, entry);
 		return 0;
 	}
-	if (addr_parse(ep.traddr, ep.trsvcid, &addr) == 0 &&
-	    addr_is_any(&addr)) {
-		memcpy(ep.traddr, q->paths[0].traddr, sizeof(ep.traddr));
-		ep.is_ipv6 = q->paths[0].is_ipv6;
-	}
+	endpoint_fix_wildcard(&ep, &q->paths[0]);
 	ep.nsid = 0;
 	return nslist_add(q->out, &ep, NULL, q->err);
 }

@@ -188,6 +188,17 @@ int spdk_info_parse(struct str text, struct endpoint *out, bool *has_ns,
 	return 0;
 }
 
+void endpoint_fix_wildcard(struct endpoint *ep, const struct endpoint *asked)
+{
+	struct addr addr;
+
+	if (addr_parse(ep->traddr, ep->trsvcid, &addr) < 0 ||
+	    !addr_is_any(&addr))
+		return;
+	memcpy(ep->traddr, asked->traddr, sizeof(ep->traddr));
+	ep->is_ipv6 = asked->is_ipv6;
+}
+
 int endpoint_resolve(struct endpoint *ep, struct err *err)
 {
 	char text[ADDR_TEXT_LEN];

@@ -38,6 +38,8 @@ int discovery_parse(struct str text, struct endpoint *out, struct err *err);
  */
 int spdk_info_parse(struct str text, struct endpoint *out, bool *has_ns,
 		    struct err *err);
+/* A wildcard address in a discovery entry stands for the one that was asked. */
+void endpoint_fix_wildcard(struct endpoint *ep, const struct endpoint *asked);
 /* Replaces a name in traddr by its address.  Blocks. */
 int endpoint_resolve(struct endpoint *ep, struct err *err);
 

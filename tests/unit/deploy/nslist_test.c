@@ -162,6 +162,27 @@ static void test_resolve(void **state)
 	assert_true(strcmp(ep.traddr, ep.is_ipv6 ? "::1" : "127.0.0.1") == 0);
 }
 
+static void test_wildcard(void **state)
+{
+	static const char *const texts[][2] = {
+		{"0.0.0.0", "fe80::7"},
+		{"::", "fe80::7"},
+		{"10.0.0.1", "10.0.0.1"},
+		{"host.example", "host.example"},
+	};
+	struct endpoint asked = {.traddr = "fe80::7", .is_ipv6 = true};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct endpoint ep = {.trsvcid = 4420};
+
+		snprintf(ep.traddr, sizeof(ep.traddr), "%s", texts[i][0]);
+		endpoint_fix_wildcard(&ep, &asked);
+		assert_string_equal(ep.traddr, texts[i][1]);
+		assert_int_equal(ep.is_ipv6, i < 2);
+		assert_int_equal(ep.trsvcid, 4420);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +191,7 @@ int main(void)
 		cmocka_unit_test(test_discovery),
 		cmocka_unit_test(test_spdk_info),
 		cmocka_unit_test(test_bad_spdk_info),
+		cmocka_unit_test(test_wildcard),
 		cmocka_unit_test(test_resolve),
 	};
 

@@ -182,6 +182,20 @@ static void test_broken(void **state)
 	}
 }
 
+/* The key of the same name inside an ignored value is not the place. */
+static void test_place_beside_ignored(void **state)
+{
+	struct conf_case cc;
+
+	load(&cc, ".json",
+	     "{\"x\": {\"port\": 1, \"y\": [\"port\"]},\n \"port\": 0}",
+	     CONF_IGNORE_UNKNOWN);
+	assert_int_equal(cc.ret, -EINVAL);
+	if (!strstr(cc.err.text, ".json:2:10: "))
+		fail_msg("%s", cc.err.text);
+	flag_fini(&cc.fs);
+}
+
 static void test_no_file(void **state)
 {
 	struct config config = {0};
@@ -206,6 +220,7 @@ int main(void)
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_null_and_empty),
 		cmocka_unit_test(test_broken),
+		cmocka_unit_test(test_place_beside_ignored),
 		cmocka_unit_test(test_no_file),
 	};
 

@@ -286,6 +286,50 @@ static void test_ipv6_and_epoll(void **state)
 	loop_destroy(env.loop);
 }
 
+/* Who connects and says no more is sent away, by MHD's own deadline alone. */
+static void test_idle_connection_ends(void **state)
+{
+	struct http_opts opts = {
+		.routes = routes, .route_count = 1, .timeout_s = 1};
+	uint64_t start_ns = time_mono_ns();
+	struct env *env = *state;
+	struct http_server *hs;
+	struct addr bound;
+	struct err err = {0};
+	char c;
+	int fd;
+
+	assert_int_equal(addr_parse("127.0.0.1", 0, &opts.addr), 0);
+	assert_int_equal(http_open(env->loop, &opts, &bound, &hs, &err), 0);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(
+		connect(fd, (const struct sockaddr *)&bound.ss, bound.len), 0);
+	assert_int_equal(write(fd, "GET /hel", 8), 8);
+	while (recv(fd, &c, 1, MSG_DONTWAIT) != 0) {
+		assert_true(time_mono_ns() < start_ns + 10 * NS_PER_S);
+		loop_turn(env->loop, 10 * NS_PER_S);
+	}
+	close(fd);
+	http_close(hs);
+}
+
+/* Closing while a body is coming in. */
+static void test_close_in_a_body(void **state)
+{
+	struct env *env = *state;
+	struct t_http c;
+	static const char head[] = "PUT /echo HTTP/1.1\r\nHost: t\r\n"
+				   "Content-Length: 1000\r\n\r\nabc";
+
+	t_http_connect(&c, env->loop, &env->bound);
+	t_http_send(&c, head, strlen(head));
+	for (int i = 0; i < 10; i++)
+		loop_turn(env->loop, NS_PER_MS);
+	http_close(env->hs);
+	env->hs = NULL;
+	t_http_close(&c);
+}
+
 struct closer {
 	struct loop_task task;
 	struct env *env;
@@ -336,6 +380,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_port_in_use, setup,
 						teardown),
 		cmocka_unit_test(test_ipv6_and_epoll),
+		cmocka_unit_test_setup_teardown(test_idle_connection_ends,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_in_a_body, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_close_inside_a_callback,
 						setup, teardown),
 	};
