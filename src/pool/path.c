@@ -209,6 +209,7 @@ static void path_fail(struct path *path, const struct err *err)
 		log_warn("path lost", "path=\"%s\" reason=\"%s\"", text,
 			 path->err.text);
 	}
+	path->failed_ns = loop_now_ns(set_loop(path->set));
 	path->state = PATH_CLOSING;
 	each_vol(path, vol_path_lost);
 	path_close(path);
@@ -354,8 +355,6 @@ static void path_timer(struct timer *timer)
 	path->state = PATH_IDLE;
 	if (path_is_wanted(path))
 		path_want(path);
-	else
-		each_vol(path, vol_path_idle); /* who comes later waits */
 }
 
 void path_recheck(struct path *path)

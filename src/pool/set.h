@@ -111,9 +111,10 @@ struct path {
 	struct nvmf_ctrl_info info;
 	bool is_ctrl_closing;
 	unsigned lane_count;
-	unsigned failures; /* in a row */
-	bool was_idle;	   /* nobody wanted it at the last look */
-	struct err err;	   /* why it is not LIVE */
+	unsigned failures;  /* in a row */
+	uint64_t failed_ns; /* when the last one was */
+	bool was_idle;	    /* nobody wanted it at the last look */
+	struct err err;	    /* why it is not LIVE */
 	struct timer timer;
 	struct lane lanes[];
 };

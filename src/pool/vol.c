@@ -15,7 +15,10 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "pool/set.h"
+
+#define QUIET_NS (10 * NS_PER_S) /* so old a failure is no news any more */
 
 static void vol_set_state(struct vol *vol, enum vol_state state)
 {
@@ -184,10 +187,14 @@ void vol_path_idle(struct vol *vol)
 
 void vol_path_retry(struct vol *vol)
 {
-	enum vol_state state = atomic_load(&vol->state);
+	const struct path *path = vol->ways[vol->way].path;
+	uint64_t now_ns = loop_now_ns(set_loop(vol->set));
+	bool is_long_ago = now_ns - path->failed_ns > QUIET_NS;
 
-	/* Once: a target that stays away must not cost every read 2 s. */
-	if (vol->was_ready && state != VOL_NEW) {
+	/* Once: a target that stays away must not cost every read 2 s, also
+	 * when nobody holds the volume between two reads. */
+	if (atomic_load(&vol->state) != VOL_NEW &&
+	    (vol->was_ready || is_long_ago)) {
 		vol->was_ready = false;
 		vol_set_state(vol, VOL_RETRY);
 	}

@@ -132,6 +132,7 @@ static inline void env_set_start(struct env *env, const struct vol_opts *change)
 		opts.inflight_bytes = change->inflight_bytes;
 	}
 	opts.nvmf.command_timeout_ms = 1000;
+	opts.nvmf.connect_timeout_ms = 500;
 	if (vol_set_create(&opts, &env->set, &err))
 		fail_msg("%s", err.text);
 }

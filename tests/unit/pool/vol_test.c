@@ -240,7 +240,7 @@ static void test_random(void **state)
 	struct vol_stats stats;
 	struct env *env = *state;
 
-	run_threads(env, 12);
+	run_threads(env, 8);
 	vol_stats_get(env->set, &stats);
 	assert_true(stats.inflight_high <= 32 * MiB);
 	assert_int_equal(stats.volumes_connected, NS_COUNT);
@@ -273,7 +273,7 @@ static void test_random_other(void **state)
 						 .chunk_bytes = cases[i].chunk,
 						 .inflight_bytes =
 							 cases[i].inflight});
-		run_threads(&env, 3);
+		run_threads(&env, 1);
 		vol_stats_get(env.set, &stats);
 		assert_true(stats.inflight_high <=
 			    MAX(cases[i].inflight, cases[i].chunk));
