@@ -6,7 +6,7 @@
  * answered, is in http_req.c.
  *
  * Invariant: while the server is open, exactly one of these stands: the poll
- * is in flight, or MHD_run() is on the stack.
+ * is in flight, repoll is set, or on_poll() is on the stack.
  */
 #include "web/http.h"
 
@@ -26,8 +26,30 @@
 #define CONNECTION_MEMORY (64u << 10)
 /* Resume, head, body: enough for answers that fit the socket's buffer. */
 #define FLUSH_RUNS 4
+/* Nobody is connected after something happened. */
+#define EMPTY_PAUSE_NS (5 * NS_PER_MS)
 
 static void server_run(struct http_server *hs);
+
+static void poll_end(struct http_poll *poll)
+{
+	if (poll->closed)
+		poll->closed(poll->closed_arg);
+	free(poll);
+}
+
+static void on_end_task(struct loop_task *task)
+{
+	poll_end(container_of(task, struct http_poll, end_task));
+}
+
+static bool has_connections(const struct http_server *hs)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(
+		hs->mhd, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info && info->num_connections > 0;
+}
 
 static void on_poll(struct io_op *op)
 {
@@ -35,17 +57,21 @@ static void on_poll(struct io_op *op)
 	struct http_server *hs = poll->hs;
 
 	if (!hs) {
-		if (poll->closed)
-			poll->closed(poll->closed_arg);
-		free(poll);
+		poll_end(poll);
 		return;
 	}
 	if (op->res < 0)
 		log_err("http poll failed", "error=\"%s\"", strerror(-op->res));
 	server_run(hs);
-	/* The loop would turn at once for ever: slow down instead. */
+	/*
+	 * Don't turn at once for ever: after an error, or when all descriptors
+	 * are in use.  MHD's listener then stays readable; it waits for one of
+	 * its connections to end, but has none.
+	 */
 	if (op->res < 0)
 		timer_set(hs->loop, &hs->repoll, NS_PER_S);
+	else if (!has_connections(hs))
+		timer_set(hs->loop, &hs->repoll, EMPTY_PAUSE_NS);
 	else
 		io_submit(hs->loop, op);
 }
@@ -180,6 +206,7 @@ static int server_start(struct http_server *hs, const struct http_opts *opts,
 		return err_set(err, -EIO, "libmicrohttpd without epoll");
 	hs->poll->hs = hs;
 	hs->poll->op.done = on_poll;
+	hs->poll->end_task.run = on_end_task;
 	hs->poll->op.kind = IO_POLL;
 	hs->poll->op.fd = info->epoll_fd;
 	hs->poll->op.poll_mask = POLLIN;
@@ -236,7 +263,7 @@ void http_close_async(struct http_server *hs, void (*done)(void *arg),
 		io_cancel(loop, &poll->op);
 	server_free(hs);
 	if (!is_polling)
-		on_poll(&poll->op);
+		loop_defer(loop, &poll->end_task);
 }
 
 static void on_closed(void *arg)

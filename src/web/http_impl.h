@@ -10,7 +10,8 @@
 /* Outlives the server until the loop gives the operation back. */
 struct http_poll {
 	struct io_op op;
-	struct http_server *hs; /* NULL when that is gone */
+	struct loop_task end_task; /* when there is no operation to wait for */
+	struct http_server *hs;	   /* NULL when that is gone */
 	void (*closed)(void *arg);
 	void *closed_arg;
 };
@@ -20,7 +21,7 @@ struct http_server {
 	struct MHD_Daemon *mhd;
 	struct http_poll *poll;
 	struct timer timer;  /* MHD's own deadlines */
-	struct timer repoll; /* set instead of the poll after it failed */
+	struct timer repoll; /* set instead of the poll: a pause */
 	struct loop_task task;
 	const struct http_route *routes;
 	size_t route_count;

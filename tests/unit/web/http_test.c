@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <sys/resource.h>
+
 #include "t_http.h"
 #include "web/http.h"
 
@@ -313,6 +315,34 @@ static void test_idle_connection_ends(void **state)
 	http_close(hs);
 }
 
+/* No descriptor for the first connection: it is served later, and waiting
+ * costs next to no turns. */
+static void test_out_of_descriptors(void **state)
+{
+	struct env *env = *state;
+	int spare[256], count = 0, turns = 0;
+	struct rlimit old, few;
+	uint64_t end_ns;
+	struct t_http c;
+
+	t_http_connect(&c, env->loop, &env->bound);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few = old;
+	few.rlim_cur = 200;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	while (count < 256 && (spare[count] = dup(STDIN_FILENO)) >= 0)
+		count++;
+	end_ns = time_mono_ns() + 100 * NS_PER_MS;
+	for (; time_mono_ns() < end_ns; turns++)
+		loop_turn(env->loop, 100 * NS_PER_MS);
+	while (count > 0)
+		close(spare[--count]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_in_range(turns, 1, 100);
+	assert_int_equal(t_http_ask(&c, "GET", "/hello", NULL), 200);
+	t_http_close(&c);
+}
+
 /* Closing while a body is coming in. */
 static void test_close_in_a_body(void **state)
 {
@@ -382,6 +412,8 @@ int main(void)
 		cmocka_unit_test(test_ipv6_and_epoll),
 		cmocka_unit_test_setup_teardown(test_idle_connection_ends,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_out_of_descriptors, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_close_in_a_body, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_close_inside_a_callback,
