@@ -76,9 +76,13 @@ static void listener_failed(struct listener *l, int res)
 		listener_submit(l);
 		return;
 	}
-	addr_format(&l->local, text);
-	log_warn("cannot accept connections for now", "local=%s error=\"%s\"",
-		 text, strerror(-res));
+	/* Once until it works again: the next try is soon. */
+	if (!l->has_warned) {
+		addr_format(&l->local, text);
+		log_warn("cannot accept connections for now",
+			 "local=%s error=\"%s\"", text, strerror(-res));
+	}
+	l->has_warned = true;
 	timer_set(l->loop, &l->retry, ACCEPT_PAUSE_NS);
 }
 
@@ -97,6 +101,7 @@ static void listener_accept_done(struct io_op *op)
 		listener_failed(l, op->res);
 		return;
 	}
+	l->has_warned = false;
 	l->on_accept(l, op->res, &op->addr);
 	if (!l->is_closing)
 		listener_submit(l);

@@ -16,7 +16,7 @@ struct listener {
 	struct io_op op;
 	struct timer retry;
 	void (*on_closed)(struct listener *l);
-	bool op_busy, is_closing;
+	bool op_busy, is_closing, has_warned;
 	struct loop_task close_task;
 };
 
