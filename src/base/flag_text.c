@@ -33,12 +33,36 @@ static bool has_range(const struct flag *flag)
 	return flag->max > flag->min;
 }
 
+/* Bounds are shown as they can be typed: 64kb, 1h. */
+static const struct unit {
+	uint64_t factor;
+	const char *name;
+} size_units[] = {{1024 * GiB, "tb"}, {GiB, "gb"}, {MiB, "mb"}, {KiB, "kb"}},
+  time_units[] = {{3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
+
+static void add_exact(uint64_t value, const struct unit *units, size_t count,
+		      struct strbuf *out)
+{
+	for (size_t i = 0; i < count && value; i++) {
+		if (value % units[i].factor)
+			continue;
+		value /= units[i].factor;
+		strbuf_addf(out, "%" PRIu64 "%s", value, units[i].name);
+		return;
+	}
+	strbuf_addf(out, "%" PRIu64, value);
+}
+
 static void add_bound(const struct flag *flag, double bound, struct strbuf *out)
 {
 	if (flag->type == FLAG_SIZE && bound >= 0 && bound < 0x1p64)
-		strbuf_add_size(out, (uint64_t)bound);
+		add_exact((uint64_t)bound, size_units, ARRAY_SIZE(size_units),
+			  out);
+	else if (flag->type == FLAG_MS && bound >= 0 && bound < 0x1p64)
+		add_exact((uint64_t)bound, time_units, ARRAY_SIZE(time_units),
+			  out);
 	else
-		strbuf_addf(out, "%.15g%s", bound, types[flag->type].unit);
+		strbuf_addf(out, "%.15g", bound);
 }
 
 static void add_range(const struct flag *flag, struct strbuf *out)
@@ -219,8 +243,8 @@ static void add_notes(const struct flag *flag, struct strbuf *notes)
 	if (flag->type == FLAG_LIST)
 		strbuf_addf(notes, "%smay be repeated", notes->n ? sep : "");
 	if (flag->alias)
-		strbuf_addf(notes, "%salso --%s", notes->n ? sep : "",
-			    flag->alias);
+		strbuf_addf(notes, "%salso %s%s", notes->n ? sep : "",
+			    strlen(flag->alias) > 1 ? "--" : "-", flag->alias);
 	if (flag->env)
 		strbuf_addf(notes, "%senvironment: %s", notes->n ? sep : "",
 			    flag->env);

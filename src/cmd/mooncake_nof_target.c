@@ -40,7 +40,7 @@ static const struct flag flags[] = {
 	 .off = OFF(namespaces),
 	 .arg = "SPEC",
 	 .group = "What to serve",
-	 .help = "A namespace (disk) of the subsystem --nqn; may be repeated. "
+	 .help = "A namespace (disk) of the subsystem --nqn. "
 		 "SPEC is a file or block device (/data/disk.img, "
 		 "/dev/nvme0n1), a file with its size, which is created when "
 		 "absent (/data/disk.img:100g), or memory (ram:8g)."},
@@ -54,13 +54,13 @@ static const struct flag flags[] = {
 	 .type = FLAG_LIST,
 	 .off = OFF(subsystems),
 	 .arg = "NQN=SPEC[,SPEC]",
-	 .help = "A further subsystem with its namespaces; may be repeated."},
+	 .help = "A further subsystem with its namespaces."},
 	{.name = "listen",
 	 .type = FLAG_LIST,
 	 .off = OFF(listen),
 	 .arg = "HOST:PORT",
 	 .group = "Where",
-	 .help = "Address to listen on; may be repeated. Default: "
+	 .help = "Address to listen on. Default: "
 		 "127.0.0.1:4420. 0.0.0.0 and [::] stand for every address; "
 		 "port 0 takes a free one and says which. There is no "
 		 "authentication: listen on networks you trust."},
@@ -117,7 +117,7 @@ static const struct flag flags[] = {
 	 .off = OFF(buffers),
 	 .def = "64m",
 	 .min = 1 << 20,
-	 .max = 1e12,
+	 .max = (double)(1024 * GiB),
 	 .arg = "SIZE",
 	 .help = "Most memory for data on their way between network and "
 		 "files; commands wait when it is used up. RAM namespaces "

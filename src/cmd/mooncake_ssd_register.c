@@ -25,15 +25,15 @@ static const struct flag flags[] = {
 	 .group = "What to register",
 	 .help = "A namespace: 'traddr:ADDRESS trsvcid:PORT subnqn:NQN "
 		 "trtype:TCP adrfam:IPv4 ns:NUMBER'. Without ns: all "
-		 "namespaces of the subsystem. May be repeated; several paths "
-		 "to one namespace become one segment."},
+		 "namespaces of the subsystem. Several paths to one namespace "
+		 "become one segment."},
 	{.name = "discover",
 	 .type = FLAG_LIST,
 	 .off = offsetof(struct tool_config, discover),
 	 .arg = "HOST:PORT",
 	 .help = "All namespaces of all subsystems that this NVMe-oF "
 		 "discovery service names; port 8009 when only a host is "
-		 "given. Referrals are named, not followed. May be repeated."},
+		 "given. Referrals are named, not followed."},
 	{.name = "spdk_target_info",
 	 .type = FLAG_LIST,
 	 .off = offsetof(struct tool_config, spdk_info),
@@ -62,8 +62,7 @@ static const struct flag flags[] = {
 static const struct flag_prog prog = {
 	.name = PROGRAM,
 	.summary = "adds NVMe-oF namespaces to the SSD pool",
-	.usage =
-		"--master_server_address=HOST:PORT --endpoint=… | --discover=…",
+	.usage = "--master=HOST:PORT --discover=… | --endpoint=…",
 	.details =
 		"Tells the master which namespaces the pool consists of. The "
 		"master looks at each one itself, reads its size and identity, "

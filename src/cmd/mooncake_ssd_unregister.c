@@ -26,27 +26,26 @@ static const struct flag flags[] = {
 	 .group = "What to unregister",
 	 .help = "A namespace: 'traddr:ADDRESS trsvcid:PORT subnqn:NQN "
 		 "trtype:TCP adrfam:IPv4 ns:NUMBER'. Without ns: all "
-		 "namespaces of the subsystem. May be repeated."},
+		 "namespaces of the subsystem."},
 	{.name = "discover",
 	 .type = FLAG_LIST,
 	 .off = offsetof(struct tool_config, discover),
 	 .arg = "HOST:PORT",
 	 .help = "All namespaces of all subsystems that this NVMe-oF "
 		 "discovery service names (now); port 8009 when only a host is "
-		 "given. Referrals are named, not followed. May be repeated."},
+		 "given. Referrals are named, not followed."},
 	{.name = "spdk_target_info",
 	 .type = FLAG_LIST,
 	 .off = offsetof(struct tool_config, spdk_info),
 	 .arg = "TEXT",
 	 .help = "'ip:ADDRESS ns:NUMBER nqn:NQN port:PORT', as upstream's tool "
 		 "has it; port 4420 and nqn.2016-06.io.spdk:cnode1 when not "
-		 "given. May be repeated."},
+		 "given."},
 	{.name = "segment",
 	 .type = FLAG_LIST,
 	 .off = offsetof(struct tool_config, segments),
 	 .arg = "ID",
-	 .help = "A segment by its id, as 'mooncakectl segments' prints it. "
-		 "May be repeated."},
+	 .help = "A segment by its id, as 'mooncakectl segments' prints it."},
 	{.name = "timeout",
 	 .type = FLAG_MS,
 	 .off = offsetof(struct tool_config, timeout_ms),
@@ -65,7 +64,7 @@ static const struct flag flags[] = {
 static const struct flag_prog prog = {
 	.name = PROGRAM,
 	.summary = "takes NVMe-oF namespaces out of the SSD pool",
-	.usage = "--master_server_address=HOST:PORT --endpoint=… | …",
+	.usage = "--master=HOST:PORT --segment=… | --endpoint=… | …",
 	.details =
 		"Tells the master to forget namespaces: what lies on them can "
 		"no longer be read. The targets need not be there, and the "

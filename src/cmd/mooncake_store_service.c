@@ -30,7 +30,7 @@ static const struct flag flags[] = {
 	 .type = FLAG_LIST,
 	 .off = offsetof(struct config, defines),
 	 .arg = "KEY=VALUE",
-	 .help = "Overrides one key of the configuration. May be repeated."},
+	 .help = "Overrides one key of the configuration."},
 	{.name = "host",
 	 .type = FLAG_STR,
 	 .off = offsetof(struct config, host),

@@ -96,7 +96,7 @@ static void test_help(void **state)
 	assert_has(&sb, "\n\nAnd again.\n\nNetwork:\n  --rpc_port=PORT\n"
 			"        TCP port on which");
 	assert_has(&sb, "\n\nLimits:\n  --size=SIZE\n        Memory to use. "
-			"[default: 64mb; 4.00 KB to 1.00 GB]\n");
+			"[default: 64mb; 4kb to 1gb]\n");
 	assert_has(&sb, "[default: 500 ms]");
 	assert_has(&sb, "  --[no]metrics\n        Count things. "
 			"[default: false]\n");
