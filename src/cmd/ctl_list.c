@@ -197,11 +197,25 @@ static int segments_json(struct ctl *ctl, const Mc__ListSegmentsRsp *rsp,
 	return ctl_print_json(ctl, root, err);
 }
 
+/* An endpoint would need a terminal of 200 columns beside the other cells. */
+static void add_paths(struct table *table, const Mc__Segment *seg)
+{
+	struct strbuf text = {0};
+
+	if (seg->n_endpoints == 0)
+		table_add_line(table, seg->name);
+	for (size_t i = 0; i < seg->n_endpoints; i++) {
+		strbuf_reset(&text);
+		add_endpoint_name(&text, seg->endpoints[i]);
+		table_add_line(table, text.p ? text.p : "");
+	}
+	strbuf_fini(&text);
+}
+
 static int run_segments(struct ctl *ctl, struct err *err)
 {
-	static const char *const heads[] = {"STATE",	">SIZE", ">USED",
-					    ">OBJECTS", "KIND",	 "ID",
-					    "NAME",	"NOTE"};
+	static const char *const heads[] = {"STATE", "KIND",	 ">SIZE",
+					    ">USED", ">OBJECTS", "ID"};
 	Mc__ListSegmentsReq req = MC__LIST_SEGMENTS_REQ__INIT;
 	const ProtobufCMessage *msg;
 	const Mc__ListSegmentsRsp *rsp;
@@ -220,13 +234,13 @@ static int run_segments(struct ctl *ctl, struct err *err)
 
 		segment_id(seg, id);
 		table_add(&table, state_name(seg));
+		table_add(&table, kind_name(seg));
 		table_add_size(&table, seg->size);
 		table_add_size(&table, seg->used);
 		table_addf(&table, "%" PRIu64, seg->objects);
-		table_add(&table, kind_name(seg));
 		table_add(&table, id);
-		table_add(&table, seg->name);
-		table_add(&table, seg->message);
+		add_paths(&table, seg);
+		table_add_line(&table, seg->message);
 	}
 	table_format(&table, &ctl->out);
 	if (rsp->n_segments == 0)

@@ -63,22 +63,24 @@ static void add_summary(const struct report *report, bool is_removal,
 void report_format(const struct report *report, bool is_removal,
 		   struct strbuf *out)
 {
-	static const char *const heads[] = {"STATE", ">SIZE", "NAMESPACE",
-					    "NOTE"};
+	static const char *const heads[] = {"STATE", ">SIZE", "NAMESPACE"};
 	struct table table;
 
 	if (report->count > 0) {
 		table_init(&table, heads, ARRAY_SIZE(heads));
 		for (size_t i = 0; i < report->count; i++) {
 			const struct report_row *row = &report->rows[i];
+			struct strbuf name = {0};
 
 			table_add(&table, outcome_names[row->outcome]);
 			if (row->bytes)
 				table_add_size(&table, row->bytes);
 			else
 				table_add(&table, "?");
-			table_add(&table, row->endpoint);
-			table_add(&table, row->text);
+			add_endpoint_name(&name, row->endpoint);
+			table_add(&table, name.p ? name.p : "");
+			table_add_line(&table, row->text);
+			strbuf_fini(&name);
 		}
 		table_format(&table, out);
 		strbuf_addc(out, '\n');

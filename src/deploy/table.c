@@ -9,7 +9,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/hostport.h"
+#include "nvme/endpoint.h"
+
 #define BAR_WIDTH 30
+/* In front of a line's text; cells have no control characters. */
+#define LINE_MARK   '\1'
+#define LINE_INDENT "    "
 
 /* Characters, not bytes. */
 static size_t text_width(const char *text)
@@ -31,17 +37,41 @@ void table_init(struct table *table, const char *const *heads, size_t columns)
 	}
 }
 
-void table_add(struct table *table, const char *text)
+static void add_text(struct table *table, const char *text)
 {
-	size_t column = table->cell_count++ % table->columns;
-
-	table->width[column] = MAX(table->width[column], text_width(text));
 	for (; *text; text++)
 		strbuf_addc(&table->cells,
 			    (unsigned char)*text < 0x20 || *text == 0x7f
 				    ? '?'
 				    : *text);
 	strbuf_addc(&table->cells, '\0');
+}
+
+void table_add(struct table *table, const char *text)
+{
+	size_t column = table->cell_count++ % table->columns;
+
+	table->width[column] = MAX(table->width[column], text_width(text));
+	add_text(table, text);
+}
+
+void table_add_line(struct table *table, const char *text)
+{
+	ASSERT(table->cell_count % table->columns == 0);
+	if (!*text)
+		return;
+	strbuf_addc(&table->cells, LINE_MARK);
+	add_text(table, text);
+}
+
+static const char *format_lines(const char *cell, const char *end,
+				struct strbuf *out)
+{
+	while (cell < end && *cell == LINE_MARK) {
+		strbuf_addf(out, LINE_INDENT "%s\n", cell + 1);
+		cell += strlen(cell) + 1;
+	}
+	return cell;
 }
 
 void table_addf(struct table *table, const char *fmt, ...)
@@ -68,6 +98,7 @@ void table_add_size(struct table *table, uint64_t bytes)
 void table_format(struct table *table, struct strbuf *out)
 {
 	const char *cell = table->cells.p;
+	const char *end = cell + table->cells.n;
 
 	ASSERT(table->cell_count % table->columns == 0);
 	for (size_t i = 0; i < table->cell_count && !table->cells.failed; i++) {
@@ -82,9 +113,31 @@ void table_format(struct table *table, struct strbuf *out)
 				    "");
 		strbuf_adds(out, is_last ? "\n" : "  ");
 		cell += strlen(cell) + 1;
+		if (is_last)
+			cell = format_lines(cell, end, out);
 	}
 	strbuf_fini(&table->cells);
 	*table = (struct table){0};
+}
+
+void add_endpoint_name(struct strbuf *out, const char *text)
+{
+	char address[HOST_TEXT_LEN + 8];
+	struct err ignored = {0};
+	struct hostport hp = {0};
+	struct endpoint ep;
+
+	if (endpoint_parse(str_of(text), &ep, &ignored) || !ep.subnqn[0]) {
+		strbuf_adds(out, text);
+		return;
+	}
+	snprintf(hp.host, sizeof(hp.host), "%s", ep.traddr);
+	hp.port = ep.trsvcid;
+	hp.has_port = true;
+	hostport_format(&hp, address);
+	strbuf_addf(out, "%s %s", address, ep.subnqn);
+	if (ep.nsid)
+		strbuf_addf(out, " ns %u", ep.nsid);
 }
 
 static void term_line(const char *text)

@@ -24,8 +24,15 @@ void table_init(struct table *table, const char *const *heads, size_t columns);
 void table_add(struct table *table, const char *text);
 void table_addf(struct table *table, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void table_add_size(struct table *table, uint64_t bytes);
+/* An indented line of its own under the row that has just been added: for what
+ * would make a column too wide.  "" adds none. */
+void table_add_line(struct table *table, const char *text);
 /* Appends the table and empties it. */
 void table_format(struct table *table, struct strbuf *out);
+
+/* A transport id in fewer columns, "HOST:PORT NQN ns N"; other text as it is.
+ */
+void add_endpoint_name(struct strbuf *out, const char *text);
 
 /* Replaces the progress line; NULL removes it.  Silent when stderr is no
  * terminal. */

@@ -21,13 +21,39 @@ static void test_table(void **state)
 	table_add(&table, "é");
 	table_addf(&table, "%d", 12345);
 	table_add(&table, "a note");
+	table_add_line(&table, "a line\t under it");
+	table_add_line(&table, "");
 	table_add(&table, "longer\n");
 	table_add_size(&table, 512);
 	table_add(&table, "");
 	table_format(&table, &out);
 	assert_string_equal(out.p, "NAME         N  NOTE\n"
 				   "é        12345  a note\n"
+				   "    a line? under it\n"
 				   "longer?  512 B  \n");
+	strbuf_fini(&out);
+}
+
+static void test_endpoint_name(void **state)
+{
+	static const struct {
+		const char *text, *name;
+	} cases[] = {
+		{"traddr:10.0.0.7 trsvcid:4421 subnqn:nqn.2026-11.io.x:a "
+		 "trtype:TCP adrfam:IPv4 ns:3",
+		 "10.0.0.7:4421 nqn.2026-11.io.x:a ns 3"},
+		{"traddr:fd00::7 subnqn:nqn.2026-11.io.x:a trtype:TCP",
+		 "[fd00::7]:4420 nqn.2026-11.io.x:a"},
+		{"10.0.0.7:8009", "10.0.0.7:8009"},
+		{"", ""},
+	};
+	struct strbuf out = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		strbuf_reset(&out);
+		add_endpoint_name(&out, cases[i].text);
+		assert_string_equal(out.p ? out.p : "", cases[i].name);
+	}
 	strbuf_fini(&out);
 }
 
@@ -65,16 +91,15 @@ static void test_text(void **state)
 	strbuf_reset(&out);
 	fill(&report);
 	report_format(&report, false, &out);
-	assert_string_equal(
-		out.p,
-		"STATE       SIZE  NAMESPACE      NOTE\n"
-		"new      1.00 GB  traddr:a ns:1  \n"
-		"already  1.00 GB  traddr:a ns:1  \n"
-		"failed         ?  traddr:b ns:7  there is no namespace 7\n\n"
-		"Total SSDs: 3\n"
-		"Successfully registered: 1\n"
-		"Already registered (skipped): 1\n"
-		"Failed: 1\n");
+	assert_string_equal(out.p, "STATE       SIZE  NAMESPACE\n"
+				   "new      1.00 GB  traddr:a ns:1\n"
+				   "already  1.00 GB  traddr:a ns:1\n"
+				   "failed         ?  traddr:b ns:7\n"
+				   "    there is no namespace 7\n\n"
+				   "Total SSDs: 3\n"
+				   "Successfully registered: 1\n"
+				   "Already registered (skipped): 1\n"
+				   "Failed: 1\n");
 	assert_int_equal(report_exit_status(&report), 1);
 	report_fini(&report);
 	strbuf_fini(&out);
@@ -125,6 +150,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_endpoint_name),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_removal),
 		cmocka_unit_test(test_json),
