@@ -6,6 +6,7 @@
  */
 #include "nvmf/nvmf.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +76,15 @@ static struct str padded(const char *p, size_t n)
 	return str_trim((struct str){p, strnlen(p, n)});
 }
 
+/* It is printed and parsed again: no blanks, no control characters. */
+static bool is_graphic(struct str text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		if (!isgraph((unsigned char)text.p[i]))
+			return false;
+	return text.n > 0;
+}
+
 static bool parse_entry(const struct nvmf_disc_log_entry *raw,
 			struct nvmf_disc_entry *out)
 {
@@ -93,7 +103,7 @@ static bool parse_entry(const struct nvmf_disc_log_entry *raw,
 		return false;
 	if (raw->subtype < NVME_NQN_DISC || raw->subtype > NVME_NQN_CURR)
 		return false;
-	if (!traddr.n || traddr.n >= sizeof(ep->traddr) ||
+	if (!is_graphic(traddr) || traddr.n >= sizeof(ep->traddr) ||
 	    str_to_u64(svcid, &port) || port < 1 || port > 65535 ||
 	    nqn_check(nqn, &err))
 		return false;

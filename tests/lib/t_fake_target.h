@@ -63,6 +63,7 @@ struct fake {
 	uint32_t nn; /* namespaces 1..nn are active */
 	uint64_t genctr, numrec;
 	unsigned genctr_moves; /* how often it changes between reads */
+	const char *traddr; /* of discovery entries, NULL = 10.0.0.1 and on */
 	uint8_t disk[FAKE_BLOCKS * FAKE_LBA];
 };
 
@@ -267,6 +268,8 @@ static inline void fake_log(struct fake_conn *c, const struct nvme_sqe *sqe)
 		snprintf(e.trsvcid, sizeof(e.trsvcid), "%-31u", 4420);
 		snprintf(e.traddr, sizeof(e.traddr), "10.0.0.%u",
 			 (unsigned)i + 1);
+		if (f->traddr)
+			snprintf(e.traddr, sizeof(e.traddr), "%s", f->traddr);
 		snprintf(e.subnqn, sizeof(e.subnqn), "%s%u", FAKE_NQN,
 			 (unsigned)i);
 		memcpy(log + 1024 * (i + 1), &e, sizeof(e));

@@ -338,6 +338,13 @@ static void test_discovery(void **state)
 	assert_string_equal(disc_last.ep.subnqn, FAKE_NQN "99");
 	assert_int_equal(disc_last.ep.trsvcid, 4420);
 	assert_int_equal(disc_last.subtype, 2);
+	/* No text that could be taken for another key, or for a terminal. */
+	w.fake.traddr = "10.0.0.1 ns:2";
+	discover();
+	assert_int_equal(disc_count, 0);
+	w.fake.traddr = "10.0.0.1\x1b[2J";
+	discover();
+	assert_int_equal(disc_count, 0);
 	w.fake.genctr_moves = 1000;
 	discover();
 	assert_int_equal(disc_ret, -EAGAIN);
