@@ -47,8 +47,8 @@ void stream_recv(struct stream *s, const struct iovec *iov, unsigned iovcnt,
  * the buffers stay valid until done.  iovcnt may exceed IO_IOV_MAX. */
 void stream_send(struct stream *s, const struct iovec *iov, unsigned iovcnt,
 		 void (*done)(struct stream *s, int res));
-/* done may be NULL and comes from the loop, never inside the call.  Calling it
- * again only replaces done. */
+/* done may be NULL and comes from the loop, never inside the call (but for a
+ * zeroed stream, which has no loop).  Calling it again only replaces done. */
 void stream_close(struct stream *s, void (*done)(struct stream *s));
 static inline bool stream_is_open(const struct stream *s)
 {
