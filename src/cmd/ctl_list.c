@@ -197,13 +197,27 @@ static int segments_json(struct ctl *ctl, const Mc__ListSegmentsRsp *rsp,
 	return ctl_print_json(ctl, root, err);
 }
 
+static void add_share(struct table *table, const Mc__Segment *seg)
+{
+	double share =
+		seg->size ? 100.0 * (double)seg->used / (double)seg->size : 0.0;
+
+	if (seg->used && share < 1)
+		table_add(table, "<1%");
+	else
+		table_addf(table, "%.0f%%", share);
+}
+
 /* An endpoint would need a terminal of 200 columns beside the other cells. */
 static void add_paths(struct table *table, const Mc__Segment *seg)
 {
 	struct strbuf text = {0};
 
-	if (seg->n_endpoints == 0)
+	/* A node is known by its address; its NQN is an id again. */
+	if (seg->kind == MC__KIND__MEMORY || seg->n_endpoints == 0) {
 		table_add_line(table, seg->name);
+		return;
+	}
 	for (size_t i = 0; i < seg->n_endpoints; i++) {
 		strbuf_reset(&text);
 		add_endpoint_name(&text, seg->endpoints[i]);
@@ -236,7 +250,7 @@ static int run_segments(struct ctl *ctl, struct err *err)
 		table_add(&table, state_name(seg));
 		table_add(&table, kind_name(seg));
 		table_add_size(&table, seg->size);
-		table_add_size(&table, seg->used);
+		add_share(&table, seg);
 		table_addf(&table, "%" PRIu64, seg->objects);
 		table_add(&table, id);
 		add_paths(&table, seg);

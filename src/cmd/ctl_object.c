@@ -103,7 +103,10 @@ static int run_get(struct ctl *ctl, struct err *err)
 	mooncake_store_batch_get_buffer(store, &key, 1, &value);
 	term_status(NULL);
 	if (value.status == MOONCAKE_OBJECT_NOT_FOUND)
-		ret = err_set(err, -ENOENT, "there is no object '%.100s'", key);
+		ret = err_set(err, -ENOENT,
+			      "there is no object '%.100s', or its segments "
+			      "are offline",
+			      key);
 	else if (value.status)
 		ret = fail_code("reading", key, value.status, err);
 	else

@@ -82,8 +82,12 @@ enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
 	uint64_t bytes;
 
 	if (probe->ret < 0) {
-		err_set(err, probe->ret, "cannot use %s: %s",
-			found->paths[path], probe->err.text);
+		/* Whoever asked knows the path if there is one only. */
+		if (found->path_count > 1)
+			err_set(err, probe->ret, "%s: %s", found->paths[path],
+				probe->err.text);
+		else
+			*err = probe->err;
 		return MOONCAKE_TRANSFER_FAIL;
 	}
 	st = check_ns(&probe->ns, found->paths[path], &bytes, err);
