@@ -2,7 +2,10 @@
 """A Linux kernel as NVMe/TCP peer: a VM of ./vm, and scripts run in it."""
 import os
 import re
+import shutil
+import signal
 import subprocess
+import time
 
 VM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vm")
 
@@ -104,3 +107,49 @@ class Guest:
         """Lines of the kernel's log since the last call that look wrong."""
         text = self.command("dmesg", "--read-clear")
         return [line for line in text.split("\n") if COMPLAINT.search(line)]
+
+
+class Capture:
+    """What goes over a port of the loopback, as tshark understands it."""
+
+    def __init__(self, path, port):
+        self.path, self.port, self.dropped = path, port, 0
+
+    @staticmethod
+    def why_not():
+        """The reason why nothing can be captured here, or None."""
+        if not shutil.which("tshark") or not shutil.which("dumpcap"):
+            return "tshark is not installed"
+        r = subprocess.run(["dumpcap", "-i", "lo", "-a", "duration:1", "-w",
+                            "/dev/null"], capture_output=True, timeout=30,
+                           check=False)
+        return "no right to capture on lo" if r.returncode else None
+
+    def __enter__(self):
+        self.proc = subprocess.Popen(
+            ["dumpcap", "-q", "-i", "lo", "-B", "128", "-f",
+             f"tcp port {self.port}", "-w", self.path],
+            stderr=subprocess.PIPE, text=True)
+        time.sleep(2)  # it says that it captures before it does
+        return self
+
+    def __exit__(self, *exc):
+        time.sleep(1)
+        self.proc.send_signal(signal.SIGINT)
+        said = self.proc.communicate(timeout=30)[1]
+        m = re.search(r"received/dropped on interface .*: \d+/(\d+)", said)
+        self.dropped = int(m.group(1)) if m else 0
+
+    def fields(self, which, *names):
+        """Those fields of every frame that the display filter shows."""
+        argv = ["tshark", "-r", self.path, "-d",
+                f"tcp.port=={self.port},nvme-tcp", "-T", "fields",
+                "-o", "nvme-tcp.check_hdgst:TRUE",
+                "-o", "nvme-tcp.check_ddgst:TRUE", "-Y", which]
+        for name in names:
+            argv += ["-e", name]
+        r = subprocess.run(argv, capture_output=True, text=True, timeout=300,
+                           check=False)
+        if r.returncode:
+            raise Failed(f"tshark -Y '{which}': {r.stderr[-1000:]}")
+        return r.stdout.strip().split("\n") if r.stdout.strip() else []
