@@ -153,10 +153,10 @@ def step_tidy():
         "grep -lE '^#!.*(bash|/sh)' tools/* .ci/* tests/vm/* 2>/dev/null",
         shell=True, cwd=ROOT, capture_output=True, text=True,
         check=False).stdout.split()
-    count.add(one("shellcheck", ["shellcheck", "-x", "-e", "SC1091",
+    count.add(one("shellcheck", ["shellcheck", "-x", "-P", "SCRIPTDIR", "-e", "SC1091",
                                  *scripts]))
     count.add(one("codespell", ["codespell", "-q", "3", "-L",
-                                "datas,ket,nd,te,fo,crate,mis,ot,ans,ue,hist",
+                                "inflight,datas,ket,nd,te,fo,crate,mis,ot,ans,ue,hist",
                                 "src", "include", "python", "docs", "tools",
                                 "README.md", "ARCHITECTURE.md"]))
     return count

@@ -102,8 +102,8 @@ static void test_nqn(void **state)
 	static const char *const ok[] = {
 		NQN,
 		"nqn.2014-08.org.nvmexpress.discovery",
-		"nqn.2014-08.org.nvmexpress:uuid:"
-		"0f01fb42-9f7f-4856-b0b3-51e60b8de349",
+		("nqn.2014-08.org.nvmexpress:uuid:"
+		 "0f01fb42-9f7f-4856-b0b3-51e60b8de349"),
 		"nqn.2020-12.x",
 	};
 	static const char *const bad[] = {
@@ -119,8 +119,8 @@ static void test_nqn(void **state)
 		"nqn.2016-06.io.x y",
 		"nqn.2016-06.io.x\n",
 		"nqn.2014-08.org.nvmexpress:uuid:0f01fb42",
-		"nqn.2014-08.org.nvmexpress:uuid:"
-		"0f01fb42-9f7f-4856-b0b3-51e60b8de34x",
+		("nqn.2014-08.org.nvmexpress:uuid:"
+		 "0f01fb42-9f7f-4856-b0b3-51e60b8de34x"),
 	};
 	char longest[NVME_NQN_LEN + 1] = "nqn.2016-06.";
 
