@@ -42,7 +42,7 @@ static const struct {
 #define SEGMENT_MAX	    ((uint64_t)1 << 46)
 #define CONNECT_TIMEOUT_MS  3000
 #define RPC_TIMEOUT_MS	    5000
-#define TRANSFER_TIMEOUT_MS 30000
+#define TRANSFER_TIMEOUT_MS 60000
 
 /* --- text pairs --- */
 

@@ -14,8 +14,13 @@
 #include "base/log.h"
 #include "base/time.h"
 
-#define BASE_MS		   2000
-#define FLOOR_BYTES_PER_MS (32 * MiB / 1000)
+/*
+ * Patience with a transfer as a whole.  A target that is gone or stuck is
+ * noticed by the command deadline of its queue long before; this only ends
+ * what creeps, so it leaves room for a busy machine and other transfers.
+ */
+#define BASE_MS		   10000
+#define FLOOR_BYTES_PER_MS (8 * MiB / 1000)
 
 /* --- volumes --- */
 
