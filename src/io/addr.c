@@ -124,6 +124,16 @@ bool addr_is_any(const struct addr *addr)
 	return false;
 }
 
+bool addr_is_loopback(const struct addr *addr)
+{
+	if (addr->ss.ss_family == AF_INET)
+		return ntohl(addr_in(addr)->sin_addr.s_addr) >> 24 ==
+		       IN_LOOPBACKNET;
+	if (addr->ss.ss_family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&addr_in6(addr)->sin6_addr);
+	return false;
+}
+
 bool addr_eq(const struct addr *a, const struct addr *b)
 {
 	if (a->ss.ss_family != b->ss.ss_family || addr_port(a) != addr_port(b))

@@ -24,7 +24,8 @@ void addr_format(const struct addr *addr, char out[ADDR_TEXT_LEN]);
 void addr_format_host(const struct addr *addr, char out[ADDR_TEXT_LEN]);
 uint16_t addr_port(const struct addr *addr);
 void addr_set_port(struct addr *addr, uint16_t port);
-bool addr_is_any(const struct addr *addr); /* 0.0.0.0 or :: */
+bool addr_is_any(const struct addr *addr);	/* 0.0.0.0 or :: */
+bool addr_is_loopback(const struct addr *addr); /* 127.0.0.0/8 or ::1 */
 bool addr_eq(const struct addr *a, const struct addr *b);
 
 #endif

@@ -99,6 +99,8 @@ int os_local_addr(struct loop *loop, int fd, struct addr *out);
 void os_shutdown(struct loop *loop, int fd);
 void os_set_sockopts(struct loop *loop, int fd, const struct io_sockopts *so);
 void os_set_nodelay(int fd);
+/* For a socket that is about to connect to addr, or to listen there. */
+void os_set_congestion(int fd, const struct addr *addr);
 uint64_t os_now_ns(struct loop *loop);
 
 #endif

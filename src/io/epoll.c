@@ -97,6 +97,7 @@ static int try_accept(struct io_op *op)
 
 static int try_connect(struct io_op *op)
 {
+	os_set_congestion(op->fd, &op->addr);
 	if (connect(op->fd, (const struct sockaddr *)&op->addr.ss,
 		    op->addr.len) == 0 ||
 	    errno == EISCONN)

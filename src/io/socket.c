@@ -22,6 +22,20 @@ void os_set_nodelay(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
+/*
+ * Where BBR is the system's default it paces by timers what never leaves this
+ * machine, and pays for that with half of the throughput.  Has to be said
+ * before the connection is made: who has begun to pace goes on.
+ */
+void os_set_congestion(int fd, const struct addr *addr)
+{
+	static const char name[] = "reno"; /* the one that no kernel lacks */
+
+	if (addr_is_loopback(addr))
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name,
+				 sizeof(name) - 1);
+}
+
 int os_socket(struct loop *loop, int family)
 {
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | loop->sock_flags,
@@ -39,6 +53,7 @@ int os_listen(struct loop *loop, const struct addr *addr, int backlog)
 
 	if (fd < 0)
 		return fd;
+	os_set_congestion(fd, addr); /* accepted sockets inherit it */
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
 		goto fail;
 	if (bind(fd, (const struct sockaddr *)&addr->ss, addr->len) < 0)

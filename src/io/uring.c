@@ -182,6 +182,7 @@ static void prep_op(struct io_uring_sqe *sqe, struct io_op *op)
 				     &op->addr.len, SOCK_CLOEXEC);
 		return;
 	case IO_CONNECT:
+		os_set_congestion(op->fd, &op->addr);
 		io_uring_prep_connect(sqe, op->fd,
 				      (struct sockaddr *)&op->addr.ss,
 				      op->addr.len);

@@ -62,6 +62,13 @@ static void comparing(void **state)
 	assert_false(addr_eq(&a, &b));
 	assert_int_equal(addr_parse("0.0.0.0", 1, &a), 0);
 	assert_true(addr_is_any(&a));
+	assert_false(addr_is_loopback(&a));
+	assert_int_equal(addr_parse("127.9.0.1", 1, &a), 0);
+	assert_true(addr_is_loopback(&a));
+	assert_int_equal(addr_parse("128.0.0.1", 1, &a), 0);
+	assert_false(addr_is_loopback(&a));
+	assert_int_equal(addr_parse("::1", 1, &a), 0);
+	assert_true(addr_is_loopback(&a));
 }
 
 static void names_are_resolved(void **state)

@@ -139,6 +139,32 @@ static void sockets_do_not_delay(void **state)
 	close_listener();
 }
 
+static void assert_not_paced(int fd)
+{
+	char name[16] = "";
+	socklen_t len = sizeof(name);
+
+	assert_int_equal(
+		getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+	assert_string_equal(name, "reno");
+}
+
+/* Whatever the system's default is: both ends here are on loopback. */
+static void loopback_is_not_paced(void **state)
+{
+	struct stream s;
+
+	open_any();
+	stream_init(&s, t_loop, NULL);
+	stream_connect(&s, &lst.local, 5000, NULL, on_connect);
+	T_UNTIL(accepted == 1 && !s.is_connecting);
+	assert_not_paced(s.fd);
+	assert_not_paced(fds[0]);
+	stream_close(&s, NULL);
+	T_UNTIL(s.fd < 0);
+	close_listener();
+}
+
 /* Out of descriptors: pauses and goes on when there are some. */
 static void survives_lack_of_descriptors(void **state)
 {
@@ -167,6 +193,7 @@ int main(void)
 		t_test(port_in_use_is_a_sentence),
 		t_test(address_of_another_host_is_a_sentence),
 		t_test(sockets_do_not_delay),
+		t_test(loopback_is_not_paced),
 		t_test(survives_lack_of_descriptors),
 	};
 	const struct CMUnitTest sim_tests[] = {
