@@ -141,6 +141,9 @@ void io_close(struct loop *loop, int fd);
 /* TCP_USER_TIMEOUT in ms, SO_SNDBUF/SO_RCVBUF in bytes (0 = leave). */
 struct io_sockopts {
 	uint32_t user_timeout_ms;
+	/* A silent peer is asked after so long, then at a third of that; the
+	 * third silence, or the user timeout, ends the connection. */
+	uint32_t keepalive_s;
 	uint32_t sndbuf, rcvbuf;
 };
 void io_set_sockopts(struct loop *loop, int fd, const struct io_sockopts *so);

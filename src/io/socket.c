@@ -94,6 +94,13 @@ static void os_set_opt(int fd, int level, int name, uint32_t value)
 void os_set_sockopts(struct loop *loop, int fd, const struct io_sockopts *so)
 {
 	os_set_opt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, so->user_timeout_ms);
+	if (so->keepalive_s) {
+		os_set_opt(fd, IPPROTO_TCP, TCP_KEEPIDLE, so->keepalive_s);
+		os_set_opt(fd, IPPROTO_TCP, TCP_KEEPINTVL,
+			   MAX(so->keepalive_s / 3, 1u));
+		os_set_opt(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+		os_set_opt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	}
 	os_set_opt(fd, SOL_SOCKET, SO_SNDBUF, so->sndbuf);
 	os_set_opt(fd, SOL_SOCKET, SO_RCVBUF, so->rcvbuf);
 }

@@ -110,30 +110,31 @@ static void address_of_another_host_is_a_sentence(void **state)
 	assert_non_null(strstr(err.text, "192.0.2.1"));
 }
 
-static int nodelay_of(int fd)
+static int option_of(int fd, int level, int name)
 {
 	socklen_t len = sizeof(int);
 	int v = 0;
 
-	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &v, &len), 0);
+	assert_int_equal(getsockopt(fd, level, name, &v, &len), 0);
 	return v;
 }
 
-static void sockets_do_not_delay(void **state)
+static void sockets_have_their_options(void **state)
 {
-	struct io_sockopts so = {.user_timeout_ms = 1234};
-	socklen_t len = sizeof(int);
+	struct io_sockopts so = {.user_timeout_ms = 1234, .keepalive_s = 30};
 	struct stream s;
-	int ms = 0;
 
 	open_any();
 	stream_init(&s, t_loop, NULL);
 	stream_connect(&s, &lst.local, 5000, &so, on_connect);
 	T_UNTIL(accepted == 1 && !s.is_connecting);
-	assert_true(nodelay_of(s.fd));
-	assert_true(nodelay_of(fds[0]));
-	getsockopt(s.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len);
-	assert_int_equal(ms, 1234);
+	assert_true(option_of(s.fd, IPPROTO_TCP, TCP_NODELAY));
+	assert_true(option_of(fds[0], IPPROTO_TCP, TCP_NODELAY));
+	assert_int_equal(option_of(s.fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 1234);
+	assert_int_equal(option_of(s.fd, IPPROTO_TCP, TCP_KEEPIDLE), 30);
+	assert_int_equal(option_of(s.fd, IPPROTO_TCP, TCP_KEEPINTVL), 10);
+	assert_true(option_of(s.fd, SOL_SOCKET, SO_KEEPALIVE));
+	assert_false(option_of(fds[0], SOL_SOCKET, SO_KEEPALIVE));
 	stream_close(&s, NULL);
 	T_UNTIL(s.fd < 0);
 	close_listener();
@@ -192,7 +193,7 @@ int main(void)
 		t_test(accepts_many),
 		t_test(port_in_use_is_a_sentence),
 		t_test(address_of_another_host_is_a_sentence),
-		t_test(sockets_do_not_delay),
+		t_test(sockets_have_their_options),
 		t_test(loopback_is_not_paced),
 		t_test(survives_lack_of_descriptors),
 	};
