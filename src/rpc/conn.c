@@ -263,7 +263,8 @@ static void conn_fail(struct rpc_conn *conn, int ret, const struct err *err,
 		conn->is_parsing = false;
 		conn_flush(conn);
 	}
-	if (!conn->is_last)
+	/* Nothing on its way: not asked for, or no memory for the answer. */
+	if (!conn->is_last || !conn->is_sending)
 		rconn_close(conn);
 }
 
@@ -327,6 +328,10 @@ static void conn_read(struct rpc_conn *conn)
 		return;
 	ret = rx_prepare(&conn->rx, &conn->rx_iov);
 	if (ret < 0) {
+		log_warn("rpc connection closed: no memory to receive into",
+			 "peer=%s limit=%llu error=\"%s\"", conn->peer,
+			 (unsigned long long)conn->shard->rx_budget->limit,
+			 strerror(-ret));
 		rconn_close(conn);
 		return;
 	}
@@ -353,7 +358,8 @@ static void conn_idle(struct timer *timer)
 void rconn_start(struct rpc_conn *conn)
 {
 	struct loop *loop = conn->shard->loop;
-	const struct io_sockopts so = {.user_timeout_ms = RPC_USER_TIMEOUT_MS};
+	const struct io_sockopts so = {.user_timeout_ms = RPC_USER_TIMEOUT_MS,
+				       .keepalive_s = RPC_KEEPALIVE_S};
 	uint32_t idle_ms = conn->shard->opts->idle_timeout_ms;
 
 	list_init(&conn->spare);
@@ -362,6 +368,7 @@ void rconn_start(struct rpc_conn *conn)
 	list_add_tail(&conn->shard->conns, &conn->node);
 	stream_init(&conn->stream, loop, conn);
 	stream_attach(&conn->stream, conn->fd);
+	conn->rx.budget = conn->shard->rx_budget;
 	io_set_sockopts(loop, conn->fd, &so);
 	conn->heard_ns = loop_now_ns(loop);
 	conn->idle.fire = conn_idle;

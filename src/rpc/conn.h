@@ -10,6 +10,7 @@
 struct rpc_shard {
 	struct rpc_server *server;
 	const struct rpc_server_opts *opts; /* constant */
+	struct rx_budget *rx_budget;	    /* the server's */
 	struct loop *loop;
 	struct list conns; /* the shard's */
 	struct mbox_msg msg;

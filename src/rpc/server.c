@@ -17,6 +17,7 @@
 
 #define MAX_CONNECTIONS 4096
 #define MAX_IN_FLIGHT	256
+#define MAX_RX_BYTES	((uint64_t)1 << 30)
 
 struct rpc_server {
 	struct rpc_server_opts opts;
@@ -27,6 +28,7 @@ struct rpc_server {
 	unsigned conn_count;
 	unsigned shards_open; /* while closing */
 	uint64_t refused;
+	struct rx_budget rx_budget; /* the shards' */
 	bool is_closing, is_listener_closed;
 	void (*close_done)(void *arg);
 	void *close_arg;
@@ -107,6 +109,7 @@ static int server_make_shards(struct rpc_server *rs)
 
 		shard->server = rs;
 		shard->opts = &rs->opts;
+		shard->rx_budget = &rs->rx_budget;
 		shard->loop = rs->opts.shard_count ? rs->opts.shards[i]
 						   : rs->opts.loop;
 		list_init(&shard->conns);
@@ -128,6 +131,8 @@ int rpc_server_open(const struct rpc_server_opts *opts, struct addr *bound,
 		rs->opts.max_connections = MAX_CONNECTIONS;
 	if (!rs->opts.max_in_flight)
 		rs->opts.max_in_flight = MAX_IN_FLIGHT;
+	rs->rx_budget.limit =
+		opts->max_rx_bytes ? opts->max_rx_bytes : MAX_RX_BYTES;
 	ret = server_make_shards(rs);
 	if (ret < 0) {
 		err_set(err, ret, "out of memory");

@@ -40,6 +40,9 @@ struct rpc_server_opts {
 	uint32_t max_connections; /* 0 = 4096 */
 	uint32_t max_in_flight;	  /* requests per connection, 0 = 256 */
 	uint32_t idle_timeout_ms; /* 0 = none */
+	/* Receive buffers of all connections; who would need more than is left
+	 * is disconnected.  0 = 1 GiB */
+	uint64_t max_rx_bytes;
 };
 int rpc_server_open(const struct rpc_server_opts *opts, struct addr *bound,
 		    struct rpc_server **out, struct err *err);

@@ -3,7 +3,8 @@
  * Frames on a byte stream.  One owner each, no thread of its own.
  *
  * Invariant of rx: head <= tail <= cap, and cap is at most twice what the peer
- * has really sent (or RX_MIN), whatever length it announced.
+ * has really sent (or RX_MIN), whatever length it announced.  What all rx of a
+ * budget have as cap is what the budget says is used.
  */
 #include "rpc/wire.h"
 
@@ -13,21 +14,47 @@
 
 #include "base/crc.h"
 
-#define RX_MIN	((size_t)16 << 10)
-#define RX_KEEP ((size_t)1 << 20) /* more than this is freed when empty */
+#define RX_MIN ((size_t)16 << 10)
+/* More than this is freed when empty; less where many idle ones share. */
+#define RX_KEEP	       ((size_t)1 << 20)
+#define RX_KEEP_SHARED ((size_t)128 << 10)
 
 void rx_fini(struct rx *rx)
 {
 	free(rx->buf);
-	*rx = (struct rx){0};
+	if (rx->budget)
+		atomic_fetch_sub(&rx->budget->used, rx->cap);
+	*rx = (struct rx){.budget = rx->budget};
+}
+
+/* The least is always granted: it is bounded by the number of streams. */
+static int rx_charge(struct rx *rx, size_t cap)
+{
+	struct rx_budget *budget = rx->budget;
+	uint64_t more = cap - rx->cap, used;
+
+	if (!budget)
+		return 0;
+	used = atomic_fetch_add(&budget->used, more) + more;
+	if (cap <= RX_MIN || used <= budget->limit)
+		return 0;
+	atomic_fetch_sub(&budget->used, more);
+	return -ENOBUFS;
 }
 
 static int rx_grow(struct rx *rx, size_t cap)
 {
-	uint8_t *buf = realloc(rx->buf, cap);
+	int ret = rx_charge(rx, cap);
+	uint8_t *buf;
 
-	if (!buf)
+	if (ret < 0)
+		return ret;
+	buf = realloc(rx->buf, cap);
+	if (!buf) {
+		if (rx->budget)
+			atomic_fetch_sub(&rx->budget->used, cap - rx->cap);
 		return -ENOMEM;
+	}
 	rx->buf = buf;
 	rx->cap = cap;
 	return 0;
@@ -38,7 +65,7 @@ int rx_prepare(struct rx *rx, struct iovec *iov)
 	size_t unread = rx->tail - rx->head;
 	int ret = 0;
 
-	if (unread == 0 && rx->cap > RX_KEEP)
+	if (unread == 0 && rx->cap > (rx->budget ? RX_KEEP_SHARED : RX_KEEP))
 		rx_fini(rx);
 	if (rx->head > 0 && rx->cap - rx->tail < rx->cap / 2) {
 		memmove(rx->buf, rx->buf + rx->head, unread);

@@ -6,16 +6,25 @@
 #ifndef RPC_WIRE_H
 #define RPC_WIRE_H
 
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 #include "proto/codec.h"
 
+/* What the buffers of many streams may take together; any thread. */
+struct rx_budget {
+	_Atomic(uint64_t) used;
+	uint64_t limit;
+};
+
 struct rx {
 	uint8_t *buf;
-	size_t cap, head, tail; /* head..tail is unread */
+	size_t cap, head, tail;	  /* head..tail is unread */
+	struct rx_budget *budget; /* NULL = no limit */
 };
 void rx_fini(struct rx *rx); /* empty afterwards, may be used again */
-/* Room to receive into; bodies given out before are invalid.  -ENOMEM. */
+/* Room to receive into; bodies given out before are invalid.  -ENOMEM, or
+ * -ENOBUFS when the budget is used up. */
 int rx_prepare(struct rx *rx, struct iovec *iov);
 /*
  * 1: a whole, checked frame; body lives until the next rx_prepare().
@@ -38,6 +47,7 @@ size_t wire_unpack_limit(size_t body_len);
 
 /* The peer that is gone without a word is noticed after this. */
 #define RPC_USER_TIMEOUT_MS 10000
+#define RPC_KEEPALIVE_S	    30 /* while nothing is under way */
 #define RPC_TX_BATCH	    64 /* frames in one send */
 
 #endif

@@ -20,6 +20,8 @@
 #include "io/stream.h"
 #include "rpc/server.h"
 
+#define RX_BYTES (256u << 10)
+
 struct peer {
 	struct io_sim *sim;
 	struct loop *loop;
@@ -90,7 +92,11 @@ static void run(struct peer *p, unsigned ms)
 /* Sends the bytes, waits, and leaves in p what happened. */
 static void exchange(struct peer *p, const void *bytes, size_t n)
 {
-	struct rpc_server_opts opts = {.handler = handle, .arg = p};
+	struct rpc_server_opts opts = {
+		.handler = handle,
+		.arg = p,
+		.max_rx_bytes = RX_BYTES,
+	};
 	struct loop_opts lopts = {.backend = IO_BACKEND_SIM};
 	bool is_gone = false;
 	struct err err = {0};
@@ -205,6 +211,28 @@ static void test_refused_but_open(void **state)
 	assert_int_equal(p.handled, 0);
 }
 
+/* A message is buffered up to the server's limit, and no further. */
+static void test_receive_memory(void **state)
+{
+	static uint8_t bytes[2 * RX_BYTES];
+	struct frame frame = good_frame();
+	static struct peer p;
+
+	frame.body_len = RX_BYTES / 2;
+	frame.body_crc = crc32c(0, bytes, RX_BYTES / 2);
+	memcpy(bytes, &frame, sizeof(frame));
+	memset(bytes + sizeof(frame), 0, RX_BYTES / 2);
+	exchange(&p, bytes, sizeof(frame) + RX_BYTES / 2);
+	assert_false(p.is_ended);
+	assert_int_equal(answer_of(&p).status, -1502);
+
+	frame.body_len = sizeof(bytes);
+	memcpy(bytes, &frame, sizeof(frame));
+	exchange(&p, bytes, sizeof(bytes));
+	assert_true(p.is_ended);
+	assert_int_equal(p.in_len, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +240,7 @@ int main(void)
 		cmocka_unit_test(test_closed),
 		cmocka_unit_test(test_other_release),
 		cmocka_unit_test(test_refused_but_open),
+		cmocka_unit_test(test_receive_memory),
 	};
 
 	log_level_max = LOG_ERROR;
