@@ -70,6 +70,7 @@ struct loop {
 
 	/* the owner's */
 	uint64_t now_ns;
+	uint64_t spin_end_ns; /* of the spin that the last completion earned */
 	struct list tasks;
 	struct list completed;
 	struct timer_entry *heap; /* 4-ary, smallest first */

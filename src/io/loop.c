@@ -128,6 +128,10 @@ void loop_destroy(struct loop *loop)
 	if (!loop)
 		return;
 	ASSERT(!loop->in_turn);
+	/* Who posted after the last turn may be waiting for an answer. */
+	atomic_store(&loop->owner, thread_self());
+	while (!mbox_is_empty(&loop->mbox))
+		mbox_drain(&loop->mbox);
 	ASSERT(loop->in_flight == 0);
 	if (loop->be)
 		loop->be->close(loop);
@@ -180,6 +184,8 @@ static void loop_run_completed(struct loop *loop)
 	struct list batch;
 
 	list_init(&batch);
+	if (!list_is_empty(&loop->completed))
+		loop->spin_end_ns = loop->now_ns + loop->spin_ns;
 	list_splice_tail(&batch, &loop->completed);
 	while (!list_is_empty(&batch)) {
 		struct io_op *op = list_first(&batch, struct io_op, node);
@@ -206,10 +212,10 @@ static uint64_t loop_sleep_ns(struct loop *loop, uint64_t timeout_ns)
 
 static void loop_wait(struct loop *loop, uint64_t timeout_ns)
 {
-	uint64_t spin_ns = MIN(loop->spin_ns, timeout_ns), start_ns, spent_ns;
+	uint64_t start_ns = loop->now_ns, spin_ns, spent_ns;
 
-	if (spin_ns > 0 && loop->in_flight > 0) {
-		start_ns = loop->now_ns;
+	if (loop->spin_end_ns > start_ns && loop->in_flight > 0) {
+		spin_ns = MIN(loop->spin_end_ns - start_ns, timeout_ns);
 		do {
 			loop->be->wait(loop, 0);
 			if (loop_has_work(loop))

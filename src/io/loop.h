@@ -36,8 +36,9 @@ struct loop_opts {
 	enum io_backend_kind
 		backend; /* AUTO honours MC_IO_BACKEND=uring|epoll */
 	unsigned depth;	 /* ring entries, 0 = 1024 */
-	/* Spin this long before sleeping while operations are in flight; 0 =
-	 * sleep at once.  Idle loops always sleep. */
+	/* Spin for so long after an operation has completed, while others are
+	 * in flight, before sleeping; 0 = sleep at once.  A loop that only
+	 * waits for peers to say something sleeps. */
 	uint32_t spin_us;
 	struct io_sim *sim; /* for IO_BACKEND_SIM */
 	const char *name;   /* thread and log name, static storage */
@@ -46,7 +47,8 @@ struct loop_opts {
 /* 0 or -errno with err set. */
 int loop_create(const struct loop_opts *opts, struct loop **out,
 		struct err *err);
-/* Not while running; asserts that no operation is in flight.  NULL is fine. */
+/* Not while running; asserts that no operation is in flight.  Messages posted
+ * since the last turn still run, in the caller's thread.  NULL is fine. */
 void loop_destroy(struct loop *loop);
 const char *loop_backend_name(const struct loop *loop);
 
@@ -60,7 +62,8 @@ void loop_stop(struct loop *loop);
 /* Monotonic, cached once per turn (simulated time in the simulator). */
 uint64_t loop_now_ns(const struct loop *loop);
 
-/* Any thread: msg->run(msg) will be called on the loop's thread. */
+/* Any thread, until loop_destroy() is called: msg->run(msg) will be called on
+ * the loop's thread. */
 void loop_post(struct loop *loop, struct mbox_msg *msg);
 bool loop_is_owner(const struct loop *loop);
 

@@ -30,6 +30,7 @@ void mbox_fini(struct mbox *mbox)
 	/* A few instructions and one write() away. */
 	while (atomic_load(&mbox->posters))
 		sched_yield();
+	ASSERT(mbox_is_empty(mbox)); /* or a poster waits for ever */
 	if (mbox->event_fd > 0)
 		close(mbox->event_fd);
 	mbox->event_fd = 0;

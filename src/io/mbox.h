@@ -24,7 +24,8 @@ struct mbox {
 };
 
 /* Returns 0 or -errno.  fini() takes a zeroed or a half-built mbox, and waits
- * for posters whose message has run but whose post has not returned. */
+ * for posters whose message has run but whose post has not returned; asserts
+ * that no message is left. */
 int mbox_init(struct mbox *mbox);
 void mbox_fini(struct mbox *mbox);
 

@@ -77,7 +77,8 @@ static void shard_call_run(struct mbox_msg *msg)
 	gate_open(&call->gate); /* call is gone from here on */
 }
 
-void shard_call(struct shard *shard, void (*fn)(void *arg), void *arg)
+static void shard_post_and_wait(struct shard *shard, void (*fn)(void *arg),
+				void *arg)
 {
 	struct shard_call call = {
 		.msg.run = shard_call_run,
@@ -85,10 +86,16 @@ void shard_call(struct shard *shard, void (*fn)(void *arg), void *arg)
 		.arg = arg,
 	};
 
-	ASSERT(shard->is_running);
 	gate_init(&call.gate);
 	loop_post(shard->loop, &call.msg);
 	gate_wait(&call.gate);
+}
+
+void shard_call(struct shard *shard, void (*fn)(void *arg), void *arg)
+{
+	ASSERT(shard->is_running);
+	ASSERT(!loop_is_owner(shard->loop)); /* it would wait for itself */
+	shard_post_and_wait(shard, fn, arg);
 }
 
 static void *shard_thread(void *arg)
@@ -125,7 +132,7 @@ int shard_start(struct shard *shard, const struct loop_opts *opts,
 	pthread_setname_np(shard->thread, name);
 	shard->is_running = true;
 	/* From here on the loop has its owner, and others are told apart. */
-	shard_call(shard, shard_nothing, NULL);
+	shard_post_and_wait(shard, shard_nothing, NULL);
 	return 0;
 }
 

@@ -19,10 +19,11 @@ struct shard {
 /* Signals are blocked in the new thread.  0 or -errno with err. */
 int shard_start(struct shard *shard, const struct loop_opts *opts,
 		struct err *err);
-/* Stops the loop, joins, destroys it.  Half-built and zeroed are fine. */
+/* Stops the loop, joins, destroys it; what was posted meanwhile runs in the
+ * caller's thread, later posts are a bug.  Half-built and zeroed are fine. */
 void shard_stop(struct shard *shard);
 /* Runs fn(arg) on the shard's thread and returns when it has returned.  Not
- * from the shard itself. */
+ * from the shard itself (asserted). */
 void shard_call(struct shard *shard, void (*fn)(void *arg), void *arg);
 
 /* One-shot gate between threads, without a descriptor. */

@@ -262,6 +262,57 @@ static void idle_loop_uses_no_cpu(void **state)
 	assert_in_range(after.ru_nvcsw - before.ru_nvcsw, 0, 20);
 }
 
+static struct loop *spinning_loop(void)
+{
+	struct loop_opts opts = {.backend = t_kind, .spin_us = 20000};
+	struct err err = {0};
+	struct loop *loop;
+
+	assert_int_equal(loop_create(&opts, &loop, &err), 0);
+	loop_turn(loop, 0);
+	return loop;
+}
+
+static void count_op(struct io_op *op)
+{
+	fired_count++;
+}
+
+/* A loop spins after something has happened, not while a peer is silent. */
+static void spins_only_after_completions(void **state)
+{
+	struct io_op op = {.done = count_op, .kind = IO_POLL};
+	struct loop *loop = spinning_loop();
+	uint64_t start_us;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	op.fd = fds[0];
+	op.poll_mask = POLLIN;
+	fired_count = 0;
+	io_submit(loop, &op);
+	start_us = cpu_us();
+	for (int i = 0; i < 50; i++)
+		loop_turn(loop, 2 * NS_PER_MS);
+	assert_true(cpu_us() - start_us < 50000);
+
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	while (fired_count == 0)
+		loop_turn(loop, NS_PER_S);
+	assert_int_equal(read(fds[0], &(char){0}, 1), 1);
+	io_submit(loop, &op);
+	start_us = cpu_us();
+	loop_turn(loop, 10 * NS_PER_MS);
+	assert_true(cpu_us() - start_us > 500);
+
+	io_cancel(loop, &op);
+	while (fired_count == 1)
+		loop_turn(loop, NS_PER_S);
+	loop_destroy(loop);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /* --- files --- */
 
 struct wait {
@@ -483,6 +534,7 @@ int main(void)
 		t_test(posts_arrive_in_order),
 		t_test(post_wakes_a_sleeping_loop),
 		t_test(idle_loop_uses_no_cpu),
+		t_test(spins_only_after_completions),
 		t_test(files_are_read_and_written),
 		t_test(many_file_operations_at_once),
 		t_test(poll_tells_readiness),

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "io/stream.h"
+#include "t_death.h"
 
 /* --- gate --- */
 
@@ -197,6 +198,59 @@ static void files_from_a_shard(void **state)
 	close(fd);
 }
 
+/* --- the end --- */
+
+struct late {
+	struct mbox_msg msg;
+	bool is_run;
+};
+
+static void late_run(struct mbox_msg *msg)
+{
+	struct late *late = container_of(msg, struct late, msg);
+
+	assert_true(loop_is_owner(shard.loop));
+	late->is_run = true;
+}
+
+static void stop_then_post(void *arg)
+{
+	loop_stop(shard.loop);
+	loop_post(shard.loop, &((struct late *)arg)->msg);
+}
+
+/* The loop does not turn again: who waits for an answer gets it all the same.
+ */
+static void posts_after_the_stop_run(void **state)
+{
+	struct late late = {.msg.run = late_run};
+
+	shard_call(&shard, stop_then_post, &late);
+	pthread_join(shard.thread, NULL);
+	assert_false(late.is_run);
+	shard.is_running = false;
+	shard_stop(&shard);
+	assert_true(late.is_run);
+}
+
+static void call_itself(void *arg)
+{
+	shard_call(&shard, answer, arg);
+}
+
+static void call_from_the_shard(void *arg)
+{
+	start_shard(NULL);
+	shard_call(&shard, call_itself, arg);
+}
+
+static void shard_must_not_call_itself(void **state)
+{
+	struct question q = {0};
+
+	assert_non_null(strstr(t_death(call_from_the_shard, &q), "is_owner"));
+}
+
 static void zeroed_shard_can_be_stopped(void **state)
 {
 	struct shard zero = {0};
@@ -218,6 +272,8 @@ int main(void)
 		shard_test(calls_from_many_threads),
 		shard_test(posted_work_may_take_its_time),
 		shard_test(files_from_a_shard),
+		shard_test(posts_after_the_stop_run),
+		cmocka_unit_test(shard_must_not_call_itself),
 	};
 	int failed;
 
