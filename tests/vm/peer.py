@@ -14,10 +14,11 @@ VM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vm")
 PRELUDE = r"""
 set -euo pipefail
 part() { echo "== $1"; }
-# join PORT NQN [OPTION...]: connects to a target on the host's loopback
+# join PORT NQN [OPTION...]: connects to a target on the host's loopback; a lost
+# one is tried again every second (-c), and given up after a minute (-l)
 join() {
 	modprobe nvme-tcp
-	nvme connect -t tcp -a 127.0.0.1 -s "$1" -n "$2" "${@:3}"
+	nvme connect -t tcp -a 127.0.0.1 -s "$1" -n "$2" -c 1 -l 60 "${@:3}"
 }
 leave() { nvme disconnect -n "$1"; }
 # verify DEVICE BLOCK SIZE MODE: fio writes, then reads back what it wrote
@@ -80,8 +81,9 @@ class Guest:
 
     def __init__(self, name, *options, suite="trixie"):
         self.name = name
-        text = call("start", "--name", name, "--suite", suite, *options,
-                    timeout=600)
+        # it ends by itself should we be killed
+        text = call("start", "--name", name, "--suite", suite, "--lifetime",
+                    "1800", *options, timeout=600)
         self.info = dict(line.split("=", 1) for line in text.split())
 
     def __enter__(self):

@@ -149,8 +149,7 @@ KILL = r"""
 port=$1 nqn=$2 phase=$3
 case $phase in
 before)
-	# -c: seconds between attempts, -l: seconds until it gives up
-	join $port $nqn -c 1 -l 60
+	join $port $nqn
 	dev=$(nvme-wait $nqn 2)
 	verify $dev 64K 4M write
 	part sum; digest $dev 4194304
