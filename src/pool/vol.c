@@ -222,6 +222,13 @@ void vol_path_lost(struct vol *vol)
 		path_want(next);
 }
 
+/* Also a volume that nobody held when the connection came up. */
+static bool is_unchecked(const struct vol *vol, const struct path *path)
+{
+	return vol->check_path != path || vol->check_gen != path->gen ||
+	       atomic_load(&vol->state) == VOL_NEW;
+}
+
 /* vol_get() wants it open. */
 static void vol_control(struct poke *poke)
 {
@@ -236,7 +243,7 @@ static void vol_control(struct poke *poke)
 	/* One that was refused is looked at again by the path, in its time:
 	 * who asks often must not keep the disk busy. */
 	if (path->state == PATH_LIVE && vol_needs_check(vol) &&
-	    atomic_load(&vol->state) == VOL_NEW)
+	    is_unchecked(vol, path))
 		vol_path_live(vol);
 	else
 		path_want(path);

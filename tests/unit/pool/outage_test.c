@@ -61,6 +61,37 @@ static void test_restart(void **state)
 	vol_put(vol);
 }
 
+/* As above, but nobody holds the volume between two reads, and those fail so
+ * fast that the connection comes up while nobody wants it. */
+static void test_restart_seldom_held(void **state)
+{
+	struct env *env = *state;
+	struct vol *vol;
+	uint64_t end_ns;
+	int ret;
+
+	env_superblock(env, 0, 5);
+	vol = env_vol(env, 0, true, 5);
+	assert_int_equal(read_once(env, vol, 0), 0);
+	env_tgt_stop(env);
+	for (int i = 0; i < 20; i++) { /* the attempt they wait for is over */
+		assert_int_equal(read_once(env, vol, 0), -EHOSTUNREACH);
+		nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000},
+			  NULL);
+	}
+	vol_put(vol);
+	env_tgt_start(env);
+	end_ns = time_mono_ns() + 8 * NS_PER_S;
+	do {
+		nanosleep(&(struct timespec){.tv_nsec = 50 * 1000 * 1000},
+			  NULL);
+		vol = env_vol(env, 0, true, 5);
+		ret = read_once(env, vol, 0);
+		vol_put(vol);
+	} while (ret && time_mono_ns() < end_ns);
+	assert_int_equal(ret, 0);
+}
+
 /* Another disk came back under the same address. */
 static void test_swapped_disk(void **state)
 {
@@ -338,11 +369,17 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_restart),	  TEST(test_swapped_disk),
-		TEST(test_fenced),	  TEST(test_refused_connection),
-		TEST(test_silent),	  TEST(test_two_ways),
-		TEST(test_bad_desc),	  TEST(test_stuck),
-		TEST(test_destroy_early), TEST(test_line_is_left),
+		TEST(test_restart),
+		TEST(test_restart_seldom_held),
+		TEST(test_swapped_disk),
+		TEST(test_fenced),
+		TEST(test_refused_connection),
+		TEST(test_silent),
+		TEST(test_two_ways),
+		TEST(test_bad_desc),
+		TEST(test_stuck),
+		TEST(test_destroy_early),
+		TEST(test_line_is_left),
 	};
 
 	log_level_max = LOG_ERROR;
