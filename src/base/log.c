@@ -123,3 +123,15 @@ void log_line(enum log_level level, const char *file, int line, const char *msg,
 	if (write(STDERR_FILENO, out, (size_t)(at - out)) < 0)
 		return;
 }
+
+bool log_rate_take(struct log_rate *rate, uint64_t now_ns, uint32_t *held_back)
+{
+	if (now_ns < rate->next_ns) {
+		rate->held_back++;
+		return false;
+	}
+	*held_back = rate->held_back;
+	rate->held_back = 0;
+	rate->next_ns = now_ns + NS_PER_S;
+	return true;
+}

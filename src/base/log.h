@@ -30,6 +30,16 @@ bool log_is_named(void);
 void log_line(enum log_level level, const char *file, int line, const char *msg,
 	      const char *fmt, ...) PRINTF_LIKE(5, 6);
 
+/*
+ * For what a peer can cause as often as it likes: at most one line a second.
+ * true: write it, with how many were held back since the last one.
+ */
+struct log_rate {
+	uint64_t next_ns;
+	uint32_t held_back;
+};
+bool log_rate_take(struct log_rate *rate, uint64_t now_ns, uint32_t *held_back);
+
 #define LOG_AT(level, msg, ...)                                                \
 	do {                                                                   \
 		if ((level) <= log_level_max)                                  \

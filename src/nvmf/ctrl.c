@@ -115,13 +115,18 @@ static void event_wait(struct nvmf_ctrl *ctrl);
 static void event_done(struct nvmf_admin *req)
 {
 	struct nvmf_ctrl *ctrl = container_of(req, struct nvmf_ctrl, event);
+	uint32_t held_back;
 
 	if (ctrl->conn.state != NT_READY || req->sc != NVME_SC_OK)
 		return;
-	log_info("nvme event",
-		 "peer=%s subnqn=%s type=%u info=0x%02x log_page=0x%02x",
-		 ctrl->conn.peer, ctrl->opts.subnqn, req->cqe.dw0 & 7,
-		 req->cqe.dw0 >> 8 & 0xff, req->cqe.dw0 >> 16 & 0xff);
+	if (log_rate_take(&ctrl->event_rate, loop_now_ns(ctrl->loop),
+			  &held_back))
+		log_info("nvme event",
+			 "peer=%s subnqn=%s type=%u info=0x%02x "
+			 "log_page=0x%02x held_back=%u",
+			 ctrl->conn.peer, ctrl->opts.subnqn, req->cqe.dw0 & 7,
+			 req->cqe.dw0 >> 8 & 0xff, req->cqe.dw0 >> 16 & 0xff,
+			 held_back);
 	event_wait(ctrl);
 }
 

@@ -3,6 +3,7 @@
 #ifndef NVMF_CTRL_H
 #define NVMF_CTRL_H
 
+#include "base/log.h"
 #include "nvmf/nt.h"
 
 enum setup_step {
@@ -48,6 +49,7 @@ struct nvmf_ctrl {
 	/* keep-alive and events, while LIVE */
 	struct nvmf_admin keep_alive, event;
 	bool is_keep_alive_out;
+	struct log_rate event_rate;
 	/* closing */
 	bool is_closing;
 	void (*closed)(void *arg);

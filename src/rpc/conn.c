@@ -256,8 +256,13 @@ static void conn_refuse_version(struct rpc_conn *conn,
 static void conn_fail(struct rpc_conn *conn, int ret, const struct err *err,
 		      const struct frame *frame)
 {
-	log_warn("rpc connection closed: malformed input",
-		 "peer=%s error=\"%s\"", conn->peer, err->text);
+	uint32_t held_back;
+
+	if (log_rate_take(&conn->shard->malformed_rate,
+			  loop_now_ns(conn->shard->loop), &held_back))
+		log_warn("rpc connection closed: malformed input",
+			 "peer=%s error=\"%s\" held_back=%u", conn->peer,
+			 err->text, held_back);
 	if (ret == -EPROTONOSUPPORT) {
 		conn_refuse_version(conn, frame);
 		conn->is_parsing = false;

@@ -3,6 +3,7 @@
 #ifndef RPC_CONN_H
 #define RPC_CONN_H
 
+#include "base/log.h"
 #include "io/stream.h"
 #include "rpc/server.h"
 #include "rpc/wire.h"
@@ -12,7 +13,9 @@ struct rpc_shard {
 	const struct rpc_server_opts *opts; /* constant */
 	struct rx_budget *rx_budget;	    /* the server's */
 	struct loop *loop;
-	struct list conns; /* the shard's */
+	/* the shard's */
+	struct list conns;
+	struct log_rate malformed_rate;
 	struct mbox_msg msg;
 };
 

@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "base/time.h"
+
 static char text[8192];
 static int saved_stderr, pipe_fds[2];
 
@@ -110,6 +112,22 @@ static void test_levels(void **state)
 	assert_int_equal(log_level_parse("loud", &level), -EINVAL);
 }
 
+static void test_rate(void **state)
+{
+	struct log_rate rate = {0};
+	uint64_t now = 7 * NS_PER_S;
+	uint32_t held = 9;
+
+	assert_true(log_rate_take(&rate, now, &held));
+	assert_int_equal(held, 0);
+	assert_false(log_rate_take(&rate, now, &held));
+	assert_false(log_rate_take(&rate, now + NS_PER_S - 1, &held));
+	assert_true(log_rate_take(&rate, now + NS_PER_S, &held));
+	assert_int_equal(held, 2);
+	assert_true(log_rate_take(&rate, now + 5 * NS_PER_S, &held));
+	assert_int_equal(held, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -117,6 +135,7 @@ int main(void)
 		cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_long_line_is_cut),
 		cmocka_unit_test(test_levels),
+		cmocka_unit_test(test_rate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
