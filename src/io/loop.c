@@ -42,10 +42,12 @@ static int loop_open(struct loop *loop, const struct io_backend *be,
 
 static void loop_log_choice(const struct loop *loop, const char *why)
 {
-	static atomic_flag is_logged = ATOMIC_FLAG_INIT;
+	static atomic_uint logged;
+	unsigned bit = loop->be == &io_backend_uring ? 1 : 2;
 
-	/* Once per process: every shard would say the same. */
-	if (!atomic_flag_test_and_set(&is_logged))
+	/* Once per process and back end: every shard would say the same, but
+	 * the ones that the kernel had no memory left for. */
+	if (!(atomic_fetch_or(&logged, bit) & bit))
 		log_info("io back end chosen", "backend=%s reason=\"%s\"",
 			 loop->be->name, why);
 }

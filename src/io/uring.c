@@ -247,8 +247,12 @@ static void uring_cancel(struct loop *loop, struct io_op *op)
 
 /* --- completions --- */
 
-static bool res_is_retry(int res)
+static bool res_is_retry(const struct io_op *op, int res)
 {
+	/* A full table of ports or routes, not a reason to wait: the handshake
+	 * is -EINPROGRESS. */
+	if (op->kind == IO_CONNECT && res == -EAGAIN)
+		return false;
 	return res == -EAGAIN || res == -EINTR || res == -EINPROGRESS ||
 	       res == -EALREADY;
 }
@@ -266,7 +270,7 @@ static bool uring_goes_on(struct io_op *op, int res)
 		return false;
 	if (was_polling && res >= 0)
 		return true;
-	if (!res_is_retry(res))
+	if (!res_is_retry(op, res))
 		return false;
 	if (res != -EINTR)
 		op->flags |= OP_POLLING;
@@ -283,8 +287,10 @@ static void uring_op_done(struct loop *loop, struct io_op *op, int res)
 		list_add_tail(&loop_uring(loop)->backlog, &op->node);
 		return;
 	}
-	if (op->flags & OP_CANCELLED && (was_polling || res_is_retry(res)))
+	if (op->flags & OP_CANCELLED && (was_polling || res_is_retry(op, res)))
 		res = -ECANCELED;
+	if (op->kind == IO_CONNECT && res == -EAGAIN)
+		res = -EADDRNOTAVAIL;
 	if (op->kind == IO_CONNECT && res == -EISCONN)
 		res = 0;
 	if (op->kind == IO_ACCEPT && res >= 0)

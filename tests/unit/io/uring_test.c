@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a kernel may refuse of io_uring, by a real seccomp filter in a child,
- * and lengths that do not fit into a request.
+ * and the odd cases of single requests, on either back end.
  */
 #include "backends.h"
 
@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,6 +110,92 @@ static void refused_ring_means_epoll(void **state)
 	}
 }
 
+/* One loop on the ring, one for which there is no memory; what is said. */
+static void second_loop_without_memory(int fd)
+{
+	struct loop_opts opts = {.backend = IO_BACKEND_AUTO};
+	struct loop *loops[3];
+	struct err err = {0};
+
+	dup2(fd, STDERR_FILENO);
+	if (loop_create(&opts, &loops[0], &err) < 0 ||
+	    !deny(SYS_io_uring_setup, ENOMEM))
+		_exit(CHILD_NO_FILTER);
+	for (int i = 1; i < 3; i++)
+		if (loop_create(&opts, &loops[i], &err) < 0)
+			_exit(CHILD_NO_LOOP);
+	for (int i = 0; i < 3; i++)
+		loop_destroy(loops[i]);
+	_exit(CHILD_EPOLL);
+}
+
+static void each_back_end_is_told_once(void **state)
+{
+	char said[4096];
+	const char *line;
+	int fds[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		second_loop_without_memory(fds[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	n = read(fds[0], said, sizeof(said) - 1);
+	close(fds[0]);
+	close(fds[1]);
+	assert_true(WIFEXITED(status) && n > 0);
+	said[n] = '\0';
+	if (WEXITSTATUS(status) == CHILD_NO_FILTER ||
+	    !strstr(said, "backend=uring"))
+		skip();
+	assert_int_equal(WEXITSTATUS(status), CHILD_EPOLL);
+	line = strstr(said, "backend=epoll");
+	assert_non_null(line);
+	assert_non_null(strstr(line, "lockable memory"));
+	assert_null(strstr(line + 1, "backend=epoll"));
+}
+
+/* --- a connection for which there is no room --- */
+
+static int connect_res;
+
+static void connect_done(struct io_op *op)
+{
+	connect_res = op->res;
+}
+
+/* TCP says so when the ports are used up; a local queue fills more easily. */
+static void connect_does_not_wait_for_room(void **state)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct io_op op = {.done = connect_done, .kind = IO_CONNECT};
+	int listening = socket(AF_UNIX, SOCK_STREAM, 0), fds[3];
+	socklen_t len = sizeof(un.sun_family);
+
+	/* The kernel chooses an abstract name. */
+	assert_int_equal(bind(listening, (struct sockaddr *)&un, len), 0);
+	assert_int_equal(listen(listening, 0), 0);
+	len = sizeof(un);
+	getsockname(listening, (struct sockaddr *)&un, &len);
+	memcpy(&op.addr.ss, &un, len);
+	op.addr.len = len;
+	for (int i = 0; i < 3; i++) {
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect_res = 1;
+		op.fd = fds[i];
+		io_submit(t_loop, &op);
+		T_UNTIL(connect_res <= 0);
+	}
+	assert_int_equal(connect_res, -EADDRNOTAVAIL);
+	for (int i = 0; i < 3; i++)
+		io_close(t_loop, fds[i]);
+	close(listening);
+}
+
 /* --- lengths --- */
 
 static int received;
@@ -148,15 +235,17 @@ int main(void)
 {
 	const struct CMUnitTest fallback_tests[] = {
 		cmocka_unit_test(refused_ring_means_epoll),
+		cmocka_unit_test(each_back_end_is_told_once),
 	};
 	const struct CMUnitTest tests[] = {
+		t_test(connect_does_not_wait_for_room),
 		t_test(long_pieces_are_not_cut_to_nothing),
 	};
 	int failed;
 
 	failed = cmocka_run_group_tests_name("fallback", fallback_tests, NULL,
 					     NULL);
-	failed += T_RUN(IO_BACKEND_URING, "lengths/uring", tests);
-	failed += T_RUN(IO_BACKEND_EPOLL, "lengths/epoll", tests);
+	failed += T_RUN(IO_BACKEND_URING, "requests/uring", tests);
+	failed += T_RUN(IO_BACKEND_EPOLL, "requests/epoll", tests);
 	return failed;
 }
