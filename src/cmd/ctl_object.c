@@ -205,9 +205,25 @@ static int put_value(struct ctl *ctl, mooncake_store_t store, struct str value,
 					      &result);
 	if (ret == 0)
 		ret = result;
+	if (ret == MOONCAKE_NO_AVAILABLE_HANDLE)
+		return err_set(err, -ENOSPC,
+			       "no room for '%.100s' (%d); '" CTL_NAME
+			       " segments' shows what there is: each replica "
+			       "needs a segment of its own",
+			       key, ret);
 	if (ret)
 		return fail_code("writing", key, ret, err);
 	return 0;
+}
+
+/* -1 is not asked for. */
+static int check_counts(const struct ctl_config *config, struct err *err)
+{
+	if (config->replica_num || config->nof_replica_num)
+		return 0;
+	return err_set(err, -EINVAL,
+		       "--replica_num=0 and --nof_replica_num=0: nowhere to "
+		       "store it");
 }
 
 static int run_put(struct ctl *ctl, struct err *err)
@@ -217,6 +233,8 @@ static int run_put(struct ctl *ctl, struct err *err)
 	struct strbuf value = {0};
 	int ret = ctl_check_key(key, err);
 
+	if (ret == 0)
+		ret = check_counts(&ctl->config, err);
 	if (ret == 0)
 		ret = read_value(ctl->args->items[1], &value, err);
 	if (ret == 0)

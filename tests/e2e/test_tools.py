@@ -53,6 +53,24 @@ def test_put_get_ls_rm(up, tmp_path):
     assert ctl(up, "rm", "tool/key").returncode != 0
 
 
+def test_put_without_a_place(up, tmp_path):
+    src = tmp_path / "src"
+    src.write_bytes(b"x")
+    r = ctl(up, "put", "none", str(src), "--replica_num=0",
+            "--nof_replica_num=0")
+    assert r.returncode == 1 and "nowhere to store it" in r.stderr
+    r = ctl(up, "put", "three", str(src), "--replica_num=0",
+            "--nof_replica_num=3")
+    assert r.returncode == 1 and "mooncakectl segments" in r.stderr
+
+
+def test_tables_fit_a_terminal(up):
+    """80 columns, but for names that are longer by themselves."""
+    for args in (("status",), ("segments",), ("ls",)):
+        for line in ctl(up, *args).stdout.split("\n"):
+            assert len(line) <= 80, line
+
+
 def test_unknown_command(up):
     r = ctl(up, "explode")
     assert r.returncode != 0 and "explode" in r.stderr
