@@ -150,7 +150,8 @@ def step_tidy():
     """house rules (tools/tidy), spelling, shell scripts"""
     count = one("tidy", ["python3", "tools/tidy", "--no-compile"])
     scripts = subprocess.run(
-        "grep -lE '^#!.*(bash|/sh)' tools/* .ci/* tests/vm/* 2>/dev/null",
+        "grep -lE '^#!.*(bash|/sh)' tools/* .ci/* tests/vm/* examples/* "
+        "2>/dev/null",
         shell=True, cwd=ROOT, capture_output=True, text=True,
         check=False).stdout.split()
     count.add(one("shellcheck", ["shellcheck", "-x", "-P", "SCRIPTDIR", "-e", "SC1091",
@@ -158,6 +159,7 @@ def step_tidy():
     count.add(one("codespell", ["codespell", "-q", "3", "-L",
                                 "inflight,datas,ket,nd,te,fo,crate,mis,ot,ans,ue,hist",
                                 "src", "include", "python", "docs", "tools",
+                                "examples",
                                 "README.md", "ARCHITECTURE.md"]))
     return count
 
