@@ -142,7 +142,10 @@ struct object {
 	struct list all_node;	     /* core.all, in order of creation */
 	struct list unfinished_node; /* core.unfinished, in order of start */
 	struct list replicas;	     /* memory first */
-	struct uuid client;	     /* the writer */
+	/* A put of a key whose object nobody can read at the moment: that one
+	 * keeps the key (it may come back) until the new one is complete. */
+	struct object *successor, *former;
+	struct uuid client; /* the writer */
 	uint64_t generation;
 	uint64_t size;
 	uint64_t started_ns;

@@ -20,19 +20,30 @@ struct object *obj_find(struct core *core, struct str key)
 	return node ? container_of(node, struct object, hnode) : NULL;
 }
 
+struct object *obj_find_put(struct core *core, struct str key,
+			    uint64_t generation)
+{
+	struct object *obj = obj_find(core, key);
+
+	if (obj && obj->generation != generation)
+		obj = obj->successor;
+	return obj && obj->generation == generation ? obj : NULL;
+}
+
 uint32_t obj_crc_count(uint64_t size)
 {
 	ASSERT(size <= OBJECT_BYTES_MAX);
 	return (uint32_t)((size + CRC_BLOCK - 1) / CRC_BLOCK);
 }
 
-struct object *obj_create(struct core *core, struct str key, uint64_t hash,
-			  uint64_t size)
+struct object *obj_create(struct core *core, struct str key,
+			  struct object *former, uint64_t size)
 {
 	size_t n = sizeof(struct object) + key.n;
 	struct object *obj = bins_take(&core->bins, n);
 
 	ASSERT(key.n <= KEY_LEN_MAX);
+	ASSERT(!former || (former->is_complete && !former->successor));
 	if (!obj)
 		return NULL;
 	list_init(&obj->all_node);
@@ -40,13 +51,16 @@ struct object *obj_create(struct core *core, struct str key, uint64_t hash,
 	list_init(&obj->replicas);
 	obj->key_len = (uint32_t)key.n;
 	memcpy(obj->key, key.p, key.n);
-	obj->hnode.hash = hash;
+	obj->hnode.hash = hash_str(key);
 	obj->size = size;
 	obj->generation = ++core->generation;
 	obj->started_ns = core->now_ns;
 	obj->used_ns = core->now_ns;
 	obj->write_deadline_ns = core->now_ns + core->opts.write_ns;
-	if (htab_add(&core->objects, &obj->hnode) < 0) {
+	obj->former = former;
+	if (former) {
+		former->successor = obj;
+	} else if (htab_add(&core->objects, &obj->hnode) < 0) {
 		bins_give(&core->bins, obj, n);
 		return NULL;
 	}
@@ -55,13 +69,30 @@ struct object *obj_create(struct core *core, struct str key, uint64_t hash,
 	return obj;
 }
 
+static void give_key_up(struct core *core, struct object *obj)
+{
+	struct object *next = TAKE(obj->successor);
+	int ret = 0;
+
+	if (obj->former) {
+		obj->former->successor = NULL;
+		return;
+	}
+	htab_del(&core->objects, &obj->hnode);
+	if (!next)
+		return;
+	next->former = NULL;
+	ret = htab_add(&core->objects, &next->hnode);
+	ASSERT(ret == 0); /* the table was as full before */
+}
+
 void obj_destroy(struct core *core, struct object *obj)
 {
 	while (!list_is_empty(&obj->replicas))
 		obj_drop_replica(
 			core, list_first(&obj->replicas, struct replica, node));
 	scans_leave(core, obj);
-	htab_del(&core->objects, &obj->hnode);
+	give_key_up(core, obj);
 	list_del(&obj->all_node);
 	list_del(&obj->unfinished_node);
 	bins_give(&core->bins, obj->crcs,
@@ -183,6 +214,8 @@ int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs)
 		evict_note(core, rep);
 	}
 	hist_add(&core->stats.value_bytes, obj->size);
+	if (obj->former)
+		obj_destroy(core, obj->former);
 	return 0;
 }
 

@@ -6,12 +6,15 @@
 #include "master/core.h"
 
 struct object *obj_find(struct core *core, struct str key);
+/* The object, or the successor of the object, that a put was granted. */
+struct object *obj_find_put(struct core *core, struct str key,
+			    uint64_t generation);
 
-/* A new, unfinished object without replicas.  NULL when memory is out.  The
- * key must be absent. */
-struct object *obj_create(struct core *core, struct str key, uint64_t hash,
-			  uint64_t size);
-/* Drops all replicas and the object. */
+/* A new, unfinished object without replicas.  NULL when memory is out.  former
+ * is what has the key: complete and without a successor, or NULL. */
+struct object *obj_create(struct core *core, struct str key,
+			  struct object *former, uint64_t size);
+/* Drops all replicas and the object; a successor gets the key. */
 void obj_destroy(struct core *core, struct object *obj);
 
 /* Takes the extents (already taken from their segments) over.  -ENOMEM leaves
@@ -25,8 +28,8 @@ void obj_drop_replica(struct core *core, struct replica *rep);
 bool obj_lose_replica(struct core *core, struct replica *rep);
 struct replica *obj_replica(struct object *obj, uint32_t index);
 
-/* The writer is done: crcs (copied, one per CRC_BLOCK) and visible.  -ENOMEM.
- */
+/* The writer is done: crcs (copied, one per CRC_BLOCK) and visible; a former
+ * object is destroyed.  -ENOMEM. */
 int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs);
 
 /* An access by a reader: recency, and a lease. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The life of a put, on the metadata shard.  Invariant: a key has at most one
- * object; an unfinished one is in core.unfinished and in no recency list, and
- * its extents rest until the writer's deadline whatever becomes of it.
+ * object, or one that is complete and its unfinished successor; an unfinished
+ * one is in core.unfinished and in no recency list, and its extents rest until
+ * the writer's deadline whatever becomes of it.
  */
 #include "master/put.h"
 
@@ -222,17 +223,21 @@ static int place_all(struct core *core, struct put_ask *ask, struct object *obj)
 /* What to do with an object that has the key already. */
 static enum mooncake_status give_way(struct core *core, struct object *old)
 {
+	struct object *put = old;
+
 	if (old->is_complete) {
-		/* Unreadable objects are a miss; who missed may put again. */
 		if (obj_is_readable(old))
 			return MOONCAKE_OBJECT_ALREADY_EXISTS;
-		obj_destroy(core, old);
-		return MOONCAKE_OK;
+		/* Unreadable objects are a miss; who missed may put again. It
+		 * goes when that put ends well, or it may come back. */
+		put = old->successor;
 	}
-	if (old->started_ns + core->opts.discard_ns > core->now_ns)
+	if (!put)
+		return MOONCAKE_OK;
+	if (put->started_ns + core->opts.discard_ns > core->now_ns)
 		return MOONCAKE_OBJECT_ALREADY_EXISTS;
 	core->stats.discarded++;
-	obj_destroy(core, old);
+	obj_destroy(core, put);
 	return MOONCAKE_OK;
 }
 
@@ -273,7 +278,7 @@ int put_start(struct core *core, struct put_ask *ask, struct str key,
 		return st;
 	put_expire(core);
 	quarantine_release(core);
-	obj = obj_create(core, key, hash_str(key), size);
+	obj = obj_create(core, key, obj_find(core, key), size);
 	if (!obj)
 		return MOONCAKE_INTERNAL_ERROR;
 	obj->client = ask->client;
@@ -297,9 +302,11 @@ static struct object *find_own(struct core *core, const struct uuid *client,
 			       struct str key, uint64_t generation,
 			       enum mooncake_status *st)
 {
-	struct object *obj = obj_find(core, key);
+	struct object *obj = obj_find_put(core, key, generation);
 
 	*st = MOONCAKE_OK;
+	if (!obj)
+		obj = obj_find(core, key);
 	if (!obj)
 		*st = MOONCAKE_OBJECT_NOT_FOUND;
 	else if (!uuid_eq(&obj->client, client))

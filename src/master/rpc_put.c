@@ -78,9 +78,10 @@ static void build_grants(struct put_job *job, struct reply *reply)
 
 		if (grant->status != MOONCAKE_OK)
 			continue;
-		obj = obj_find(reply->core,
-			       reply_str(&job->msg->items[i]->key));
-		if (!obj || obj->generation != grant->generation) {
+		obj = obj_find_put(reply->core,
+				   reply_str(&job->msg->items[i]->key),
+				   grant->generation);
+		if (!obj) {
 			/* Its segment went away while the job was parked. */
 			grant->status = MOONCAKE_NO_AVAILABLE_HANDLE;
 			continue;

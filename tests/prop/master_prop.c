@@ -52,6 +52,16 @@ static struct object *find(struct model *m, unsigned k)
 	return obj_find(m->core, str_of(key_text(k)));
 }
 
+/* The unfinished put of that key. */
+static struct object *find_put(struct model *m, unsigned k)
+{
+	struct object *obj = find(m, k);
+
+	if (obj && obj->is_complete)
+		obj = obj->successor;
+	return obj;
+}
+
 /* --- claims --- */
 
 static void claim(struct model *m, const struct object *obj, uint64_t until_ns)
@@ -159,7 +169,9 @@ static void check_all(struct model *m)
 	list_for_each (obj, &m->core->all, all_node) {
 		ASSERT(!list_is_empty(&obj->replicas));
 		ASSERT(obj->is_complete == (obj->crcs != NULL));
-		count++;
+		ASSERT(!obj->former || obj->former->successor == obj);
+		ASSERT(!obj->successor || obj->is_complete);
+		count += !obj->former;
 	}
 	ASSERT(count == m->core->objects.count);
 }
@@ -219,12 +231,8 @@ static void step_put(struct model *m)
 		return;
 	if (old && old->is_complete)
 		ASSERT(m->used_ns[k] == old->used_ns);
-	/* An object that nobody can read gives way even while it is leased. */
-	if (old && !obj_is_readable(old))
-		m->used_ns[k] = 0;
 	st = put_start(core, &ask, str_of(key_text(k)), size, &obj);
 	if (st == MOONCAKE_OK) {
-		m->used_ns[k] = 0;
 		check_grant(m, obj);
 		claim(m, obj, obj->write_deadline_ns);
 	} else {
@@ -238,22 +246,23 @@ static void step_put(struct model *m)
 static void step_end(struct model *m)
 {
 	unsigned k = (unsigned)rng_below(&m->rng, KEYS);
-	struct object *obj = find(m, k);
+	struct object *obj = find_put(m, k);
 
-	if (!obj || obj->is_complete)
+	if (!obj)
 		return;
 	ASSERT(t_end(m->core, key_text(k)) == MOONCAKE_OK);
 	unclaim(m, obj->generation);
 	m->used_ns[k] = m->core->now_ns;
+	m->lease_ns[k] = 0;
 }
 
 static void step_revoke(struct model *m)
 {
 	unsigned k = (unsigned)rng_below(&m->rng, KEYS);
-	struct object *obj = find(m, k);
+	struct object *obj = find_put(m, k);
 	struct uuid client = T_CLIENT;
 
-	if (obj && !obj->is_complete)
+	if (obj)
 		ASSERT(put_revoke(m->core, &client, str_of(key_text(k)),
 				  obj->generation) == MOONCAKE_OK);
 }

@@ -227,6 +227,69 @@ static void test_reliable(void **state)
 	core_destroy(core);
 }
 
+/* What nobody can read now is lost only to a put that ends well. */
+static void test_unreadable_gives_way_at_the_end(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *a = t_segment(core, KIND_NOF, 0, 16 * MiB);
+	struct uuid client = T_CLIENT;
+	struct object *old, *put;
+	struct put_ask ask;
+
+	assert_int_equal(t_put(core, "k", MiB, 0, 1), 0);
+	old = obj_find(core, STR("k"));
+	segment_set_state(core, a, SEG_OFFLINE, "");
+	/* No room: it is still there. */
+	assert_int_equal(t_start(core, "k", MiB, 0, 1), -200);
+	t_segment(core, KIND_NOF, 1, 16 * MiB);
+	/* Revoked: it is still there. */
+	ask = t_ask(core, 0, 1);
+	assert_int_equal(put_start(core, &ask, STR("k"), 2 * MiB, &put), 0);
+	assert_int_equal(t_get(core, "k"), -704);
+	assert_int_equal(t_start(core, "k", MiB, 0, 1), -705);
+	assert_int_equal(put_revoke(core, &client, STR("k"), put->generation),
+			 0);
+	segment_set_state(core, a, SEG_ONLINE, "");
+	assert_int_equal(t_get(core, "k"), 0);
+	assert_ptr_equal(obj_find(core, STR("k")), old);
+	/* Given up: it is still there. */
+	segment_set_state(core, a, SEG_OFFLINE, "");
+	assert_int_equal(t_start(core, "k", 2 * MiB, 0, 1), 0);
+	t_pass(core, 31 * NS_PER_S);
+	assert_int_equal(put_start(core, &ask, STR("k"), 3 * MiB, &put), 0);
+	assert_int_equal(core->stats.discarded, 1);
+	/* Ended: the new one has the key, the old one's space is free. */
+	assert_int_equal(core->objects.count, 1);
+	assert_int_equal(t_end(core, "k"), 0);
+	assert_ptr_equal(obj_find(core, STR("k")), put);
+	assert_int_equal(t_get(core, "k"), 0);
+	assert_int_equal(core->objects.count, 1);
+	assert_true(list_is_empty(&a->extents));
+	core_destroy(core);
+}
+
+/* The old one goes first: the put goes on under the key. */
+static void test_former_removed(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *a = t_segment(core, KIND_NOF, 0, 16 * MiB), *b;
+
+	assert_int_equal(t_put(core, "k", MiB, 0, 1), 0);
+	segment_set_state(core, a, SEG_OFFLINE, "");
+	b = t_segment(core, KIND_NOF, 1, 16 * MiB);
+	assert_int_equal(t_start(core, "k", MiB, 0, 1), 0);
+	assert_int_equal(remove_key(core, STR("k"), false), 0);
+	assert_int_equal(t_get(core, "k"), -703);
+	assert_int_equal(remove_key(core, STR("k"), true), -703);
+	assert_int_equal(t_end(core, "k"), 0);
+	assert_int_equal(t_get(core, "k"), 0);
+	/* Both at once, by the end of everything. */
+	segment_set_state(core, a, SEG_ONLINE, "");
+	segment_set_state(core, b, SEG_OFFLINE, "");
+	assert_int_equal(t_start(core, "k", MiB, 0, 1), 0);
+	core_destroy(core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +302,8 @@ int main(void)
 		cmocka_unit_test(test_revoked_space_rests),
 		cmocka_unit_test(test_flexible),
 		cmocka_unit_test(test_reliable),
+		cmocka_unit_test(test_unreadable_gives_way_at_the_end),
+		cmocka_unit_test(test_former_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
