@@ -16,7 +16,7 @@ int bufs_init(struct bufs *bufs, uint64_t bytes)
 
 	list_init(&bufs->waiters);
 	bytes = ALIGN_UP(bytes, (uint64_t)BUFS_UNIT);
-	ret = mem_map(bytes, false, &p);
+	ret = mem_map(bytes, true, &p);
 	if (ret)
 		return ret;
 	bufs->base = p;
