@@ -18,7 +18,7 @@ case ${1-} in
 esac
 build=${1:-$here/../build}
 [ $# -eq 0 ] || shift
-build=$(cd "$build" && pwd) || exit 1
+build=$(cd "$build" 2>/dev/null && pwd || echo "$build")
 
 if [ -x "$build/src/cmd/mooncake_master" ]; then
 	bin=$build/src/cmd

@@ -213,8 +213,8 @@ class Texts(unittest.TestCase):
         self.assertFalse({n for n in names if not re.search(rf"\b{n}\b",
                                                             text)})
 
-    def test_defaults_of_the_data_path(self):
-        """docs/nvmf.md has the bounds of src/pool/opts.c's table."""
+    def test_variables_of_the_data_path(self):
+        """docs/nvmf.md has a row for each variable of src/pool/opts.c."""
         table = re.findall(r'\{"(MC_N\w+)", KIND_\w+, \w+, ',
                            re.sub(r"\s+", " ", read("src", "pool", "opts.c")))
         rows = re.findall(r"^\| `(MC_N\w+)` \|", read("docs", "nvmf.md"), re.M)
