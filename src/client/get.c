@@ -252,7 +252,7 @@ static bool get_round(struct get_batch *b)
 	for (size_t i = 0; i < b->count; i++)
 		if (b->ones[i].item->result == ITEM_OPEN)
 			bytes += b->ones[i].object->size;
-	deadline_ns = xfer_deadline_ns(b->client, bytes, 0);
+	deadline_ns = xfer_deadline_ns(b->client, bytes);
 	xfer_init(&xfer, b->client);
 	for (size_t i = 0; i < b->count; i++) {
 		struct get_one *one = &b->ones[i];

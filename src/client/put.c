@@ -11,6 +11,7 @@
 
 #include "base/crc.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "client/batch.h"
 #include "client/call.h"
 #include "client/xfer.h"
@@ -33,6 +34,9 @@ struct put_batch {
 	size_t count;
 	struct call start;
 	const Mc__PutStartRsp *rsp;
+	/* Our time to write is counted from here: the master counts from its
+	 * answer, which may have been long on its way. */
+	uint64_t asked_ns;
 	struct vols vols;
 };
 
@@ -117,6 +121,7 @@ put_start(struct put_batch *b, const struct put_opts *po, struct item *items)
 	req.config = &config;
 	if (put_fill_items(b, &req, po, items) < 0)
 		return MOONCAKE_INTERNAL_ERROR;
+	b->asked_ns = time_mono_ns();
 	st = call_run(b->client, &b->start, METHOD_PUT_START, &req.base,
 		      CALL_ONCE);
 	if (st != MOONCAKE_OK)
@@ -168,8 +173,8 @@ static void put_write(struct put_batch *b)
 	xfer_init(&xfer, b->client);
 	for (size_t i = 0; i < b->count; i++)
 		bytes += b->ones[i].item->bytes * 2;
-	deadline_ns =
-		xfer_deadline_ns(b->client, bytes, b->rsp->write_timeout_ms);
+	deadline_ns = MIN(xfer_deadline_ns(b->client, bytes),
+			  b->asked_ns + b->rsp->write_timeout_ms * NS_PER_MS);
 	for (size_t i = 0; i < b->count; i++) {
 		struct put_one *one = &b->ones[i];
 

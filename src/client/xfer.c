@@ -173,13 +173,10 @@ void xfer_wait(struct xfer *x)
 	gate_wait(&x->gate);
 }
 
-uint64_t xfer_deadline_ns(const struct client *c, uint64_t bytes,
-			  uint32_t max_ms)
+uint64_t xfer_deadline_ns(const struct client *c, uint64_t bytes)
 {
 	uint64_t ms = BASE_MS + bytes / FLOOR_BYTES_PER_MS;
 
 	ms = MIN(ms, (uint64_t)c->conf.transfer_timeout_ms);
-	if (max_ms)
-		ms = MIN(ms, (uint64_t)max_ms);
 	return time_mono_ns() + ms * NS_PER_MS;
 }

@@ -51,7 +51,6 @@ void xfer_wait(struct xfer *x);
 
 /* Time that so many bytes may take, on top of a base, at a rate below which
  * nothing is called working. */
-uint64_t xfer_deadline_ns(const struct client *c, uint64_t bytes,
-			  uint32_t max_ms);
+uint64_t xfer_deadline_ns(const struct client *c, uint64_t bytes);
 
 #endif

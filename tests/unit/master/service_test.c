@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "io/thread.h"
+#include "master/object.h"
 #include "master/service.h"
 #include "rpc/client.h"
 
@@ -239,6 +240,54 @@ static void test_parked(void **state)
 	assert_true(w->svc->core->stats.parked > 0);
 }
 
+struct deadlines {
+	struct world *w;
+	uint64_t x_ns, y_ns;
+};
+
+static void read_deadlines(void *arg)
+{
+	struct deadlines *d = arg;
+	struct core *core = d->w->svc->core;
+
+	d->x_ns = obj_find(core, STR("x"))->write_deadline_ns;
+	d->y_ns = obj_find(core, STR("y"))->write_deadline_ns;
+}
+
+/* A writer's time begins with the answer, for each object of a batch, also for
+ * one that had its space before the batch was parked. */
+static void test_parked_deadline(void **state)
+{
+	struct world *w = *state;
+	Mc__PutItem x = MC__PUT_ITEM__INIT, y = MC__PUT_ITEM__INIT;
+	Mc__PutItem *items[] = {&x, &y};
+	Mc__PutStartReq req = MC__PUT_START_REQ__INIT;
+	struct deadlines d = {.w = w};
+	const Mc__PutStartRsp *rsp;
+	uint64_t start_ns;
+
+	mount(w, 3 * MiB);
+	assert_int_equal(put(w, "a", MiB), 0);
+	assert_int_equal(get(w, "a")->objects[0]->status, 0);
+	start_ns = time_mono_ns();
+	while (time_mono_ns() < start_ns + 120 * NS_PER_MS)
+		; /* the lease, but not the margin behind it */
+	x.key = bytes("x");
+	x.size = MiB;
+	y.key = bytes("y");
+	y.size = 2 * MiB;
+	req.client_id = (ProtobufCBinaryData){16, client_id};
+	req.items = items;
+	req.n_items = 2;
+	rsp = call(w, METHOD_PUT_START, &req);
+	assert_int_equal(rsp->grants[0]->status, 0);
+	assert_int_equal(rsp->grants[1]->status, 0);
+	assert_true(w->svc->core->stats.parked > 0);
+	shard_call(&w->meta, read_deadlines, &d);
+	assert_int_equal(d.x_ns, d.y_ns);
+	assert_true(d.x_ns > start_ns + 20 * NS_PER_S + 180 * NS_PER_MS);
+}
+
 static void test_lists_and_patterns(void **state)
 {
 	struct world *w = *state;
@@ -316,6 +365,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_put_get, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_parked, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_parked_deadline, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_lists_and_patterns, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_unmount, setup, teardown),
