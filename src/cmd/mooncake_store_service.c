@@ -23,7 +23,7 @@ static const struct flag flags[] = {
 	 .env = "MOONCAKE_CONFIG_PATH",
 	 .arg = "FILE",
 	 .help = "JSON (or YAML) with local_hostname, metadata_server, "
-		 "master_server_address and more, see below. Without it the "
+		 "master_server_address and more, see above. Without it the "
 		 "MOONCAKE_* environment variables are taken."},
 	{.name = "define",
 	 .alias = "D",
@@ -65,19 +65,21 @@ static const struct flag_prog prog = {
 	.name = PROGRAM,
 	.summary = "gives memory of this machine to a Mooncake store",
 	.usage = "[--config=FILE] [options]",
-	.details =
-		"Mounts a memory segment that other clients read and write, "
-		"and answers REST: PUT /api/put, GET /api/get/KEY, "
-		"/api/exist/KEY, DELETE /api/remove/KEY, /api/remove_all, GET "
-		"/health, /metrics. Configuration keys (environment): "
-		"local_hostname (MOONCAKE_LOCAL_HOSTNAME), metadata_server "
-		"(MOONCAKE_TE_META_DATA_SERVER), master_server_address "
-		"(MOONCAKE_MASTER), global_segment_size "
-		"(MOONCAKE_GLOBAL_SEGMENT_SIZE), local_buffer_size "
-		"(MOONCAKE_LOCAL_BUFFER_SIZE), protocol (MOONCAKE_PROTOCOL), "
-		"device_name (MOONCAKE_DEVICE), replica_num, nof_replica_num, "
-		"enable_mooncake_nof_pool. Sizes are bytes or texts such as "
-		"\"4gb\". SIGTERM unmounts and ends.",
+	.details = "Mounts a memory segment that other clients read and write, "
+		   "and answers REST. SIGTERM unmounts it and ends.\n\n"
+		   "REST: PUT /api/put {\"key\": …, \"value\": …}; GET "
+		   "/api/get/KEY, /api/exist/KEY, /health, /metrics; DELETE "
+		   "/api/remove/KEY, /api/remove_all.\n\n"
+		   "Configuration, from a file or else from the environment:\n"
+		   "- master_server_address (MOONCAKE_MASTER), required\n"
+		   "- local_hostname (MOONCAKE_LOCAL_HOSTNAME)\n"
+		   "- metadata_server (MOONCAKE_TE_META_DATA_SERVER)\n"
+		   "- global_segment_size (MOONCAKE_GLOBAL_SEGMENT_SIZE), as "
+		   "\"4gb\"\n"
+		   "- local_buffer_size (MOONCAKE_LOCAL_BUFFER_SIZE)\n"
+		   "- protocol (MOONCAKE_PROTOCOL), device_name "
+		   "(MOONCAKE_DEVICE)\n"
+		   "- replica_num, nof_replica_num, enable_mooncake_nof_pool",
 	.examples = "  " PROGRAM " --config=mooncake.json --port=8080\n"
 		    "  MOONCAKE_MASTER=10.0.0.1:50051 " PROGRAM
 		    " -D global_segment_size=16gb\n"
