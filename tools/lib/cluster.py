@@ -23,6 +23,7 @@ _no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 def _die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def free_port():
@@ -136,9 +137,15 @@ class Cluster:
         return os.path.join(self.dir, name)
 
     def start(self, name, program, *args, env=None):
-        child = Child(name, [self.program(program), *args],
-                      self.path(name + ".log"), env)
-        self.children[name] = child
+        """A signal waits until the child is known, so that none is missed."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (
+            signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        try:
+            child = Child(name, [self.program(program), *args],
+                          self.path(name + ".log"), env)
+            self.children[name] = child
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return child
 
     def run(self, program, *args, timeout=30, env=None, stdin=None):

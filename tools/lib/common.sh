@@ -23,7 +23,7 @@ is_installed() {
 
 # install KIND... : what is missing of these kinds, with apt; nothing else
 install() {
-	local missing=() p as_root=() log
+	local missing=() p as_root=() out
 	command -v dpkg-query >/dev/null || {
 		say "${0##*/}: no dpkg here: taking for granted that the packages of tools/lib/packages.txt are there"
 		return 0
@@ -34,29 +34,28 @@ install() {
 	[ ${#missing[@]} -eq 0 ] && return 0
 	if [ "$(id -u)" -ne 0 ]; then
 		command -v sudo >/dev/null ||
-			die "these packages are missing and installing needs root or sudo: ${missing[*]}"
+			die "these packages are missing and installing needs root or sudo; as root: apt-get install ${missing[*]}"
 		as_root=(sudo)
 	fi
 	say "Installing ${#missing[@]} Debian packages: ${missing[*]}"
-	log=$(mktemp)
-	if ! { "${as_root[@]}" apt-get update -qq &&
+	if ! out=$({ "${as_root[@]}" apt-get update -qq &&
 		"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
 			apt-get install -y -qq --no-install-recommends \
-			"${missing[@]}"; } >"$log" 2>&1 </dev/null; then
-		tail -n 20 "$log" >&2
-		rm -f "$log"
+			"${missing[@]}"; } 2>&1 </dev/null); then
+		tail -n 20 <<<"$out" >&2
 		die "apt-get could not install: ${missing[*]}"
 	fi
-	rm -f "$log"
 }
 
 # build DIR [MESON OPTION...] : configures when needed, then compiles.  Output
 # goes to DIR.log and is shown when something fails.
 build() {
-	local dir=$1 log=$1.log
+	local dir=$1 log=$1.log rc=0
 	shift
 	mkdir -p "$(dirname "$dir")"
 	if [ ! -f "$dir/build.ninja" ]; then
+		[ -d "$dir/meson-private" ] || [ -z "$(ls -A "$dir" 2>/dev/null)" ] ||
+			die "$dir holds something else: name an empty folder"
 		rm -rf "$dir"
 		meson setup "$dir" "$root" "$@" >"$log" 2>&1 </dev/null || {
 			tail -n 30 "$log" >&2
@@ -64,16 +63,19 @@ build() {
 		}
 	fi
 	if [ -t 2 ]; then
-		ninja -C "$dir" 2>&1 </dev/null | tee "$log" |
-			awk '/^\[[0-9]+\/[0-9]+\]/ { printf "\r\033[K%.100s", $0; fflush() }' >&2
-		local rc=${PIPESTATUS[0]}
+		ninja -C "$dir" 2>&1 </dev/null | (
+			trap '' INT # Ctrl-C is ninja's to tell
+			tee "$log" | awk '/^\[[0-9]+\/[0-9]+\]/ {
+				printf "\r\033[K%.78s", $0; fflush() }' >&2
+		) || rc=${PIPESTATUS[0]}
 		printf '\r\033[K' >&2
 	else
-		local rc=0
 		ninja -C "$dir" >"$log" 2>&1 </dev/null || rc=$?
 	fi
 	if [ "$rc" -ne 0 ]; then
-		grep -aE 'FAILED|error|warning:' "$log" | head -n 40 >&2
+		! grep -q 'interrupted by user' "$log" || exit 130
+		grep -aE -m 40 'FAILED|error|warning:' "$log" >&2 ||
+			tail -n 20 "$log" >&2
 		die "the build failed (log: $log)"
 	fi
 }

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tools/demo does after it has built: see --help."""
-import argparse
-import json
-import os
-import random
 import signal
-import sys
-import time
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to clean up so far
 
-from cluster import Cluster, Failed
-from report import Bar, Latency, print_table, size_text
-from workload import BadTrace, Lru, generate, load
+import argparse  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import random  # noqa: E402
+import shutil  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+
+from cluster import Cluster, Failed  # noqa: E402
+from report import Bar, Latency, print_table, size_text  # noqa: E402
+from workload import BadTrace, Lru, generate, load  # noqa: E402
 
 SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -20,21 +24,35 @@ def parse_size(text):
     unit = t[-1:] if t[-1:] in ("k", "m", "g") else ""
     try:
         return int(float(t.removesuffix(unit)) * SIZES[unit])
-    except ValueError:
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"'{text}' is no size (256k, 1m, 2g)") from None
 
 
+def positive(kind):
+    """An argparse type: a finite number above 0."""
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is no number above 0")
+        return value
+    return parse
+
+
 def options():
     ap = argparse.ArgumentParser(
-        prog="tools/demo", description="Stores a KV-cache trace in an NVMe-oF "
-        "SSD pool on this machine, serves it from there and checks every "
-        "byte.")
-    ap.add_argument("--seconds", type=float, default=60, metavar="N",
+        prog="tools/demo", allow_abbrev=False,
+        description="Stores a KV-cache trace in an NVMe-oF SSD pool on this "
+        "machine, serves it from there and checks every byte.")
+    ap.add_argument("--seconds", type=positive(float), default=60, metavar="N",
                     help="stop replaying after so long (60)")
     ap.add_argument("--trace", metavar="FILE", help="JSONL with hash_ids, as "
                     "Mooncake publishes them; without it one is generated")
-    ap.add_argument("--requests", type=int, default=2000, metavar="N",
+    ap.add_argument("--requests", type=positive(int), default=2000, metavar="N",
                     help="the first N requests of the trace (2000)")
     ap.add_argument("--object-size", type=parse_size, default=256 << 10,
                     metavar="SIZE", help="bytes per hash id (256k)")
@@ -48,17 +66,34 @@ def options():
                     help="the result as JSON on stdout")
     ap.add_argument("--keep", action="store_true",
                     help="leave the folder with logs and disks behind")
-    ap.add_argument("--build-dir", required=True, help=argparse.SUPPRESS)
+    ap.add_argument("--build-dir", metavar="DIR", default="build/demo",
+                    help="where to build (build/demo)")
+    ap.add_argument("--only-check-options", action="store_true",
+                    help=argparse.SUPPRESS)
     args = ap.parse_args()
     if args.object_size < 128:
         ap.error("--object-size must be at least 128 bytes")
+    if args.object_size > 256 << 20:
+        ap.error("--object-size must be at most 256m")
     if args.pool < 64 << 20:
         ap.error("--pool must be at least 64m")
+    if args.memory < 16 << 20:
+        ap.error("--memory must be at least 16m")
     return args
 
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def check_space(pool):
+    """The pool's sparse files may grow to their full size."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if free < pool:
+        raise Failed(f"the pool takes up to {size_text(pool)} and {folder} "
+                     f"has {size_text(free)} free: choose a smaller --pool, "
+                     "or a folder on another disk with TMPDIR")
 
 
 def start(cluster, args):
@@ -174,7 +209,7 @@ def replay_trace(cluster, args, requests, replay, lru, report):
     """All requests, with the kill half-way; the LRU sees what we see."""
     begin, recent, outage = time.monotonic(), [], 0.0
     bar = Bar("replaying", len(requests))
-    killed = False
+    killed, done = False, 0
     for n, (_, ids) in enumerate(requests):
         ids = list(dict.fromkeys(ids))
         elapsed = time.monotonic() - begin - outage
@@ -195,10 +230,11 @@ def replay_trace(cluster, args, requests, replay, lru, report):
         replay.request(ids)
         lru.request(ids)
         recent = (ids + recent)[:4000]
-        bar.step(n + 1, f"{replay.hits} hits, {replay.puts} puts, "
+        done = n + 1
+        bar.step(done, f"{replay.hits} hits, {replay.puts} puts, "
                  f"{replay.blocks.verified >> 20} MiB verified")
     bar.done()
-    report.update(requests=n + 1, seconds=time.monotonic() - begin - outage)
+    report.update(requests=done, seconds=time.monotonic() - begin - outage)
 
 
 def result(cluster, args, replay, lru, report):
@@ -254,11 +290,14 @@ def main():
     except (OSError, BadTrace) as e:
         say(f"tools/demo: {e}")
         return 2
+    if args.only_check_options:
+        return 0
     from blocks import Blocks
     from mooncake.store import MooncakeDistributedStore
     say(f"trace: {args.trace or f'generated, seed {args.seed}'}, "
         f"{len(requests)} requests")
     report = {}
+    check_space(args.pool)
     with Cluster(args.build_dir, args.keep) as cluster:
         say(f"starting (logs in {cluster.dir})")
         start(cluster, args)
@@ -295,15 +334,22 @@ def main():
     return 0 if ok else 1
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def interrupted(signo, frame):
+    """Once: cleaning up is not interrupted again."""
+    for s in ENDING:
+        signal.signal(s, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, interrupted)
+    for signo in ENDING:
+        signal.signal(signo, interrupted)
     try:
         status = main()
-    except Failed as e:
+    except (Failed, OSError) as e:
         say(f"tools/demo: {e}")
         status = 1
     except KeyboardInterrupt:

@@ -36,12 +36,12 @@ class Bar:
         if not self.is_terminal:
             self._write(f"  {self.title} {at}/{self.total}: {text}\n")
             return
-        wide = max(10, min(30, shutil.get_terminal_size().columns - 70))
-        full = wide * at // self.total
         left = (now - self.begin) / max(at, 1) * (self.total - at)
-        line = (f"{self.title} [{'#' * full}{'.' * (wide - full)}] "
-                f"{at * 100 // self.total:3d}% {left:3.0f} s left  {text}")
+        tail = f"{at * 100 // self.total:3d}% {left:3.0f} s left  {text}"
         cols = shutil.get_terminal_size().columns - 1
+        wide = max(10, min(30, cols - len(self.title) - len(tail) - 4))
+        full = wide * at // self.total
+        line = f"{self.title} [{'#' * full}{'.' * (wide - full)}] {tail}"
         self._write("\r\033[K" + line[:cols])
 
     def note(self, text):

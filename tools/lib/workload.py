@@ -16,7 +16,7 @@ class BadTrace(Exception):
 def load(path, limit=None):
     """JSONL with timestamp and hash_ids, as Mooncake publishes them."""
     requests = []
-    with open(path, encoding="utf-8") as f:
+    with open(path, encoding="utf-8", errors="replace") as f:
         for number, line in enumerate(f, 1):
             if limit and len(requests) >= limit:
                 break
@@ -25,8 +25,11 @@ def load(path, limit=None):
             try:
                 row = json.loads(line)
                 ids = [int(i) for i in row["hash_ids"]]
+                if ids and not 0 <= min(ids) <= max(ids) < 1 << 63:
+                    raise ValueError("an id below 0 or above 2^63 - 1")
                 requests.append((float(row.get("timestamp", 0)), ids))
-            except (ValueError, KeyError, TypeError) as e:
+            except (ValueError, KeyError, TypeError,
+                    OverflowError) as e:
                 raise BadTrace(f"{path}:{number}: expected an object with a "
                                f"list 'hash_ids': {e!r}") from None
     if not requests:
