@@ -10,7 +10,5 @@
 
 /* crc = 0 to begin, the last result to continue. */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
-/* crc of A followed by B from crc(A), crc(B) and len(B). */
-uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t len_b);
 
 #endif

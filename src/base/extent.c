@@ -519,11 +519,6 @@ void ext_give(struct ext_alloc *ea, const struct ext *ext)
 	free_add(ea, id);
 }
 
-uint64_t ext_size(const struct ext_alloc *ea)
-{
-	return ea->size;
-}
-
 uint64_t ext_used(const struct ext_alloc *ea)
 {
 	return ea->used;

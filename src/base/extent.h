@@ -35,7 +35,6 @@ int ext_take(struct ext_alloc *ea, uint64_t len, uint64_t align,
 int ext_take_at(struct ext_alloc *ea, uint64_t off, uint64_t len,
 		struct ext *out);
 void ext_give(struct ext_alloc *ea, const struct ext *ext);
-uint64_t ext_size(const struct ext_alloc *ea);
 uint64_t ext_used(const struct ext_alloc *ea); /* rounded, as taken */
 uint64_t ext_largest_free(const struct ext_alloc *ea);
 /* In order of offset; *used tells which kind it is.  Start with *node =

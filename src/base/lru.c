@@ -14,12 +14,6 @@ void lru_add(struct lru *lru, struct list *node)
 	lru->count++;
 }
 
-void lru_touch(struct lru *lru, struct list *node)
-{
-	list_del(node);
-	list_add_tail(&lru->head, node);
-}
-
 void lru_del(struct lru *lru, struct list *node)
 {
 	ASSERT(lru->count > 0 && !list_is_empty(node));

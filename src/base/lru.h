@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Recency list: the head is the coldest.  A node is embedded in what it
- * orders; touching is O(1).
+ * orders.
  */
 #ifndef BASE_LRU_H
 #define BASE_LRU_H
@@ -14,8 +14,7 @@ struct lru {
 };
 
 void lru_init(struct lru *lru);
-void lru_add(struct lru *lru, struct list *node);   /* as the hottest */
-void lru_touch(struct lru *lru, struct list *node); /* becomes the hottest */
+void lru_add(struct lru *lru, struct list *node); /* as the hottest */
 void lru_del(struct lru *lru, struct list *node);
 struct list *lru_coldest(struct lru *lru);		   /* or NULL */
 struct list *lru_next(struct lru *lru, struct list *node); /* hotter, or NULL */

@@ -54,15 +54,6 @@ static int add_slab(struct pool *pool, size_t count)
 	return 0;
 }
 
-int pool_reserve(struct pool *pool, size_t count)
-{
-	if (pool->limit)
-		count = MIN(count, pool->limit);
-	if (count <= pool->total)
-		return 0;
-	return add_slab(pool, count - pool->total);
-}
-
 /* As many again as there are, within the bounds of a slab and the limit. */
 static int grow(struct pool *pool)
 {

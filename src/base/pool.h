@@ -21,8 +21,6 @@ struct pool {
 };
 
 void pool_init(struct pool *pool, size_t obj_size, size_t limit);
-/* Allocates count objects ahead; -ENOMEM. */
-int pool_reserve(struct pool *pool, size_t count);
 void pool_fini(struct pool *pool); /* asserts that nothing is in use */
 void *pool_take(struct pool *pool);
 void pool_give(struct pool *pool, void *obj);

@@ -71,8 +71,6 @@ void strbuf_vaddf(struct strbuf *sb, const char *fmt, va_list ap);
 /* Text for humans: "1.50 GB" style as upstream's summary ("n B" below 1 KiB,
  * two decimals above, 1024-based). */
 void strbuf_add_size(struct strbuf *sb, uint64_t bytes);
-/* Gives the text away (caller frees); the buffer is empty afterwards. */
-char *strbuf_take(struct strbuf *sb);
 static inline struct str strbuf_str(const struct strbuf *sb)
 {
 	return (struct str){sb->p ? sb->p : "", sb->n};

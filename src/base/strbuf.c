@@ -117,17 +117,3 @@ void strbuf_add_size(struct strbuf *sb, uint64_t bytes)
 	else
 		strbuf_addf(sb, "%.2f %s", v, units[unit]);
 }
-
-char *strbuf_take(struct strbuf *sb)
-{
-	char *p;
-
-	has_room(sb, 0); /* "" rather than NULL for an empty buffer */
-	if (sb->failed) {
-		strbuf_fini(sb);
-		return NULL;
-	}
-	p = TAKE(sb->p);
-	*sb = (struct strbuf){0};
-	return p;
-}

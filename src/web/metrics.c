@@ -7,7 +7,6 @@
 #include "web/metrics.h"
 
 #include <inttypes.h>
-#include <math.h>
 
 static const char *const type_names[] = {
 	[METRIC_COUNTER] = "counter",
@@ -55,36 +54,6 @@ void metric_u64(struct strbuf *out, const char *name, const char *label,
 	strbuf_addf(out, "%" PRIu64 "\n", value);
 }
 
-static void add_double(struct strbuf *out, double value)
-{
-	if (isnan(value))
-		strbuf_adds(out, "NaN");
-	else if (isinf(value))
-		strbuf_adds(out, value > 0 ? "+Inf" : "-Inf");
-	else
-		strbuf_addf(out, "%.10g", value);
-}
-
-void metric_double(struct strbuf *out, const char *name, const char *label,
-		   const char *label_value, double value)
-{
-	add_name(out, name, label, label_value);
-	add_double(out, value);
-	strbuf_addc(out, '\n');
-}
-
-/* Largest value that falls into the bucket (see base/hist.h). */
-static double bucket_edge(size_t bucket)
-{
-	const size_t steps = (size_t)1 << HIST_SUB_BITS;
-
-	if (bucket < steps)
-		return (double)bucket;
-	return ldexp((double)((bucket & (steps - 1)) + steps + 1),
-		     (int)(bucket >> HIST_SUB_BITS) - 1) -
-	       1;
-}
-
 void metric_hist(struct strbuf *out, const char *name, const struct hist *h,
 		 const double *bounds, size_t count)
 {
@@ -94,11 +63,10 @@ void metric_hist(struct strbuf *out, const char *name, const struct hist *h,
 	for (size_t i = 0; i < count; i++) {
 		ASSERT(i == 0 || bounds[i] > bounds[i - 1]);
 		while (bucket < HIST_BUCKETS &&
-		       bucket_edge(bucket) <= bounds[i])
+		       (double)hist_edge(bucket) <= bounds[i])
 			sum += h->bucket[bucket++];
-		strbuf_addf(out, "%s_bucket{le=\"", name);
-		add_double(out, bounds[i]);
-		strbuf_addf(out, "\"} %" PRIu64 "\n", sum);
+		strbuf_addf(out, "%s_bucket{le=\"%.10g\"} %" PRIu64 "\n", name,
+			    bounds[i], sum);
 	}
 	strbuf_addf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name,
 		    h->count);

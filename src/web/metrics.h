@@ -21,8 +21,6 @@ void metric_head(struct strbuf *out, const char *name, enum metric_type type,
 /* label NULL = none; the value is escaped. */
 void metric_u64(struct strbuf *out, const char *name, const char *label,
 		const char *label_value, uint64_t value);
-void metric_double(struct strbuf *out, const char *name, const char *label,
-		   const char *label_value, double value);
 /* Cumulative buckets with the given upper bounds (in the histogram's unit),
  * _sum and _count. */
 void metric_hist(struct strbuf *out, const char *name, const struct hist *h,

@@ -51,11 +51,9 @@ static void test_against_bitwise(void **state)
 		size_t cut = rng_below(&rng, n + 1);
 		const uint8_t *p = buf + from;
 		uint32_t whole = crc32c(0, p, n), a = crc32c(0, p, cut);
-		uint32_t b = crc32c(0, p + cut, n - cut);
 
 		assert_int_equal(whole, bitwise(0, p, n));
 		assert_int_equal(crc32c(a, p + cut, n - cut), whole);
-		assert_int_equal(crc32c_combine(a, b, n - cut), whole);
 	}
 }
 
@@ -65,36 +63,15 @@ static void test_huge(void **state)
 	size_t half = ((size_t)1 << 30) + 12345, n = 2 * half;
 	uint8_t *p = mmap(NULL, n, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	uint32_t a, b;
+	uint32_t a;
 
 	assert_true(p != MAP_FAILED);
 	p[0] = 1;
 	p[half] = 2;
 	p[n - 1] = 3;
 	a = crc32c(0, p, half);
-	b = crc32c(0, p + half, half);
-	assert_int_equal(crc32c(0, p, n), crc32c_combine(a, b, half));
+	assert_int_equal(crc32c(0, p, n), crc32c(a, p + half, half));
 	munmap(p, n);
-}
-
-/* Lengths no buffer has: (A,B),C must equal A,(B,C) for any of them. */
-static void test_combine_is_associative(void **state)
-{
-	struct rng rng = t_rng(1);
-
-	for (int i = 0; i < 1000; i++) {
-		uint32_t a = (uint32_t)rng_u64(&rng);
-		uint32_t b = (uint32_t)rng_u64(&rng);
-		uint32_t c = (uint32_t)rng_u64(&rng);
-		uint64_t len_b = rng_u64(&rng) >> 1;
-		uint64_t len_c = rng_u64(&rng) >> (1 + rng_below(&rng, 63));
-		uint32_t bc = crc32c_combine(b, c, len_c);
-
-		assert_int_equal(
-			crc32c_combine(crc32c_combine(a, b, len_b), c, len_c),
-			crc32c_combine(a, bc, len_b + len_c));
-	}
-	assert_int_equal(crc32c_combine(0x12345678, 0, 0), 0x12345678);
 }
 
 int main(void)
@@ -103,7 +80,6 @@ int main(void)
 		cmocka_unit_test(test_known),
 		cmocka_unit_test(test_against_bitwise),
 		cmocka_unit_test(test_huge),
-		cmocka_unit_test(test_combine_is_associative),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

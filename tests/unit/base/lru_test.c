@@ -21,8 +21,8 @@ static void test_order(void **state)
 	lru_add(&lru, &a);
 	lru_add(&lru, &b);
 	lru_add(&lru, &c);
-	lru_touch(&lru, &a);
-	lru_touch(&lru, &a);
+	lru_del(&lru, &a);
+	lru_add(&lru, &a);
 	assert_ptr_equal(lru_coldest(&lru), &b);
 	assert_ptr_equal(lru_next(&lru, &b), &c);
 	assert_ptr_equal(lru_next(&lru, &c), &a);

@@ -44,33 +44,14 @@ static void test_limit(void **state)
 	void *a, *b;
 
 	pool_init(&pool, 1, 2);
-	assert_int_equal(pool_reserve(&pool, 100), 0);
-	assert_int_equal(pool.total, 2);
 	a = pool_take(&pool);
 	b = pool_take(&pool);
+	assert_int_equal(pool.total, 2);
 	assert_null(pool_take(&pool));
 	pool_give(&pool, a);
 	assert_ptr_equal(pool_take(&pool), a);
 	pool_give(&pool, a);
 	pool_give(&pool, b);
-	pool_fini(&pool);
-}
-
-static void test_reserve(void **state)
-{
-	struct pool pool;
-	void *objs[40];
-
-	pool_init(&pool, 4096, 0);
-	assert_int_equal(pool_reserve(&pool, 40), 0);
-	assert_int_equal(pool_reserve(&pool, 30), 0);
-	assert_int_equal(pool.total, 40);
-	for (int i = 0; i < 40; i++)
-		objs[i] = pool_take(&pool);
-	assert_int_equal(pool.total, 40);
-	for (int i = 0; i < 40; i++)
-		pool_give(&pool, objs[i]);
-	assert_int_equal(pool_reserve(&pool, SIZE_MAX / 2), -ENOMEM);
 	pool_fini(&pool);
 }
 
@@ -94,7 +75,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_take_and_give),
 		cmocka_unit_test(test_limit),
-		cmocka_unit_test(test_reserve),
 		cmocka_unit_test(test_fini_asserts),
 	};
 
