@@ -40,7 +40,6 @@ struct io_backend {
 	int (*socket)(struct loop *loop, int family);
 	int (*listen)(struct loop *loop, const struct addr *addr, int backlog);
 	int (*local_addr)(struct loop *loop, int fd, struct addr *out);
-	void (*shutdown)(struct loop *loop, int fd);
 	void (*close_fd)(struct loop *loop, int fd);
 	void (*set_sockopts)(struct loop *loop, int fd,
 			     const struct io_sockopts *so);
@@ -97,7 +96,6 @@ void timers_fire(struct loop *loop);
 int os_socket(struct loop *loop, int family);
 int os_listen(struct loop *loop, const struct addr *addr, int backlog);
 int os_local_addr(struct loop *loop, int fd, struct addr *out);
-void os_shutdown(struct loop *loop, int fd);
 void os_set_sockopts(struct loop *loop, int fd, const struct io_sockopts *so);
 void os_set_nodelay(int fd);
 /* For a socket that is about to connect to addr, or to listen there. */

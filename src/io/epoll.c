@@ -397,7 +397,6 @@ const struct io_backend io_backend_epoll = {
 	.socket = os_socket,
 	.listen = os_listen,
 	.local_addr = os_local_addr,
-	.shutdown = os_shutdown,
 	.close_fd = ep_close_fd,
 	.set_sockopts = os_set_sockopts,
 };

@@ -349,11 +349,6 @@ int io_local_addr(struct loop *loop, int fd, struct addr *out)
 	return loop->be->local_addr(loop, fd, out);
 }
 
-void io_shutdown(struct loop *loop, int fd)
-{
-	loop->be->shutdown(loop, fd);
-}
-
 void io_close(struct loop *loop, int fd)
 {
 	ASSERT(loop_is_owner(loop));

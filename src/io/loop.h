@@ -137,8 +137,6 @@ int io_socket(struct loop *loop, int family);
 /* Bound and listening, SO_REUSEADDR.  fd or -errno (-EADDRINUSE …). */
 int io_listen(struct loop *loop, const struct addr *addr, int backlog);
 int io_local_addr(struct loop *loop, int fd, struct addr *out);
-/* Ends both directions at once: pending ops complete soon. */
-void io_shutdown(struct loop *loop, int fd);
 /* No op may be in flight on fd. */
 void io_close(struct loop *loop, int fd);
 /* TCP_USER_TIMEOUT in ms, SO_SNDBUF/SO_RCVBUF in bytes (0 = leave). */

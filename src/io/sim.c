@@ -139,7 +139,6 @@ const struct io_backend io_backend_sim = {
 	.socket = sim_net_socket,
 	.listen = sim_net_listen,
 	.local_addr = sim_net_local_addr,
-	.shutdown = sim_net_shutdown,
 	.close_fd = sim_net_close_fd,
 	.set_sockopts = sim_set_sockopts,
 };

@@ -175,7 +175,7 @@ static void sock_send(struct io_sim *sim, struct sim_sock *sock)
 	size_t n, total, pos = 0;
 
 	total = iov_total(op);
-	if (sock->is_reset || sock->is_shut || !sock->is_connected) {
+	if (sock->is_reset || !sock->is_connected) {
 		sock_complete(sock, &sock->tx_op,
 			      sock->is_reset ? -ECONNRESET : -EPIPE);
 		return;
@@ -223,7 +223,7 @@ static void sock_recv(struct io_sim *sim, struct sim_sock *sock)
 		return;
 	}
 	n = sock_take(sock, iov_total(sock->rx_op));
-	if (n == 0 && !sock->is_eof && !sock->is_shut)
+	if (n == 0 && !sock->is_eof)
 		return; /* parked */
 	sock_complete(sock, &sock->rx_op, (int)n);
 	if (peer) {
@@ -483,18 +483,6 @@ int sim_net_local_addr(struct loop *loop, int fd, struct addr *out)
 	return 0;
 }
 
-void sim_net_shutdown(struct loop *loop, int fd)
-{
-	struct sim_sock *sock = sim_sock_get(loop_sim(loop), fd);
-
-	if (!sock || sock->is_shut)
-		return;
-	sock->is_shut = true;
-	sock_tell(loop_sim(loop), sock, SIM_FIN);
-	sock_complete(sock, &sock->rx_op, sock->is_listening ? -EINVAL : 0);
-	sock_complete(sock, &sock->tx_op, -EPIPE);
-}
-
 void sim_net_close_fd(struct loop *loop, int fd)
 {
 	struct io_sim *sim = loop_sim(loop);
@@ -508,7 +496,7 @@ void sim_net_close_fd(struct loop *loop, int fd)
 	/* As TCP does when data was not read. */
 	if (!list_is_empty(&sock->rx))
 		sock_tell(sim, sock, SIM_RESET);
-	else if (!sock->is_shut && !sock->is_reset)
+	else if (!sock->is_reset)
 		sock_tell(sim, sock, SIM_FIN);
 	sim_sock_free(sim, sock);
 }

@@ -45,7 +45,7 @@ struct sim_sock {
 	size_t unread;	     /* sent by us, not yet taken by the peer */
 	struct list queue;   /* of a listener: not yet accepted */
 	struct list queue_node;
-	bool is_listening, is_connected, is_shut;
+	bool is_listening, is_connected;
 	bool is_eof, is_reset;
 };
 
@@ -81,7 +81,6 @@ void sim_net_cancel(struct loop *loop, struct io_op *op);
 int sim_net_socket(struct loop *loop, int family);
 int sim_net_listen(struct loop *loop, const struct addr *addr, int backlog);
 int sim_net_local_addr(struct loop *loop, int fd, struct addr *out);
-void sim_net_shutdown(struct loop *loop, int fd);
 void sim_net_close_fd(struct loop *loop, int fd);
 
 #endif

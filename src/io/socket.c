@@ -76,12 +76,6 @@ int os_local_addr(struct loop *loop, int fd, struct addr *out)
 	return 0;
 }
 
-void os_shutdown(struct loop *loop, int fd)
-{
-	/* ENOTCONN is fine: then there is nothing to end. */
-	(void)shutdown(fd, SHUT_RDWR);
-}
-
 static void os_set_opt(int fd, int level, int name, uint32_t value)
 {
 	int v = (int)MIN(value, (uint32_t)INT32_MAX);

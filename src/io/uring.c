@@ -416,7 +416,6 @@ const struct io_backend io_backend_uring = {
 	.socket = os_socket,
 	.listen = os_listen,
 	.local_addr = os_local_addr,
-	.shutdown = os_shutdown,
 	.close_fd = uring_close_fd,
 	.set_sockopts = os_set_sockopts,
 };

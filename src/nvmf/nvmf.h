@@ -45,7 +45,7 @@ struct nvmf_ctrl_info {
 	uint16_t cntlid;
 	uint16_t io_queues;    /* granted */
 	uint16_t mqes;	       /* most entries of a queue */
-	uint32_t max_transfer; /* bytes per command from MDTS, UINT32_MAX = none
+	uint32_t max_transfer; /* bytes per command: MDTS, or a limit of ours
 				*/
 	uint32_t icd_bytes;    /* in-capsule data of an I/O command */
 	uint32_t nn;
@@ -163,8 +163,6 @@ struct nvmf_io {
 	uint32_t cmds;
 };
 void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io);
-/* Commands on the wire and waiting. */
-unsigned nvmf_qp_outstanding(const struct nvmf_qp *qp);
 
 /* Process-wide counters for metrics (relaxed atomics). */
 struct nvmf_stats {

@@ -170,11 +170,6 @@ void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io)
 	qp_pump(qp);
 }
 
-unsigned nvmf_qp_outstanding(const struct nvmf_qp *qp)
-{
-	return qp->conn.inflight_count + qp->waiting_count;
-}
-
 /* --- opening --- */
 
 static void connect_done(struct nt_cmd *cmd)

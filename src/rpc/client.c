@@ -52,9 +52,9 @@ struct rpc_client {
 	uint32_t backoff_ms;
 	struct rng rng;
 	uint64_t next_id;
-	uint64_t failures;
-	uint64_t heard_ns; /* last byte from the peer */
-	int last_err;	   /* of connecting; 0 = none yet */
+	_Atomic(uint64_t) failures; /* others read it */
+	uint64_t heard_ns;	    /* last byte from the peer */
+	int last_err;		    /* of connecting; 0 = none yet */
 	bool has_logged;
 
 	struct list waiting, sent, ended;
@@ -517,12 +517,6 @@ void rpc_call_submit(struct rpc_client *rc, struct rpc_call *call)
 	}
 	timer_set_at(rc->loop, &call->timer, call->deadline_ns);
 	rc_flush(rc);
-}
-
-void rpc_call_cancel(struct rpc_client *rc, struct rpc_call *call)
-{
-	/* Also one that has ended and waits for its done(): still once. */
-	call_end(rc, call, -ECANCELED);
 }
 
 void rpc_call_fini(struct rpc_call *call)

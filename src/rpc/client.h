@@ -58,11 +58,11 @@ struct rpc_call {
 };
 /* A call with the fields above set; the rest need not be initialised. */
 void rpc_call_submit(struct rpc_client *rc, struct rpc_call *call);
-void rpc_call_cancel(struct rpc_client *rc, struct rpc_call *call);
 /* After done: frees the response. */
 void rpc_call_fini(struct rpc_call *call);
 bool rpc_client_is_connected(const struct rpc_client *rc);
-/* Connection attempts that failed and connections that broke so far. */
+/* Connection attempts that failed and connections that broke so far; any
+ * thread. */
 uint64_t rpc_client_failures(const struct rpc_client *rc);
 
 /* For programs: a shard of its own, one call at a time, waits. */

@@ -331,22 +331,6 @@ static void close_while_connecting(void **state)
 	/* the server may have got the connection or not */
 }
 
-static void shutdown_ends_pending_operations(void **state)
-{
-	char buf[16];
-	struct iovec rx = {buf, sizeof(buf)};
-
-	connect_pair(NULL);
-	stream_recv(&client.s, &rx, 1, on_recv);
-	stream_recv(&server.s, &rx, 1, on_recv);
-	t_turn();
-	io_shutdown(t_loop, client.s.fd);
-	T_UNTIL(client.recvs && server.recvs);
-	assert_int_equal(client.recv_res, 0);
-	assert_int_equal(server.recv_res, 0);
-	close_all();
-}
-
 /* --- connecting --- */
 
 static void refused_connection_can_be_tried_again(void **state)
@@ -467,7 +451,6 @@ static void foreign_nonblocking_descriptors_work(void **state)
 		t_test(close_inside_a_callback),                               \
 		t_test(close_before_and_after_everything),                     \
 		t_test(close_while_connecting),                                \
-		t_test(shutdown_ends_pending_operations),                      \
 		t_test(refused_connection_can_be_tried_again),                 \
 		t_test(impossible_family_is_told_from_the_loop)
 
