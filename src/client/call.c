@@ -12,22 +12,9 @@
 
 static enum mooncake_status call_status(const struct rpc_call *rpc)
 {
-	switch (rpc->ret) {
-	case 0:
-		return MOONCAKE_OK;
-	case -EREMOTEIO:
+	if (rpc->ret == -EREMOTEIO)
 		return (enum mooncake_status)rpc->status;
-	case -ETIMEDOUT:
-		return MOONCAKE_RPC_TIMEOUT;
-	case -EPROTONOSUPPORT:
-		return MOONCAKE_INVALID_VERSION;
-	case -EMSGSIZE:
-		return MOONCAKE_BUFFER_OVERFLOW;
-	case -EBADMSG:
-		return MOONCAKE_DESERIALIZE_FAIL;
-	default:
-		return MOONCAKE_RPC_FAIL;
-	}
+	return status_of_errno(rpc->ret);
 }
 
 static void call_submit(struct mbox_msg *msg)
