@@ -48,6 +48,10 @@ static bool on_resp(struct nt_conn *conn, const union pdu_hdr *hdr)
 	if (!cmd)
 		return violation(conn, PDU_FES_HEADER_FIELD,
 				 offsetof(struct pdu_resp, cqe.cid), hdr);
+	/* It can't have stored what it has asked for and not been sent. */
+	if (!(hdr->resp.cqe.status >> 1 & NVME_SC_MASK) &&
+	    cmd->sent < cmd->requested)
+		return violation(conn, PDU_FES_SEQUENCE, 0, hdr);
 	cmd->cqe = hdr->resp.cqe;
 	nt_cmd_answer(cmd, (uint16_t)(hdr->resp.cqe.status >> 1));
 	return conn->state == NT_READY;

@@ -98,6 +98,7 @@ static const struct rude table[] = {
 	{"R2T of nothing", ON_WRITE, {R2T(0, 0)}, 1, 4},
 	{"R2T not from 0", ON_WRITE, {R2T(4096, 4096)}, 1, 4},
 	{"R2T overflow", ON_WRITE, {R2T(0xfffff000, 0x2000)}, 1, 4},
+	{"success before the data", ON_WRITE, {R2T(0, BYTES), RESP}, 2, 2},
 	{"two R2Ts at a time", ON_WRITE, {R2T(0, 4096), R2T(4096, 4096)}, 2, 5},
 };
 
