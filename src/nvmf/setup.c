@@ -206,6 +206,8 @@ static void read_limits(struct nvmf_ctrl *ctrl, const struct nvme_id_ctrl *id)
 	uint64_t icd = (uint64_t)id->ioccsz * 16;
 
 	info->max_transfer = id->mdts && shift < 32 ? 1u << shift : UINT32_MAX;
+	/* One C2HData may hold all of it. */
+	info->max_transfer = MIN(info->max_transfer, NT_PLEN_MAX / 2);
 	info->icd_bytes = 0;
 	if (icd > sizeof(struct nvme_sqe) && id->icdoff == 0)
 		info->icd_bytes =

@@ -30,6 +30,15 @@ static void test_live(void **state)
 	assert_int_equal(w.fake.shutdowns, 1);
 }
 
+/* One PDU of the largest command must not be too long for us. */
+static void test_no_mdts(void **state)
+{
+	w.fake.id.mdts = 0;
+	world_ctrl_open();
+	world_until(&w.ctrl_live);
+	assert_int_equal(nvmf_ctrl_info(w.ctrl)->max_transfer, 32 << 20);
+}
+
 static void test_enabled_before(void **state)
 {
 	w.fake.cc = 0x460001;
@@ -360,6 +369,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_live),
+		TEST(test_no_mdts),
 		TEST(test_enabled_before),
 		TEST(test_refused),
 		TEST(test_connect_refused),
