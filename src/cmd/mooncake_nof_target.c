@@ -83,7 +83,7 @@ static const struct flag flags[] = {
 	 .type = FLAG_SIZE,
 	 .off = OFF(max_io_size),
 	 .def = "1m",
-	 .min = 4096,
+	 .min = 8192,
 	 .max = 32 << 20,
 	 .arg = "SIZE",
 	 .help = "Largest read or write command (MDTS)."},
@@ -189,10 +189,19 @@ static void on_stop_late(struct timer *timer)
 static void on_signal(struct signals *s, int signo)
 {
 	struct program *p = s->arg;
+	struct tgt_stats st;
 
 	if (timer_is_set(&p->stop_timer))
 		return; /* it is stopping already */
-	log_info("target stops", "signal=%s", strsignal(signo));
+	tgt_stats_get(p->tgt, &st);
+	log_info("target stops",
+		 "signal=\"%s\" connections=%llu controllers=%llu "
+		 "commands=%llu errors=%llu bytes_read=%llu bytes_written=%llu",
+		 strsignal(signo), (unsigned long long)st.connections,
+		 (unsigned long long)st.controllers,
+		 (unsigned long long)st.commands, (unsigned long long)st.errors,
+		 (unsigned long long)st.bytes_read,
+		 (unsigned long long)st.bytes_written);
 	p->stop_timer.fire = on_stop_late;
 	timer_set(p->loop, &p->stop_timer, STOP_NS);
 	tgt_stop(p->tgt, on_stopped, p);

@@ -17,7 +17,8 @@
 #include "target/conn.h"
 #include "target/ident.h"
 
-#define MIN_TRANSFER	4096u
+#define MIN_TRANSFER	8192u /* MDTS 0, 4 KiB, would mean "no limit" */
+#define MIN_H2CDATA	4096u
 #define MAX_TRANSFER	(32u << 20)
 #define MAX_IN_CAPSULE	(128u << 10)
 #define MIN_BUFFER_CMDS 4 /* commands of the largest size per shard */
@@ -38,14 +39,14 @@ static int opts_default(struct tgt_opts *o, struct err *err)
 	o->buffer_bytes = o->buffer_bytes ? o->buffer_bytes : 64 * MiB;
 	if (o->max_transfer < MIN_TRANSFER || o->max_transfer > MAX_TRANSFER)
 		return err_set(err, -EINVAL,
-			       "largest transfer of %u bytes: 4096 to %u work",
-			       o->max_transfer, MAX_TRANSFER);
+			       "largest transfer of %u bytes: %u to %u work",
+			       o->max_transfer, MIN_TRANSFER, MAX_TRANSFER);
 	if (o->in_capsule > MAX_IN_CAPSULE || o->in_capsule % 16)
 		return err_set(err, -EINVAL,
 			       "in-capsule data of %u bytes: multiples of 16 up"
 			       " to %u work",
 			       o->in_capsule, MAX_IN_CAPSULE);
-	if (o->max_h2cdata < MIN_TRANSFER || o->max_h2cdata % 4)
+	if (o->max_h2cdata < MIN_H2CDATA || o->max_h2cdata % 4)
 		return err_set(err, -EINVAL,
 			       "MAXH2CDATA of %u bytes: multiples of 4 from"
 			       " 4096 work",
