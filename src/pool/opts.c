@@ -122,7 +122,7 @@ int vol_opts_init(struct vol_opts *opts, struct err *err)
 {
 	uint64_t v[SET_COUNT] = {
 		[SET_WORKERS] = 4,
-		[SET_CHUNK] = 128 * KiB,
+		[SET_CHUNK] = 256 * KiB,
 		[SET_INFLIGHT] = 32 * MiB,
 		[SET_SPIN] = 0,
 	};

@@ -22,7 +22,7 @@ struct vol;
 
 struct vol_opts {
 	uint32_t workers;	 /* MC_NOF_WORKERS, 4 */
-	uint64_t chunk_bytes;	 /* MC_NOF_SUBMIT_CHUNK_BYTES, 128 KiB */
+	uint64_t chunk_bytes;	 /* MC_NOF_SUBMIT_CHUNK_BYTES, 256 KiB */
 	uint64_t inflight_bytes; /* MC_NOF_INFLIGHT_BYTES_LIMIT, 32 MiB */
 	struct nvmf_opts nvmf;	 /* addr and subnqn are ignored */
 	uint32_t spin_us;

@@ -37,7 +37,7 @@ static void test_defaults(void **state)
 
 	assert_int_equal(vol_opts_init(&opts, &err), 0);
 	assert_int_equal(opts.workers, 4);
-	assert_int_equal(opts.chunk_bytes, 131072);
+	assert_int_equal(opts.chunk_bytes, 262144);
 	assert_int_equal(opts.inflight_bytes, 33554432);
 	assert_false(opts.nvmf.hdgst || opts.nvmf.ddgst);
 	assert_true(strlen(opts.nvmf.host.nqn) > 0);
