@@ -197,7 +197,9 @@ struct core {
 	struct bins bins;
 	struct htab objects;
 	struct list all, unfinished;
-	struct list scans; /* struct scan, scan.h */
+	size_t soft_pinned; /* complete objects; an expired pin counts until
+			     * the object is read again or goes */
+	struct list scans;  /* struct scan, scan.h */
 	struct list segments, dying;
 	/* Called before a segment's memory goes; may be NULL. */
 	void (*on_gone)(struct segment *seg, void *arg);

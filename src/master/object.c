@@ -93,6 +93,8 @@ void obj_destroy(struct core *core, struct object *obj)
 			core, list_first(&obj->replicas, struct replica, node));
 	scans_leave(core, obj);
 	give_key_up(core, obj);
+	if (obj->is_complete)
+		core->soft_pinned -= obj->soft_pin_ns > 0;
 	list_del(&obj->all_node);
 	list_del(&obj->unfinished_node);
 	bins_give(&core->bins, obj->crcs,
@@ -207,6 +209,7 @@ int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs)
 	/* The wire's byte order is this machine's: little-endian. */
 	memcpy(obj->crcs, crcs, count * sizeof(uint32_t));
 	obj->is_complete = true;
+	core->soft_pinned += obj->soft_pin_ns > 0;
 	obj->used_ns = core->now_ns;
 	list_del(&obj->unfinished_node);
 	list_for_each (rep, &obj->replicas, node) {
@@ -223,6 +226,10 @@ void obj_touch(struct core *core, struct object *obj)
 {
 	struct replica *rep;
 
+	if (obj->soft_pin_ns && !obj_is_soft_pinned(core, obj)) {
+		obj->soft_pin_ns = 0;
+		core->soft_pinned--;
+	}
 	obj->used_ns = core->now_ns;
 	obj->lease_ns = MAX(obj->lease_ns, core->now_ns + core->opts.lease_ns);
 	list_for_each (rep, &obj->replicas, node)

@@ -162,7 +162,7 @@ static void check_all(struct model *m)
 {
 	struct segment *seg;
 	struct object *obj;
-	size_t count = 0;
+	size_t count = 0, pinned = 0;
 
 	list_for_each (seg, &m->core->segments, node)
 		check_segment(m->core, seg);
@@ -172,8 +172,10 @@ static void check_all(struct model *m)
 		ASSERT(!obj->former || obj->former->successor == obj);
 		ASSERT(!obj->successor || obj->is_complete);
 		count += !obj->former;
+		pinned += obj->is_complete && obj->soft_pin_ns;
 	}
 	ASSERT(count == m->core->objects.count);
+	ASSERT(pinned == m->core->soft_pinned);
 }
 
 /* Victims are older than whatever could have gone instead. */
@@ -224,6 +226,7 @@ static void step_put(struct model *m)
 		ask.count[KIND_MEM] = (int)rng_below(&m->rng, 3);
 		ask.count[KIND_NOF] = (int)rng_below(&m->rng, 3);
 		ask.has_hard_pin = rng_below(&m->rng, 50) == 0;
+		ask.has_soft_pin = rng_below(&m->rng, 10) == 0;
 		size = 1 + rng_below(&m->rng,
 				     rng_below(&m->rng, 8) ? SLOT : 6 * MiB);
 	}
