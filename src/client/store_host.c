@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "client/call.h"
 #include "client/store.h"
+#include "nvmf/nvmf.h"
 
 /* --- registered memory --- */
 
@@ -95,11 +96,14 @@ static void add_counter(struct strbuf *sb, const char *name, const char *help,
 		    name, help, name, name, (unsigned long long)value);
 }
 
-static void add_volume_counters(struct strbuf *sb, struct client *c)
+static void add_traffic_counters(struct strbuf *sb, struct client *c)
 {
 	struct vol_stats v;
 
 	vol_stats_get(c->vols, &v);
+	add_counter(sb, "connection_failures",
+		    "Connections to the master that failed or broke",
+		    rpc_client_failures(c->rpc));
 	add_counter(sb, "replica_reads", "Replicas read", v.reads);
 	add_counter(sb, "replica_writes", "Replicas written", v.writes);
 	add_counter(sb, "replica_read_bytes", "Bytes read", v.read_bytes);
@@ -116,6 +120,18 @@ static void add_volume_counters(struct strbuf *sb, struct client *c)
 		    v.checksum_errors);
 }
 
+/* Of the process: further stores in it share them. */
+static void add_nvmf_counters(struct strbuf *sb)
+{
+	struct nvmf_stats st;
+
+	nvmf_stats_get(&st);
+#define NVMF_STAT(NAME, name, help)                                            \
+	add_counter(sb, "nvmf_" #name, help, st.name);
+#include "nvmf/tbl/stats.h"
+#undef NVMF_STAT
+}
+
 size_t mooncake_store_metrics(mooncake_store_t handle, char *buf, size_t len)
 {
 	struct store *store = store_of(handle);
@@ -127,7 +143,8 @@ size_t mooncake_store_metrics(mooncake_store_t handle, char *buf, size_t len)
 		for (size_t i = 0; i < STAT_COUNT; i++)
 			add_counter(&sb, stat_texts[i].name, stat_texts[i].help,
 				    stats_get(&c->stats, (enum stat)i));
-		add_volume_counters(&sb, c);
+		add_traffic_counters(&sb, c);
+		add_nvmf_counters(&sb);
 		store_leave(store);
 	}
 	n = sb.failed ? 0 : sb.n;

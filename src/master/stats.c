@@ -9,6 +9,7 @@
 #include "master/evict.h"
 #include "master/object.h"
 #include "master/quarantine.h"
+#include "nvmf/nvmf.h"
 #include "web/metrics.h"
 
 void stats_init(struct stats *st)
@@ -189,6 +190,19 @@ static void segment_metrics(struct core *core, struct strbuf *out)
 		      "Replicas per NVMe-oF segment", seg_replicas, out);
 }
 
+/* Probes and registrations. */
+static void nvmf_metrics(struct strbuf *out)
+{
+	struct nvmf_stats st;
+
+	nvmf_stats_get(&st);
+#define NVMF_STAT(NAME, name, help)                                            \
+	one_u64(out, "master_nvmf_" #name "_total", METRIC_COUNTER, help,      \
+		st.name);
+#include "nvmf/tbl/stats.h"
+#undef NVMF_STAT
+}
+
 void stats_metrics(struct core *core, struct strbuf *out)
 {
 	static const double value_bounds[] = {
@@ -200,6 +214,9 @@ void stats_metrics(struct core *core, struct strbuf *out)
 	segment_metrics(core, out);
 	one_u64(out, "master_key_count", METRIC_GAUGE, "Objects",
 		core->objects.count);
+	one_u64(out, "master_soft_pin_key_count", METRIC_GAUGE,
+		"Soft-pinned objects, expired ones until they are read",
+		core->soft_pinned);
 	one_u64(out, "master_active_clients", METRIC_GAUGE, "Clients that ping",
 		core->clients.count);
 	one_u64(out, "master_successful_evictions_total", METRIC_COUNTER,
@@ -220,6 +237,7 @@ void stats_metrics(struct core *core, struct strbuf *out)
 		one_u64(out, counters[i].name, METRIC_COUNTER, counters[i].help,
 			value);
 	}
+	nvmf_metrics(out);
 	op_metric_lines(st, out);
 	metric_head(out, "master_value_size_bytes", METRIC_HISTOGRAM,
 		    "Sizes of the objects that were put");
@@ -305,8 +323,9 @@ void stats_summary(struct core *core, const struct stats *before,
 	add_usage(out, " | NVMe-oF SSD", u.used[KIND_NOF],
 		  u.capacity[KIND_NOF]);
 	strbuf_adds(out, " | SSD Storage: 0 B / 0 B (0.0%)");
-	strbuf_addf(out, " | Keys: %zu (soft-pinned: 0) | Clients: %zu | ",
-		    core->objects.count, core->clients.count);
+	strbuf_addf(out, " | Keys: %zu (soft-pinned: %zu) | Clients: %zu | ",
+		    core->objects.count, core->soft_pinned,
+		    core->clients.count);
 	add_requests(&w, out);
 	strbuf_addf(
 		out,

@@ -189,15 +189,9 @@ uint32_t nt_cursor_crc(const struct nt_cursor *cur, uint32_t crc, size_t n);
 
 /* stats.c */
 enum nt_stat {
-	NT_STAT_CONNECTS,
-	NT_STAT_CONNECT_FAILURES,
-	NT_STAT_DISCONNECTS,
-	NT_STAT_TIMEOUTS,
-	NT_STAT_COMMANDS,
-	NT_STAT_ERRORS,
-	NT_STAT_BYTES_READ,
-	NT_STAT_BYTES_WRITTEN,
-	NT_STAT_DIGEST_ERRORS,
+#define NVMF_STAT(NAME, name, help) NT_STAT_##NAME,
+#include "nvmf/tbl/stats.h"
+#undef NVMF_STAT
 	NT_STAT_COUNT
 };
 void nt_stat_add(enum nt_stat stat, uint64_t n);

@@ -166,8 +166,9 @@ void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io);
 
 /* Process-wide counters for metrics (relaxed atomics). */
 struct nvmf_stats {
-	uint64_t connects, connect_failures, disconnects, timeouts;
-	uint64_t commands, errors, bytes_read, bytes_written, digest_errors;
+#define NVMF_STAT(NAME, name, help) uint64_t name;
+#include "nvmf/tbl/stats.h"
+#undef NVMF_STAT
 };
 void nvmf_stats_get(struct nvmf_stats *out);
 

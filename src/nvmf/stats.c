@@ -22,14 +22,8 @@ static uint64_t get(enum nt_stat stat)
 void nvmf_stats_get(struct nvmf_stats *out)
 {
 	*out = (struct nvmf_stats){
-		.connects = get(NT_STAT_CONNECTS),
-		.connect_failures = get(NT_STAT_CONNECT_FAILURES),
-		.disconnects = get(NT_STAT_DISCONNECTS),
-		.timeouts = get(NT_STAT_TIMEOUTS),
-		.commands = get(NT_STAT_COMMANDS),
-		.errors = get(NT_STAT_ERRORS),
-		.bytes_read = get(NT_STAT_BYTES_READ),
-		.bytes_written = get(NT_STAT_BYTES_WRITTEN),
-		.digest_errors = get(NT_STAT_DIGEST_ERRORS),
+#define NVMF_STAT(NAME, name, help) .name = get(NT_STAT_##NAME),
+#include "nvmf/tbl/stats.h"
+#undef NVMF_STAT
 	};
 }

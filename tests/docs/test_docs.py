@@ -150,8 +150,11 @@ class Metrics(unittest.TestCase):
     def test_client(self):
         names = re.findall(r"STAT\((\w+), \"",
                            read("src", "client", "tbl", "stats.h"))
-        names += re.findall(r'add_counter\(sb,\s*"(\w+)"',
+        names += re.findall(r'add_counter\(sb,\s*"(\w+)",',
                             read("src", "client", "store_host.c"))
+        names += ["nvmf_" + n for n in
+                  re.findall(r'NVMF_STAT\([A-Z_]+, (\w+),\s*"',
+                             read("src", "nvmf", "tbl", "stats.h"))]
         self.assertGreater(len(names), 10)
         want = {n for n in self.documented()
                 if n.startswith("mooncake_client_")}
