@@ -54,7 +54,7 @@ int bdev_ram_create(void *mem, uint64_t size, struct bdev **out,
 		    struct err *err);
 struct bdev_file_opts {
 	const char *path;
-	uint64_t create_size; /* > 0: create the file sparse when absent */
+	uint64_t create_size; /* > 0: create the file when absent */
 	uint32_t block;	      /* 0 = 4096, or the device's own */
 	bool no_direct;	      /* don't try O_DIRECT */
 };

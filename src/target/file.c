@@ -166,11 +166,39 @@ static int file_open_error(const char *path, int code, struct err *err)
 	}
 }
 
+/*
+ * With all its space, so that no write finds the file system full later; and
+ * writes to reserved space run side by side, where those to holes wait for each
+ * other.
+ */
+static int file_give_size(int fd, const struct bdev_file_opts *o,
+			  struct err *err)
+{
+	off_t size = (off_t)o->create_size;
+	int code = fallocate(fd, 0, 0, size) ? errno : 0;
+
+	/* Not every file system can. */
+	if (code == EOPNOTSUPP || code == ENOSYS)
+		code = ftruncate(fd, size) ? errno : 0;
+	if (code == 0)
+		return 0;
+	unlink(o->path);
+	if (code == ENOSPC)
+		return err_set(err, -code,
+			       "no room for %llu bytes in the file system of "
+			       "%s: give a smaller size, or make the file "
+			       "sparse yourself (truncate -s)",
+			       (unsigned long long)o->create_size, o->path);
+	return err_set(err, -code, "can't give %s %llu bytes: %s", o->path,
+		       (unsigned long long)o->create_size, strerror(code));
+}
+
 static int file_open_fd(struct file *f, const struct bdev_file_opts *o,
 			struct stat *st, struct err *err)
 {
 	int flags = O_RDWR | O_CLOEXEC;
 	bool is_new = false;
+	int ret;
 
 	if (stat(o->path, st) == 0) {
 		if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
@@ -197,10 +225,9 @@ static int file_open_fd(struct file *f, const struct bdev_file_opts *o,
 		return err_set(err, -EBUSY,
 			       "%s is served by another process already",
 			       o->path);
-	if (is_new && ftruncate(f->fd, (off_t)o->create_size))
-		return err_set(err, -errno, "can't give %s %llu bytes: %s",
-			       o->path, (unsigned long long)o->create_size,
-			       strerror(errno));
+	ret = is_new ? file_give_size(f->fd, o, err) : 0;
+	if (ret)
+		return ret;
 	return fstat(f->fd, st) ? err_set(err, -errno, "can't stat %s: %s",
 					  o->path, strerror(errno))
 				: 0;

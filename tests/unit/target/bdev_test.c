@@ -133,11 +133,27 @@ static void file_keeps_what_was_written(void **state)
 		unlink(path);
 		assert_int_equal(bdev_file_create(&o, &bdev, &err), 0);
 		assert_int_equal(stat(path, &st), 0);
-		assert_true(st.st_blocks * 512 < 65536); /* sparse */
+		assert_int_equal(st.st_size, 1 << 20);
+		assert_true(st.st_blocks * 512 >= 1 << 20); /* reserved */
 		roundtrip(bdev, i & 2 ? 8 : 0);
 		assert_null(bdev->ops->map(bdev, 0, 4096));
 		bdev->ops->destroy(bdev);
 	}
+}
+
+static void file_too_big_is_not_left_behind(void **state)
+{
+	struct bdev_file_opts o = {.path = path,
+				   .create_size = (uint64_t)1 << 50};
+	struct bdev *bdev;
+	struct err err = {0};
+	struct stat st;
+
+	unlink(path);
+	assert_true(bdev_file_create(&o, &bdev, &err) < 0);
+	assert_null(bdev);
+	assert_non_null(strstr(err.text, path));
+	assert_int_equal(stat(path, &st), -1);
 }
 
 static void file_is_for_one_only(void **state)
@@ -236,6 +252,7 @@ int main(void)
 		cmocka_unit_test(ram_keeps_what_was_written),
 		cmocka_unit_test(ram_takes_the_callers_memory),
 		cmocka_unit_test(file_keeps_what_was_written),
+		cmocka_unit_test(file_too_big_is_not_left_behind),
 		cmocka_unit_test(file_is_for_one_only),
 		cmocka_unit_test(file_that_shrank_is_an_error),
 		cmocka_unit_test(specs_are_understood),
