@@ -115,6 +115,42 @@ static void test_pins(void **state)
 	core_destroy(core);
 }
 
+static void expect_pinned(struct core *core, const char *summary)
+{
+	struct strbuf text = {0};
+
+	stats_summary(core, &core->stats, 1, &text);
+	if (!strstr(text.p, summary))
+		fail_msg("'%s' is not in %s", summary, text.p);
+	strbuf_fini(&text);
+}
+
+static void test_soft_pins_are_counted(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask soft = {.client = T_CLIENT,
+			       .count = {1, 0},
+			       .budget = 100,
+			       .has_soft_pin = true,
+			       .soft_pin_ms = 5000};
+	struct object *obj;
+
+	t_segment(core, KIND_MEM, 0, 8 * MiB);
+	assert_int_equal(t_put(core, "a", MiB, 1, 0), 0);
+	assert_int_equal(put_start(core, &soft, STR("s"), MiB, &obj), 0);
+	expect_pinned(core, "Keys: 2 (soft-pinned: 0)");
+	assert_int_equal(t_end(core, "s"), 0);
+	assert_int_equal(put_start(core, &soft, STR("t"), MiB, &obj), 0);
+	assert_int_equal(t_end(core, "t"), 0);
+	expect_pinned(core, "Keys: 3 (soft-pinned: 2)");
+	assert_int_equal(remove_key(core, STR("s"), false), 0);
+	expect_pinned(core, "Keys: 2 (soft-pinned: 1)");
+	t_pass(core, 5 * NS_PER_S);
+	assert_int_equal(t_get(core, "t"), 0);
+	expect_pinned(core, "Keys: 2 (soft-pinned: 0)");
+	core_destroy(core);
+}
+
 static void test_offline_is_left_alone(void **state)
 {
 	struct core *core = full(4);
@@ -214,6 +250,7 @@ int main(void)
 		cmocka_unit_test(test_coldest_goes_first),
 		cmocka_unit_test(test_leases_hold),
 		cmocka_unit_test(test_pins),
+		cmocka_unit_test(test_soft_pins_are_counted),
 		cmocka_unit_test(test_offline_is_left_alone),
 		cmocka_unit_test(test_kinds_apart),
 		cmocka_unit_test(test_background),
