@@ -33,6 +33,8 @@
 #define EXTENT_UNIT	 4096
 #define EXTENT_ALIGN	 (64 * KiB) /* objects at least this large */
 #define SPLIT_MIN	 (1 * MiB)  /* smaller objects are never split */
+/* Sums over all segments stay in 64 bits. */
+#define SEGMENT_BYTES_MAX ((uint64_t)1 << 50)
 
 enum kind {
 	KIND_MEM,

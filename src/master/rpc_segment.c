@@ -117,8 +117,9 @@ static int read_memory(struct memory_mount *mm, const Mc__MountReq *msg,
 			       "a segment's name has 1 to %d bytes, not %zu",
 			       NAME_MAX_LEN, name_len);
 	if (seg->size == 0 || add_overflows(seg->start, seg->size, &end) ||
-	    seg->block_size > 64 * KiB ||
-	    (seg->block_size && !IS_POW2(seg->block_size)))
+	    (seg->block_size &&
+	     (seg->block_size < 512 || seg->block_size > 64 * KiB ||
+	      !IS_POW2(seg->block_size))))
 		return err_set(err, -EINVAL,
 			       "base %llu, size %llu, block size %u make no "
 			       "segment",
@@ -127,7 +128,8 @@ static int read_memory(struct memory_mount *mm, const Mc__MountReq *msg,
 	mm->desc.name = seg->name;
 	mm->desc.base = seg->start;
 	mm->desc.size = mm->desc.ns_bytes = seg->size;
-	mm->desc.block_bytes = seg->block_size;
+	/* Clients take no segment without a block size. */
+	mm->desc.block_bytes = seg->block_size ? seg->block_size : EXTENT_UNIT;
 	if (hostport_parse(str_of(seg->name), 0, &mm->host, NULL) < 0)
 		mm->host.host[0] = '\0';
 	mm->desc.host_id = seg->host_id[0] ? seg->host_id : mm->host.host;

@@ -87,7 +87,7 @@ int segment_add(struct core *core, const struct segment_desc *desc,
 		return err_set(err, -ENOSPC, "%d segments are mounted already",
 			       SEGMENTS_MAX);
 	if (!IS_POW2(unit) || !IS_ALIGNED(desc->base, unit) ||
-	    desc->size < unit)
+	    desc->size < unit || desc->size > SEGMENT_BYTES_MAX)
 		return err_set(
 			err, -EINVAL,
 			"base %llu, size %llu, block size %u do not make "

@@ -147,6 +147,7 @@ static void mount(struct world *w, uint64_t size)
 	assert_int_equal(rsp->status, 0);
 	assert_false(rsp->already);
 	assert_string_equal(rsp->segment->host_id, "host");
+	assert_int_equal(rsp->segment->block_size, 4096);
 	rsp = call(w, METHOD_MOUNT, &req);
 	assert_int_equal(rsp->status, 0);
 	assert_true(rsp->already);
@@ -245,6 +246,39 @@ static uint64_t parked(struct world *w)
 
 	shard_call(&w->meta, read_parked, &c);
 	return c.n;
+}
+
+static void test_bad_mounts(void **state)
+{
+	static const struct {
+		uint64_t start, size;
+		uint32_t block;
+	} bad[] = {
+		{0, 0, 0},	    {0, MiB, 256},
+		{0, MiB, 131072},   {0, MiB, 1000},
+		{1, MiB, 0},	    {4096, UINT64_MAX, 0},
+		{0, UINT64_MAX, 0}, {0, (uint64_t)1 << 51, 0},
+	};
+	struct world *w = *state;
+	char *paths[] = {"traddr:127.0.0.1 subnqn:nqn.2024-01.t:m ns:1"};
+	Mc__Segment seg = MC__SEGMENT__INIT;
+	Mc__MountReq req = MC__MOUNT_REQ__INIT;
+	const Mc__MountRsp *rsp;
+
+	req.client_id = (ProtobufCBinaryData){16, client_id};
+	req.segment = &seg;
+	seg.id = (ProtobufCBinaryData){16, segment_id};
+	seg.name = "host:1";
+	seg.endpoints = paths;
+	seg.n_endpoints = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		seg.start = bad[i].start;
+		seg.size = bad[i].size;
+		seg.block_size = bad[i].block;
+		rsp = call(w, METHOD_MOUNT, &req);
+		if (rsp->status != -600)
+			fail_msg("mount %zu: status %d", i, rsp->status);
+	}
 }
 
 /* Everything was read: the last put is answered when a lease and the margin
@@ -390,6 +424,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_put_get, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_mounts, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_parked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_parked_deadline, setup,
 						teardown),
