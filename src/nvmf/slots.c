@@ -142,7 +142,9 @@ static uint32_t moved(const struct nt_cmd *cmd)
 
 void nt_cmd_answer(struct nt_cmd *cmd, uint16_t sc)
 {
-	cmd->sc = sc & (NVME_SC_MASK | NVME_SC_DNR);
+	/* A success with "do not retry" beside it is one. */
+	cmd->sc = sc & NVME_SC_MASK ? sc & (NVME_SC_MASK | NVME_SC_DNR)
+				    : NVME_SC_OK;
 	/* A target that says "done" but moved too little did not do it. */
 	if (cmd->sc == NVME_SC_OK && moved(cmd) != cmd->bytes)
 		cmd->sc = NVME_SC_DATA_XFER_ERROR;

@@ -376,6 +376,8 @@ static void test_digests(void **state)
 }
 
 /* Says "done" after half of the data: an error, not stale bytes. */
+static uint16_t half_sc;
+
 static bool half_read(struct fake_conn *c, const union pdu_hdr *hdr,
 		      const uint8_t *data, uint32_t len)
 {
@@ -386,7 +388,7 @@ static bool half_read(struct fake_conn *c, const union pdu_hdr *hdr,
 	if (hdr->cmd.sqe.opcode == NVME_CMD_READ)
 		fake_c2h(c, hdr->cmd.sqe.cid, 0, PDU_F_LAST,
 			 (struct str){zeros, sizeof(zeros)});
-	fake_resp(c, hdr->cmd.sqe.cid, NVME_SC_OK, 0);
+	fake_resp(c, hdr->cmd.sqe.cid, half_sc, 0);
 	return true;
 }
 
@@ -397,15 +399,17 @@ static void test_half_done(void **state)
 
 	world_open();
 	w.fake.hook = half_read;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 4; i++) {
 		struct nvmf_io io = {.done = io_done,
-				     .op = i ? NVMF_READ : NVMF_WRITE,
+				     .op = i % 2 ? NVMF_READ : NVMF_WRITE,
 				     .nsid = 1,
 				     .lba_bytes = FAKE_LBA,
 				     .bytes = BYTES,
 				     .iov = &iov,
 				     .iovcnt = 1};
 
+		/* "Do not retry" beside success is success all the same. */
+		half_sc = i < 2 ? NVME_SC_OK : NVME_SC_DNR;
 		done = 0;
 		nvmf_io_submit(w.qp, &io);
 		world_until(&done);
