@@ -114,6 +114,9 @@ static void get_report(struct get_batch *b, const struct get_one *one)
 	bool is_checksum = one->xio.io.ret == -EILSEQ;
 	Mc__ReportItem *item;
 
+	/* Trouble of our own says nothing about the segment. */
+	if (one->xio.io.ret == -ENOMEM || one->xio.io.ret == -EINVAL)
+		return;
 	get_report_grow(b);
 	if (!b->report || b->report->n_items == b->report_cap || !seg)
 		return;
