@@ -18,8 +18,7 @@ static void *array_new(Py_ssize_t n, size_t size)
 	return p;
 }
 
-/* UTF-8 of a str; "" for one with a NUL inside, which no key may have. */
-static const char *text_of(PyObject *obj)
+const char *text_of(PyObject *obj)
 {
 	Py_ssize_t len;
 	const char *p = PyUnicode_AsUTF8AndSize(obj, &len);

@@ -36,6 +36,9 @@ struct batch {
 	const char **texts; /* preferred segments, group ids */
 };
 
+/* UTF-8 of a str; "" for one with a NUL inside, which no key may have. */
+const char *text_of(PyObject *obj);
+
 /* All return 0, or -1 with a Python exception set; batch_fini takes a zeroed
  * or half-filled batch. */
 int batch_set_keys(struct batch *b, PyObject *keys);

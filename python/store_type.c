@@ -218,7 +218,7 @@ out:
 /* is_exist(key) -> int: transport errors read as "not there" (store.h). */
 static PyObject *store_is_exist(PyObject *self, PyObject *key)
 {
-	const char *k = PyUnicode_AsUTF8AndSize(key, NULL);
+	const char *k = text_of(key);
 	int ret;
 
 	if (!k)

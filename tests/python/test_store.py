@@ -75,6 +75,14 @@ def test_batches(store):
     assert store.get_batch([]) == [] and store.batch_is_exist([]) == []
 
 
+def test_key_with_a_nul(store):
+    assert store.put("nul", b"v") == 0
+    assert store.put("nul\0x", b"v") == -600
+    assert store.is_exist("nul\0x") == -600
+    assert store.batch_is_exist(["nul", "nul\0x"]) == [1, -600]
+    assert store.get("nul\0x") == b""
+
+
 def test_duplicate_keys_in_a_batch(store):
     assert store.put_batch(["dup", "dup"], [b"one", b"two"]) == 0
     assert store.get("dup") == b"one"
