@@ -27,8 +27,8 @@ class Count:
         self.skipped += other.skipped
 
     def __str__(self):
-        text = f"{self.passed} passed, {self.failed} failed"
-        return text + (f", {self.skipped} skipped" if self.skipped else "")
+        return (f"{self.passed} passed, {self.failed} failed, "
+                f"{self.skipped} skipped")
 
 
 def run(name, cmd, timeout, env=None):
