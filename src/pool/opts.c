@@ -7,12 +7,15 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/str.h"
 #include "pool/split.h"
 #include "pool/vol.h"
+
+#define WORKERS_DEFAULT 4
 
 enum kind {
 	KIND_UINT,
@@ -118,10 +121,22 @@ static void read_machine_id(char out[64])
 	out[n > 0 ? n : 0] = 0;
 }
 
+/* More threads than CPUs only wake each other. */
+static uint64_t default_workers(void)
+{
+	cpu_set_t cpus;
+	uint64_t count = WORKERS_DEFAULT;
+
+	/* Fails where there are more CPUs than fit: enough. */
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+		count = (uint64_t)CPU_COUNT(&cpus);
+	return MIN(count, (uint64_t)WORKERS_DEFAULT);
+}
+
 int vol_opts_init(struct vol_opts *opts, struct err *err)
 {
 	uint64_t v[SET_COUNT] = {
-		[SET_WORKERS] = 4,
+		[SET_WORKERS] = default_workers(),
 		[SET_CHUNK] = 256 * KiB,
 		[SET_INFLIGHT] = 32 * MiB,
 		[SET_SPIN] = 0,

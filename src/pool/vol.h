@@ -21,7 +21,7 @@ struct vol_set;
 struct vol;
 
 struct vol_opts {
-	uint32_t workers;	 /* MC_NOF_WORKERS, 4 */
+	uint32_t workers;	 /* MC_NOF_WORKERS, 4 or CPUs */
 	uint64_t chunk_bytes;	 /* MC_NOF_SUBMIT_CHUNK_BYTES, 256 KiB */
 	uint64_t inflight_bytes; /* MC_NOF_INFLIGHT_BYTES_LIMIT, 32 MiB */
 	struct nvmf_opts nvmf;	 /* addr and subnqn are ignored */
