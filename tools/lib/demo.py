@@ -57,7 +57,7 @@ def options():
     ap.add_argument("--object-size", type=parse_size, default=256 << 10,
                     metavar="SIZE", help="bytes per hash id (256k)")
     ap.add_argument("--pool", type=parse_size, default=2 << 30,
-                    metavar="SIZE", help="SSD pool, over 4 sparse files (2g)")
+                    metavar="SIZE", help="SSD pool, over 4 files (2g)")
     ap.add_argument("--memory", type=parse_size, default=256 << 20,
                     metavar="SIZE", help="the store service's segment (256m)")
     ap.add_argument("--seed", type=int, default=None,
@@ -87,11 +87,11 @@ def say(text):
 
 
 def check_space(pool):
-    """The pool's sparse files may grow to their full size."""
+    """The pool's files take their full size at once."""
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if free < pool:
-        raise Failed(f"the pool takes up to {size_text(pool)} and {folder} "
+        raise Failed(f"the pool takes {size_text(pool)} and {folder} "
                      f"has {size_text(free)} free: choose a smaller --pool, "
                      "or a folder on another disk with TMPDIR")
 
