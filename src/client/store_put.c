@@ -35,6 +35,9 @@ static void put_all(struct client *c, struct batch_in *in,
 	struct policy wish = {opts->replica_num, opts->nof_replica_num};
 	bool is_bad =
 		policy_resolve(&c->conf, wish, &po.policy) < 0 ||
+		(opts->preferred_segments_count && !opts->preferred_segments) ||
+		(opts->preferred_nof_segments_count &&
+		 !opts->preferred_nof_segments) ||
 		(opts->group_ids_count && !opts->group_ids) ||
 		(opts->group_ids_count && opts->group_ids_count != in->count);
 

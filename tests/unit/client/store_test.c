@@ -110,6 +110,8 @@ static void test_sizes(void **state)
 static void test_codes(void **state)
 {
 	struct world *w = *state;
+	mooncake_replicate_config_t no_list = {.replica_num = 1,
+					       .preferred_segments_count = 1};
 	char long_key[4200], buf[64] = "unchanged";
 	const char *key = "codes";
 
@@ -127,6 +129,7 @@ static void test_codes(void **state)
 	assert_int_equal(mooncake_store_remove(w->b, key, 0), -706);
 	assert_int_equal(mooncake_store_remove(w->b, key, 1), 0);
 
+	assert_int_equal(mooncake_store_put(w->b, key, "1", 1, &no_list), -600);
 	assert_int_equal(mooncake_store_put(w->b, "", "1", 1, NULL), -600);
 	memset(long_key, 'k', sizeof(long_key));
 	long_key[4097] = 0;
