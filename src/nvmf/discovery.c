@@ -85,6 +85,17 @@ static bool is_graphic(struct str text)
 	return text.n > 0;
 }
 
+/* As text that a person may paste: e.g. no IPv6 address that says IPv4. */
+static bool is_sound(const struct endpoint *ep)
+{
+	char text[ENDPOINT_TEXT_LEN];
+	struct endpoint again;
+	struct err err = {0};
+
+	endpoint_format(ep, text);
+	return endpoint_parse(str_of(text), &again, &err) == 0;
+}
+
 static bool parse_entry(const struct nvmf_disc_log_entry *raw,
 			struct nvmf_disc_entry *out)
 {
@@ -112,7 +123,7 @@ static bool parse_entry(const struct nvmf_disc_log_entry *raw,
 	ep->trsvcid = (uint16_t)port;
 	snprintf(ep->traddr, sizeof(ep->traddr), STR_FMT, STR_ARG(traddr));
 	snprintf(ep->subnqn, sizeof(ep->subnqn), STR_FMT, STR_ARG(nqn));
-	return true;
+	return is_sound(ep);
 }
 
 /* --- the chain of commands --- */
