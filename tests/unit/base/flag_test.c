@@ -291,14 +291,47 @@ static void test_required(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static int main_status(int argc, char **argv)
+{
+	struct config config = {0};
+	struct flag_set fs;
+	int status = -1;
+
+	if (flag_main(&fs, &prog, &config, argc, argv, &status) == 0) {
+		assert_int_equal(config.port, 81);
+		flag_fini(&fs);
+		return -1;
+	}
+	/* All is given back already. */
+	assert_null(config.host);
+	return status;
+}
+
+static void test_main(void **state)
+{
+	char *good[] = {"prog", "--port=81", NULL};
+	char *help[] = {"prog", "--help", NULL};
+	char *wrong[] = {"prog", "--port=eighty", NULL};
+
+	assert_int_equal(main_status(2, good), -1);
+	assert_int_equal(main_status(2, help), 0);
+	assert_int_equal(main_status(2, wrong), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_defaults),   TEST(test_shapes),
-		TEST(test_positional), TEST(test_dash_is_no_option),
-		TEST(test_lists),      TEST(test_list_emptied),
-		TEST(test_precedence), TEST(test_refusals),
-		TEST(test_ignored),    cmocka_unit_test(test_required),
+		TEST(test_defaults),
+		TEST(test_shapes),
+		TEST(test_positional),
+		TEST(test_dash_is_no_option),
+		TEST(test_lists),
+		TEST(test_list_emptied),
+		TEST(test_precedence),
+		TEST(test_refusals),
+		TEST(test_main),
+		TEST(test_ignored),
+		cmocka_unit_test(test_required),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
