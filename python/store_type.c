@@ -377,11 +377,18 @@ static PyObject *store_hostname(PyObject *self, PyObject *unused)
 
 static PyObject *store_metrics(PyObject *self, PyObject *unused)
 {
-	char buf[16384] = "";
+	/* Room for counters that appear between the two calls. */
+	size_t len = mooncake_store_metrics(handle_of(self), NULL, 0) + 4096;
+	char *buf = calloc(1, len);
+	PyObject *text;
 
 	(void)unused;
-	mooncake_store_metrics(handle_of(self), buf, sizeof(buf));
-	return PyUnicode_FromString(buf);
+	if (!buf)
+		return PyErr_NoMemory();
+	mooncake_store_metrics(handle_of(self), buf, len);
+	text = PyUnicode_FromString(buf);
+	free(buf);
+	return text;
 }
 
 static PyMethodDef store_methods[] = {

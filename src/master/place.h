@@ -9,6 +9,9 @@
 
 #include "master/core.h"
 
+/* Names that one request may prefer, of each kind. */
+#define PREFERRED_MAX 64
+
 struct place {
 	char *const *preferred[KIND_COUNT]; /* names, in order */
 	size_t preferred_count[KIND_COUNT];

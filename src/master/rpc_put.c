@@ -46,6 +46,10 @@ static enum mooncake_status read_ask(const struct core *core,
 		return MOONCAKE_INVALID_PARAMS;
 	if (!conf)
 		return put_resolve(core, ask);
+	/* Each is looked for among all segments, for each item. */
+	if (conf->n_preferred_segments > PREFERRED_MAX ||
+	    conf->n_preferred_nof_segments > PREFERRED_MAX)
+		return MOONCAKE_INVALID_PARAMS;
 	ask->count[KIND_MEM] =
 		count_of(conf->ask_memory_case ==
 				 MC__REPLICATE_CONFIG__ASK_MEMORY_REPLICA_NUM,

@@ -263,3 +263,17 @@ def test_close_while_others_run(pool):
     for t in threads:
         t.join(30)
         assert not t.is_alive()
+
+
+def test_preferred_segments_have_a_limit(store):
+    c = ReplicateConfig()
+    c.preferred_segments = ["none:1"] * 64
+    assert store.put("wishes", b"x", c) == 0
+    c.preferred_segments = ["none:1"] * 65
+    assert store.put("too-many-wishes", b"x", c) == -600
+
+
+def test_metrics_of_the_client(store):
+    assert store.put("counted", b"x") == 0 and store.get("counted")
+    text = store.metrics()
+    assert text.endswith("\n") and "transfer" in text
