@@ -240,6 +240,12 @@ def main():
         print(f"tools/check: unknown step '{unknown[0]}'; there are: "
               + ", ".join(STEPS), file=sys.stderr)
         return 2
+    parent = next(d for d in (OUT, os.path.dirname(OUT), ROOT)
+                  if os.path.isdir(d))
+    if not os.access(parent, os.W_OK):
+        print(f"tools/check: {parent} cannot be written: check a copy of the "
+              "project that can", file=sys.stderr)
+        return 2
     os.makedirs(OUT, exist_ok=True)
     total, begin = Count(), time.monotonic()
     for i, name in enumerate(only, 1):

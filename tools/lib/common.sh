@@ -52,7 +52,8 @@ install() {
 build() {
 	local dir=$1 log=$1.log rc=0
 	shift
-	mkdir -p "$(dirname "$dir")"
+	{ mkdir -p "$(dirname "$dir")" && : >>"$log"; } 2>/dev/null ||
+		die "cannot write $log: build elsewhere (tools/demo --build-dir DIR)"
 	if [ ! -f "$dir/build.ninja" ]; then
 		[ -d "$dir/meson-private" ] || [ -z "$(ls -A "$dir" 2>/dev/null)" ] ||
 			die "$dir holds something else: name an empty folder"
