@@ -81,18 +81,21 @@ def test_missing_keys():
     assert "metadata_server" in store.setup_error()
 
 
-def test_exit_without_close(pool):
+def test_exit_without_close(cluster):
     """A process may end without close(), also with a segment mounted."""
+    cluster.master("--client_ttl=2")
     pid = os.fork()
     if pid == 0:
         store = MooncakeDistributedStore()
         ok = store.setup({"local_hostname": "127.0.0.1",
                           "metadata_server": "x",
                           "global_segment_size": "16mb",
-                          "master_server_addr": pool.master_addr}) == 0
+                          "master_server_addr": cluster.master_addr}) == 0
         ok = ok and store.put("exit-without-close", b"x" * 5000) == 0
         os._exit(0 if ok else 1)
     assert os.waitpid(pid, 0)[1] == 0
+    cluster.wait_until("its segment is dropped", lambda:
+                       not cluster.admin("/get_all_segments").strip())
 
 
 def test_fork_child_gets_codes(store):
