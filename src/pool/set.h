@@ -46,7 +46,6 @@ struct worker {
 	struct list queue[2]; /* parts that may issue chunks: reads, writes */
 	unsigned turn;	      /* which of the two is next */
 	struct pool chunks, bounces;
-	void *trash; /* where the padding of reads goes */
 	struct timer timer;
 	struct loop_task pump;
 	struct budget_waiter waiter;
@@ -96,6 +95,10 @@ struct lane {
 	struct poke answer;
 	/* control thread */
 	uint64_t opened_gen;
+	/* Where the padding of reads goes: of one queue pair, because it
+	 * receives one payload at a time and computes the digest over what
+	 * lies here then. */
+	uint8_t trash[BLOCK_MAX];
 };
 
 struct path {

@@ -10,7 +10,6 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/time.h"
 #include "pool/job.h"
@@ -168,7 +167,7 @@ static int chunk_map(struct chunk *chunk, struct worker *w)
 
 	if (n && pad)
 		chunk->iov[n++] = (struct iovec){
-			is_write ? zeros : chunk->lane->worker->trash, pad};
+			is_write ? zeros : chunk->lane->trash, pad};
 	if (!n) {
 		chunk->bounce = pool_take(&w->bounces);
 		if (!chunk->bounce)
@@ -508,9 +507,6 @@ int worker_start(struct worker *w, struct vol_set *set, unsigned index,
 	w->pump.run = worker_pump;
 	pool_init(&w->chunks, sizeof(struct chunk), 0);
 	pool_init(&w->bounces, bounce, 0);
-	w->trash = malloc(BLOCK_MAX);
-	if (!w->trash)
-		return err_set(err, -ENOMEM, "no memory for a worker");
 	ret = shard_start(&w->shard,
 			  &(struct loop_opts){.spin_us = set->opts.spin_us,
 					      .name = "mc-vol"},
@@ -526,5 +522,4 @@ void worker_free(struct worker *w)
 		return;
 	pool_fini(&w->chunks);
 	pool_fini(&w->bounces);
-	free(w->trash);
 }

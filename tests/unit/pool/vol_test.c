@@ -80,6 +80,86 @@ static void test_padding(void **state)
 	vol_put(vol);
 }
 
+struct listen_call {
+	struct env *env;
+	uint16_t port;
+};
+
+static void listen_again_on(void *arg)
+{
+	struct listen_call *call = arg;
+	struct err err = {0};
+	struct addr addr;
+
+	assert_int_equal(addr_parse("127.0.0.1", 0, &addr), 0);
+	if (tgt_listen(call->env->tgt, &addr, &err))
+		fail_msg("%s", err.text);
+	call->port = addr_port(&addr);
+}
+
+/* Another address is another connection. */
+static uint16_t listen_again(struct env *env)
+{
+	struct listen_call call = {.env = env};
+
+	shard_call(&env->shard, listen_again_on, &call);
+	return call.port;
+}
+
+#define DIGEST_READS 32
+
+/* Almost nothing but padding, of two connections at once: what one receives
+ * must not change the bytes over which the other computes its digest. */
+static void test_padding_digest(void **state)
+{
+	static struct env_io reads[DIGEST_READS];
+	static char bytes[DIGEST_READS];
+	struct vol_extent exts[DIGEST_READS];
+	struct iovec iovs[DIGEST_READS];
+	struct rng rng = t_rng(4);
+	struct vol *vols[2];
+	struct env env;
+
+	(void)state;
+	env_init(&env, 65536);
+	for (unsigned i = 0; i < 2; i++)
+		env_fill(env.mem[i] + DATA, MiB, &rng);
+	env_sync(&env);
+	env_set_start(&env, &(struct vol_opts){.workers = 1,
+					       .chunk_bytes = 256 * KiB,
+					       .inflight_bytes = 32 * MiB,
+					       .nvmf.ddgst = true});
+	vols[0] = env_vol(&env, 0, false, 0);
+	env.port = listen_again(&env);
+	vols[1] = env_vol(&env, 1, false, 0);
+	for (unsigned round = 0; round < 8; round++) {
+		for (unsigned i = 0; i < DIGEST_READS; i++) {
+			exts[i] = (struct vol_extent){vols[i % 2], DATA, 1};
+			iovs[i] = (struct iovec){&bytes[i], 1};
+			reads[i].io = (struct vol_io){
+				.done = env_io_done,
+				.extents = &exts[i],
+				.extent_count = 1,
+				.iov = &iovs[i],
+				.iovcnt = 1,
+				.bytes = 1,
+				.deadline_ns = time_mono_ns() + 20 * NS_PER_S,
+			};
+			gate_init(&reads[i].gate);
+			assert_int_equal(vol_submit(env.set, &reads[i].io), 0);
+		}
+		for (unsigned i = 0; i < DIGEST_READS; i++) {
+			gate_wait(&reads[i].gate);
+			assert_int_equal(reads[i].io.ret, 0);
+			assert_int_equal((uint8_t)bytes[i],
+					 env.mem[i % 2][DATA]);
+		}
+	}
+	vol_put(vols[0]);
+	vol_put(vols[1]);
+	env_fini(&env);
+}
+
 /* --- random objects --- */
 
 #define OBJ_MAX	   (3 * MiB)
@@ -424,6 +504,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_local, setup, teardown),
 		cmocka_unit_test(test_random_other),
+		cmocka_unit_test(test_padding_digest),
 	};
 
 	log_level_max = LOG_ERROR;
