@@ -4,20 +4,12 @@
  */
 #include <errno.h>
 
-#include "base/log.h"
 #include "deploy/tool.h"
 
 #define PROGRAM "mooncake_ssd_register"
 
 static const struct flag flags[] = {
-	{.name = "master_server_address",
-	 .alias = "master",
-	 .type = FLAG_STR,
-	 .off = offsetof(struct tool_config, master),
-	 .env = "MOONCAKE_MASTER",
-	 .arg = "HOST:PORT",
-	 .attrs = FLAG_REQUIRED,
-	 .help = "The master; port 50051 when only a host is given."},
+	TOOL_FLAG_MASTER,
 	{.name = "endpoint",
 	 .type = FLAG_LIST,
 	 .off = offsetof(struct tool_config, endpoints),
@@ -45,18 +37,7 @@ static const struct flag flags[] = {
 	 .group = "How",
 	 .help = "Take namespaces that hold something else, which is lost: a "
 		 "file system, a partition table, another cluster's data."},
-	{.name = "timeout",
-	 .type = FLAG_MS,
-	 .off = offsetof(struct tool_config, timeout_ms),
-	 .def = "15s",
-	 .min = 100,
-	 .max = 3600000,
-	 .arg = "TIME",
-	 .help = "Patience per target and per namespace."},
-	{.name = "json",
-	 .type = FLAG_BOOL,
-	 .off = offsetof(struct tool_config, json),
-	 .help = "Print the results as JSON."},
+	TOOL_FLAGS_HOW,
 };
 
 static const struct flag_prog prog = {
@@ -79,11 +60,8 @@ static const struct flag_prog prog = {
 	.flag_count = ARRAY_SIZE(flags),
 };
 
-static int run(struct tool *tool, struct err *err)
+static int check(const struct tool_config *config, struct err *err)
 {
-	const struct tool_config *config = tool->config;
-	int ret;
-
 	if (config->spdk_info.count)
 		return err_set(
 			err, -ENOTSUP,
@@ -96,30 +74,11 @@ static int run(struct tool *tool, struct err *err)
 			       "nothing to register: give --discover=HOST:PORT "
 			       "or --endpoint='traddr:… trsvcid:… subnqn:… "
 			       "ns:1'");
-	/* The master first: without it, asking targets is in vain. */
-	ret = master_open(config->master, (uint32_t)config->timeout_ms,
-			  &tool->master, err);
-	if (ret == 0)
-		ret = tool_collect(tool, true, err);
-	if (ret == 0)
-		ret = tool_register(tool, err);
-	return ret;
+	return 0;
 }
 
 int main(int argc, char **argv)
 {
-	struct tool_config config = {0};
-	struct tool tool = {.name = PROGRAM, .config = &config};
-	struct flag_set fs;
-	struct err err = {0};
-	int status;
-
-	log_set_name(PROGRAM);
-	log_level_max = LOG_ERROR; /* answers are sentences of ours */
-	if (flag_main(&fs, &prog, &config, argc, argv, &status))
-		return status;
-	run(&tool, &err);
-	status = tool_end(&tool, false, &err);
-	flag_fini(&fs);
-	return status;
+	return tool_main(&(struct tool_prog){.prog = &prog, .check = check},
+			 argc, argv);
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "deploy/ask.h"
 #include "deploy/table.h"
 #include "pool/vol.h"
@@ -178,7 +179,12 @@ static int take_discovery(struct tool *tool, struct ask *ask,
 	return ret;
 }
 
-int tool_collect(struct tool *tool, bool is_listing, struct err *err)
+/*
+ * Fills tool->list from --endpoint and --discover.  What can't be reached or
+ * understood becomes a failed row of the report.  is_listing: subsystems
+ * without ns are asked for their namespaces; else they stay as ns 0.
+ */
+static int collect(struct tool *tool, bool is_listing, struct err *err)
 {
 	struct ask ask = {
 		.timeout_ms = (uint32_t)tool->config->timeout_ms,
@@ -209,7 +215,25 @@ int tool_collect(struct tool *tool, bool is_listing, struct err *err)
 	return ret;
 }
 
-int tool_end(struct tool *tool, bool is_removal, const struct err *err)
+static int run(struct tool *tool, const struct tool_prog *prog, struct err *err)
+{
+	const struct tool_config *config = tool->config;
+	int ret = prog->check(config, err);
+
+	/* The master first: without it, asking targets is in vain. */
+	if (ret == 0)
+		ret = master_open(config->master, (uint32_t)config->timeout_ms,
+				  &tool->master, err);
+	if (ret == 0)
+		ret = collect(tool, !prog->is_removal, err);
+	if (ret == 0)
+		ret = prog->is_removal ? tool_unregister(tool, err)
+				       : tool_register(tool, err);
+	return ret;
+}
+
+/* Prints the report, frees everything; returns the exit status. */
+static int end(struct tool *tool, bool is_removal, const struct err *err)
 {
 	int status = report_exit_status(&tool->report);
 	struct strbuf out = {0};
@@ -229,5 +253,23 @@ int tool_end(struct tool *tool, bool is_removal, const struct err *err)
 	rpc_sync_close(tool->master);
 	nslist_fini(&tool->list);
 	report_fini(&tool->report);
+	return status;
+}
+
+int tool_main(const struct tool_prog *prog, int argc, char **argv)
+{
+	struct tool_config config = {0};
+	struct tool tool = {.name = prog->prog->name, .config = &config};
+	struct flag_set fs;
+	struct err err = {0};
+	int status;
+
+	log_set_name(tool.name);
+	log_level_max = LOG_ERROR; /* answers are sentences of ours */
+	if (flag_main(&fs, prog->prog, &config, argc, argv, &status))
+		return status;
+	run(&tool, prog, &err);
+	status = end(&tool, prog->is_removal, &err);
+	flag_fini(&fs);
 	return status;
 }

@@ -26,6 +26,43 @@ struct tool {
 	struct rpc_sync *master;
 };
 
+/* clang-format off */
+#define TOOL_FLAG_MASTER						\
+	{.name = "master_server_address",				\
+	 .alias = "master",						\
+	 .type = FLAG_STR,						\
+	 .off = offsetof(struct tool_config, master),			\
+	 .env = "MOONCAKE_MASTER",					\
+	 .arg = "HOST:PORT",						\
+	 .attrs = FLAG_REQUIRED,					\
+	 .help = "The master; port 50051 when only a host is given."}
+#define TOOL_FLAGS_HOW							\
+	{.name = "timeout",						\
+	 .type = FLAG_MS,						\
+	 .off = offsetof(struct tool_config, timeout_ms),		\
+	 .group = "How",						\
+	 .def = "15s",							\
+	 .min = 100,							\
+	 .max = 3600000,						\
+	 .arg = "TIME",							\
+	 .help = "Patience per target and per namespace."},		\
+	{.name = "json",						\
+	 .type = FLAG_BOOL,						\
+	 .off = offsetof(struct tool_config, json),			\
+	 .help = "Print the results as JSON."}
+/* clang-format on */
+
+/* In what the two programs differ. */
+struct tool_prog {
+	const struct flag_prog *prog; /* its config is a struct tool_config */
+	bool is_removal;
+	/* Do the options name something to work on?  0 or -errno. */
+	int (*check)(const struct tool_config *config, struct err *err);
+};
+
+/* All of main(): options, the work, the report; returns the exit status. */
+int tool_main(const struct tool_prog *prog, int argc, char **argv);
+
 /*
  * Opens a connection to the master: HOST:PORT, port 50051 when absent.  An
  * absent master is told after a few seconds whatever timeout_ms is.
@@ -33,19 +70,11 @@ struct tool {
 int master_open(const char *address, uint32_t timeout_ms, struct rpc_sync **out,
 		struct err *err);
 
-/*
- * Fills tool->list from --endpoint and --discover.  What can't be reached or
- * understood becomes a failed row of the report.  is_listing: subsystems
- * without ns are asked for their namespaces; else they stay as ns 0.
- */
-int tool_collect(struct tool *tool, bool is_listing, struct err *err);
 int tool_fail_row(struct tool *tool, const char *what, uint64_t bytes,
 		  const char *why);
 /* Calls MOUNT for each entry of the list. */
 int tool_register(struct tool *tool, struct err *err);
 /* Calls UNMOUNT for each entry and each --segment. */
 int tool_unregister(struct tool *tool, struct err *err);
-/* Prints the report, frees everything; returns the exit status. */
-int tool_end(struct tool *tool, bool is_removal, const struct err *err);
 
 #endif
