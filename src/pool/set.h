@@ -167,8 +167,7 @@ struct vol {
 	unsigned way_count;
 	/* any thread */
 	_Atomic(unsigned) refs;
-	_Atomic(bool) is_stale; /* replaced; under set->mu */
-	_Atomic(void *) mem;	/* the segment is ours */
+	_Atomic(void *) mem; /* the segment is ours */
 	_Atomic(uint64_t) mem_size;
 	_Atomic(enum vol_state) state;
 	_Atomic(struct vol_way *) ready; /* not NULL while READY */

@@ -272,17 +272,6 @@ static struct mem_segment *find_mem(struct vol_set *set,
 	return NULL;
 }
 
-static struct vol *find_vol(struct vol_set *set, const struct uuid *segment)
-{
-	struct vol *vol;
-
-	list_for_each (vol, &set->vols, node)
-		if (!atomic_load(&vol->is_stale) &&
-		    uuid_eq(&vol->segment, segment))
-			return vol;
-	return NULL;
-}
-
 static int add_way(struct vol *vol, const char *text, struct err *err)
 {
 	struct vol_way *way = &vol->ways[vol->way_count];
@@ -388,15 +377,26 @@ static bool is_same_desc(const struct vol *vol, const struct vol_desc *desc)
 	       vol->endpoints_hash == endpoints_hash(desc);
 }
 
+/* What the master says may alternate for a while: one volume for each thing
+ * it said. */
+static struct vol *find_vol(struct vol_set *set, const struct vol_desc *desc)
+{
+	struct vol *vol;
+
+	list_for_each (vol, &set->vols, node)
+		if (uuid_eq(&vol->segment, &desc->segment) &&
+		    is_same_desc(vol, desc))
+			return vol;
+	return NULL;
+}
+
 static int get_locked(struct vol_set *set, const struct vol_desc *desc,
 		      struct vol **out, struct err *err)
 {
-	struct vol *vol = find_vol(set, &desc->segment), *old = NULL;
+	struct vol *vol = find_vol(set, desc);
 	struct mem_segment *m = find_mem(set, &desc->segment);
 	int ret;
 
-	if (vol && !is_same_desc(vol, desc))
-		old = TAKE(vol);
 	if (!vol) {
 		ret = vol_create(set, desc, &vol, err);
 		if (ret)
@@ -405,8 +405,6 @@ static int get_locked(struct vol_set *set, const struct vol_desc *desc,
 			atomic_store(&vol->mem_size, m->size);
 			atomic_store(&vol->mem, m->mem);
 		}
-		if (old)
-			atomic_store(&old->is_stale, true);
 	}
 	if (!atomic_load(&vol->mem) && !vol->way_count)
 		return err_set(err, -EINVAL,

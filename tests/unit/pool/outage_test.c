@@ -327,6 +327,27 @@ static void test_two_ways(void **state)
 	vol_put(vol);
 }
 
+/* Masters that take turns say one epoch and the other: each has one volume,
+ * however often it is asked for. */
+static void test_epochs_by_turns(void **state)
+{
+	struct env *env = *state;
+	struct vol *vols[2], *vol;
+
+	env_superblock(env, 0, 5);
+	vols[0] = env_vol(env, 0, true, 5);
+	vols[1] = env_vol(env, 0, true, 6);
+	assert_ptr_not_equal(vols[0], vols[1]);
+	for (unsigned i = 0; i < 6; i++) {
+		vol = env_vol(env, 0, true, 5 + i % 2);
+		assert_ptr_equal(vol, vols[i % 2]);
+		assert_int_equal(read_once(env, vol, 0), i % 2 ? -ESTALE : 0);
+		vol_put(vol);
+	}
+	vol_put(vols[0]);
+	vol_put(vols[1]);
+}
+
 static void test_bad_desc(void **state)
 {
 	struct env *env = *state;
@@ -376,6 +397,7 @@ int main(void)
 		TEST(test_refused_connection),
 		TEST(test_silent),
 		TEST(test_two_ways),
+		TEST(test_epochs_by_turns),
 		TEST(test_bad_desc),
 		TEST(test_stuck),
 		TEST(test_destroy_early),

@@ -108,14 +108,41 @@ static uint16_t listen_again(struct env *env)
 
 #define DIGEST_READS 32
 
+/* One byte each, by turns of two volumes. */
+static void read_bytes(struct env *env, struct vol *vols[2])
+{
+	static struct vol_extent exts[DIGEST_READS];
+	static struct iovec iovs[DIGEST_READS];
+	static struct env_io reads[DIGEST_READS];
+	static uint8_t bytes[DIGEST_READS];
+
+	for (unsigned i = 0; i < DIGEST_READS; i++) {
+		exts[i] = (struct vol_extent){vols[i % 2], DATA, 1};
+		iovs[i] = (struct iovec){&bytes[i], 1};
+		reads[i].io = (struct vol_io){
+			.done = env_io_done,
+			.extents = &exts[i],
+			.extent_count = 1,
+			.iov = &iovs[i],
+			.iovcnt = 1,
+			.bytes = 1,
+			.deadline_ns = time_mono_ns() + 20 * NS_PER_S,
+		};
+		gate_init(&reads[i].gate);
+		assert_int_equal(vol_submit(env->set, &reads[i].io), 0);
+	}
+	for (unsigned i = 0; i < DIGEST_READS; i++)
+		gate_wait(&reads[i].gate);
+	for (unsigned i = 0; i < DIGEST_READS; i++) {
+		assert_int_equal(reads[i].io.ret, 0);
+		assert_int_equal(bytes[i], env->mem[i % 2][DATA]);
+	}
+}
+
 /* Almost nothing but padding, of two connections at once: what one receives
  * must not change the bytes over which the other computes its digest. */
 static void test_padding_digest(void **state)
 {
-	static struct env_io reads[DIGEST_READS];
-	static char bytes[DIGEST_READS];
-	struct vol_extent exts[DIGEST_READS];
-	struct iovec iovs[DIGEST_READS];
 	struct rng rng = t_rng(4);
 	struct vol *vols[2];
 	struct env env;
@@ -132,29 +159,8 @@ static void test_padding_digest(void **state)
 	vols[0] = env_vol(&env, 0, false, 0);
 	env.port = listen_again(&env);
 	vols[1] = env_vol(&env, 1, false, 0);
-	for (unsigned round = 0; round < 8; round++) {
-		for (unsigned i = 0; i < DIGEST_READS; i++) {
-			exts[i] = (struct vol_extent){vols[i % 2], DATA, 1};
-			iovs[i] = (struct iovec){&bytes[i], 1};
-			reads[i].io = (struct vol_io){
-				.done = env_io_done,
-				.extents = &exts[i],
-				.extent_count = 1,
-				.iov = &iovs[i],
-				.iovcnt = 1,
-				.bytes = 1,
-				.deadline_ns = time_mono_ns() + 20 * NS_PER_S,
-			};
-			gate_init(&reads[i].gate);
-			assert_int_equal(vol_submit(env.set, &reads[i].io), 0);
-		}
-		for (unsigned i = 0; i < DIGEST_READS; i++) {
-			gate_wait(&reads[i].gate);
-			assert_int_equal(reads[i].io.ret, 0);
-			assert_int_equal((uint8_t)bytes[i],
-					 env.mem[i % 2][DATA]);
-		}
-	}
+	for (unsigned round = 0; round < 8; round++)
+		read_bytes(&env, vols);
 	vol_put(vols[0]);
 	vol_put(vols[1]);
 	env_fini(&env);
