@@ -103,43 +103,38 @@ static int take_entries(struct tool *tool, struct ask *ask,
 	return ret;
 }
 
-static int take_endpoints(struct tool *tool, struct nslist *found)
+typedef int (*parse_fn)(struct tool *tool, const char *text,
+			struct endpoint *ep, struct err *err);
+
+static int parse_endpoint(struct tool *tool, const char *text,
+			  struct endpoint *ep, struct err *err)
 {
-	const struct tool_config *config = tool->config;
-	int ret = 0;
+	return endpoint_parse(str_of(text), ep, err);
+}
 
-	for (size_t i = 0; i < config->endpoints.count && ret == 0; i++) {
-		const char *text = config->endpoints.items[i];
-		struct err cause = {0};
-		struct endpoint ep;
-		int bad = endpoint_parse(str_of(text), &ep, &cause);
+static int parse_spdk_info(struct tool *tool, const char *text,
+			   struct endpoint *ep, struct err *err)
+{
+	bool has_ns = true;
+	int ret = spdk_info_parse(str_of(text), ep, &has_ns, err);
 
-		if (!bad)
-			bad = endpoint_resolve(&ep, &cause);
-		if (!bad)
-			bad = nslist_add(found, &ep, NULL, &cause);
-		if (bad)
-			ret = tool_fail_row(tool, text, 0, cause.text);
-	}
+	if (!ret && !has_ns)
+		fprintf(stderr, "%s: '%s' has no ns: key; taking namespace 1\n",
+			tool->name, text);
 	return ret;
 }
 
-static int take_spdk_info(struct tool *tool, struct nslist *found)
+static int take_endpoints(struct tool *tool, const struct flag_list *texts,
+			  parse_fn parse, struct nslist *found)
 {
-	const struct tool_config *config = tool->config;
 	int ret = 0;
 
-	for (size_t i = 0; i < config->spdk_info.count && ret == 0; i++) {
-		const char *text = config->spdk_info.items[i];
+	for (size_t i = 0; i < texts->count && ret == 0; i++) {
+		const char *text = texts->items[i];
 		struct err cause = {0};
 		struct endpoint ep;
-		bool has_ns = true;
-		int bad = spdk_info_parse(str_of(text), &ep, &has_ns, &cause);
+		int bad = parse(tool, text, &ep, &cause);
 
-		if (!bad && !has_ns)
-			fprintf(stderr,
-				"%s: '%s' has no ns: key; taking namespace 1\n",
-				tool->name, text);
 		if (!bad)
 			bad = endpoint_resolve(&ep, &cause);
 		if (!bad)
@@ -200,9 +195,11 @@ static int collect(struct tool *tool, bool is_listing, struct err *err)
 	ret = loop_create(&(struct loop_opts){.name = "ask"}, &ask.loop, err);
 	if (ret < 0)
 		return ret;
-	ret = take_endpoints(tool, &found);
+	ret = take_endpoints(tool, &tool->config->endpoints, parse_endpoint,
+			     &found);
 	if (ret == 0)
-		ret = take_spdk_info(tool, &found);
+		ret = take_endpoints(tool, &tool->config->spdk_info,
+				     parse_spdk_info, &found);
 	if (ret == 0)
 		ret = take_discovery(tool, &ask, &found);
 	if (ret == 0)
