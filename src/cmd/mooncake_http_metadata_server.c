@@ -3,11 +3,8 @@
  * mooncake_http_metadata_server: web/metadata as a program.  One thread, one
  * loop, until SIGINT or SIGTERM.
  */
-#include <errno.h>
-#include <stdio.h>
-
-#include "base/flag.h"
 #include "base/log.h"
+#include "cmd/run.h"
 #include "io/signals.h"
 #include "web/metadata.h"
 
@@ -86,18 +83,16 @@ static int serve(struct loop *loop, const struct addr *addr, struct err *err)
 	return ret;
 }
 
-static int run(const struct config *config, struct err *err)
+static int run(struct flag_set *fs, struct err *err)
 {
+	const struct config *config = fs->config;
 	struct loop *loop = NULL;
 	struct addr addr;
-	int ret;
+	int ret = run_set_log_level(config->log_level, err);
 
-	if (log_level_parse(config->log_level, &log_level_max))
-		return err_set(err, -EINVAL,
-			       "--log_level: '%.40s' is not possible; expected "
-			       "error, warn, info or debug",
-			       config->log_level);
-	ret = addr_resolve(config->host, (uint16_t)config->port, &addr, err);
+	if (ret == 0)
+		ret = addr_resolve(config->host, (uint16_t)config->port, &addr,
+				   err);
 	if (ret == 0)
 		ret = loop_create(&(struct loop_opts){.name = "metadata"},
 				  &loop, err);
@@ -110,18 +105,6 @@ static int run(const struct config *config, struct err *err)
 int main(int argc, char **argv)
 {
 	struct config config = {0};
-	struct flag_set fs;
-	struct err err = {0};
-	int status;
 
-	log_set_name(PROGRAM);
-	if (flag_main(&fs, &prog, &config, argc, argv, &status))
-		return status;
-	status = 0;
-	if (run(&config, &err) < 0) {
-		fprintf(stderr, PROGRAM ": %s\n", err.text);
-		status = 1;
-	}
-	flag_fini(&fs);
-	return status;
+	return run_main(&prog, &config, run, argc, argv);
 }

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mooncake_master: options, then src/master until SIGINT or SIGTERM. */
-#include <stdio.h>
-
-#include "base/log.h"
+#include "cmd/run.h"
 #include "master/master.h"
 #include "web/conf.h"
 
-static int run(struct flag_set *fs, struct master_config *config,
-	       struct err *err)
+static int run(struct flag_set *fs, struct err *err)
 {
+	struct master_config *config = fs->config;
 	int ret = 0;
 
 	if (config->config_path[0]) {
@@ -27,18 +25,6 @@ static int run(struct flag_set *fs, struct master_config *config,
 int main(int argc, char **argv)
 {
 	struct master_config config = {0};
-	struct flag_set fs;
-	struct err err = {0};
-	int status;
 
-	log_set_name("mooncake_master");
-	if (flag_main(&fs, &master_prog, &config, argc, argv, &status))
-		return status;
-	status = 0;
-	if (run(&fs, &config, &err) < 0) {
-		fprintf(stderr, "mooncake_master: %s\n", err.text);
-		status = 1;
-	}
-	flag_fini(&fs);
-	return status;
+	return run_main(&master_prog, &config, run, argc, argv);
 }

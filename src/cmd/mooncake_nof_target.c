@@ -11,9 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/flag.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "cmd/run.h"
 #include "io/signals.h"
 #include "io/thread.h"
 #include "nvme/pdu.h"
@@ -456,16 +456,11 @@ static void stop_now(struct program *p)
 	loop_run(p->loop);
 }
 
-static int run(struct program *p, struct err *err)
+static int serve(struct program *p, struct err *err)
 {
 	bool has_signals = false;
 	int ret;
 
-	if (log_level_parse(p->config->log_level, &log_level_max))
-		return err_set(err, -EINVAL,
-			       "--log_level: '%.40s' is not possible; expected "
-			       "error, warn, info or debug",
-			       p->config->log_level);
 	ret = loop_create(&(struct loop_opts){.name = "control"}, &p->loop,
 			  err);
 	if (!ret) {
@@ -496,23 +491,19 @@ static int run(struct program *p, struct err *err)
 	return ret;
 }
 
-int main(int argc, char **argv)
+static int run(struct flag_set *fs, struct err *err)
 {
 	static struct program program;
-	struct config config = {0};
-	struct flag_set fs;
-	struct err err = {0};
-	int status;
+	int ret;
 
-	log_set_name(PROGRAM);
-	if (flag_main(&fs, &prog, &config, argc, argv, &status))
-		return status;
-	status = 0;
-	program.config = &config;
-	if (run(&program, &err)) {
-		fprintf(stderr, PROGRAM ": %s\n", err.text);
-		status = 1;
-	}
-	flag_fini(&fs);
-	return status;
+	program.config = fs->config;
+	ret = run_set_log_level(program.config->log_level, err);
+	return ret ? ret : serve(&program, err);
+}
+
+int main(int argc, char **argv)
+{
+	struct config config = {0};
+
+	return run_main(&prog, &config, run, argc, argv);
 }

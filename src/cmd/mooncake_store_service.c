@@ -2,10 +2,7 @@
 /*
  * mooncake_store_service: a store node as a program (node/service).
  */
-#include <errno.h>
-#include <stdio.h>
-
-#include "base/log.h"
+#include "cmd/run.h"
 #include "node/service.h"
 
 #define PROGRAM "mooncake_store_service"
@@ -89,17 +86,15 @@ static const struct flag_prog prog = {
 	.flag_count = ARRAY_SIZE(flags),
 };
 
-static int run(const struct config *config, struct err *err)
+static int run(struct flag_set *fs, struct err *err)
 {
+	const struct config *config = fs->config;
 	struct service_opts opts = {.max_wait_ms = config->max_wait_s * 1000};
 	struct node_config node;
-	int ret;
+	int ret = run_set_log_level(config->log_level, err);
 
-	if (log_level_parse(config->log_level, &log_level_max))
-		return err_set(err, -EINVAL,
-			       "--log_level: '%.40s' is not possible; expected "
-			       "error, warn, info or debug",
-			       config->log_level);
+	if (ret < 0)
+		return ret;
 	ret = node_config_load(&node, config->path, &config->defines, err);
 	if (ret == 0)
 		ret = addr_resolve(config->host, (uint16_t)config->port,
@@ -114,18 +109,6 @@ static int run(const struct config *config, struct err *err)
 int main(int argc, char **argv)
 {
 	struct config config = {0};
-	struct flag_set fs;
-	struct err err = {0};
-	int status;
 
-	log_set_name(PROGRAM);
-	if (flag_main(&fs, &prog, &config, argc, argv, &status))
-		return status;
-	status = 0;
-	if (run(&config, &err) < 0) {
-		fprintf(stderr, PROGRAM ": %s\n", err.text);
-		status = 1;
-	}
-	flag_fini(&fs);
-	return status;
+	return run_main(&prog, &config, run, argc, argv);
 }
