@@ -91,6 +91,7 @@ struct segment {
 	char *host_id;
 	struct uuid client; /* owner of a memory segment */
 	char message[256];
+	uint64_t added_ns;
 	uint64_t host_hash, target_hash; /* for placing apart */
 
 	struct ext_alloc *space;

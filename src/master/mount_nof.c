@@ -38,7 +38,8 @@ struct nof_mount {
 	struct vol_probe probe;
 	struct vol_label label;
 	struct nof_found found;
-	unsigned path; /* being probed */
+	unsigned path;	   /* being probed */
+	uint64_t since_ns; /* when the first of them was */
 	uint64_t deadline_ns;
 };
 
@@ -113,6 +114,8 @@ static void probe_next(struct nof_mount *m)
 	uint32_t timeout_ms = time_left(m);
 
 	m->step = MOUNT_PROBING;
+	if (m->path == 0)
+		m->since_ns = m->svc->core->now_ns;
 	if (!timeout_ms) {
 		fail_late(m);
 		return;
@@ -147,16 +150,34 @@ static void label_submit(struct nof_mount *m)
 	vol_label_submit(m->svc->vols, &m->label);
 }
 
-/* Somebody else labels the same namespace right now. */
+/* Somebody else labels the same namespace right now, or what may be it. */
 static bool is_contended(const struct nof_mount *m)
 {
 	struct nof_mount *other;
 
 	list_for_each (other, &m->svc->mounts, node)
 		if (other != m && other->step == MOUNT_LABELING &&
-		    nof_same_disk(&other->found, &m->found))
+		    nof_may_be_same(&other->found, &m->found))
 			return true;
 	return false;
+}
+
+/* What was found is not true any more, or soon won't be: another mount has
+ * labelled the namespace meanwhile, or is about to.  Its outcome is awaited
+ * within the deadline, for a judgement over the past would call the disk
+ * wiped, or label it a second time. */
+static bool look_again(struct nof_mount *m)
+{
+	if (is_contended(m)) {
+		m->step = MOUNT_WAITING;
+		timer_set(m->svc->loop, &m->retry, RETRY_NS);
+		return true;
+	}
+	if (!nof_is_outdated(m->svc->core, &m->found, m->since_ns))
+		return false;
+	m->path = 0;
+	probe_next(m);
+	return true;
 }
 
 static void decide(struct nof_mount *m)
@@ -166,11 +187,6 @@ static void decide(struct nof_mount *m)
 	struct err err = {0};
 	enum mooncake_status st;
 
-	if (is_contended(m)) {
-		m->step = MOUNT_WAITING;
-		timer_set(svc->loop, &m->retry, RETRY_NS);
-		return;
-	}
 	st = nof_judge(svc->core, &m->found, m->msg->force, &seg, &err);
 	if (st != MOONCAKE_OK) {
 		fail(m, st, &err);
@@ -190,10 +206,14 @@ static void probed(struct nof_mount *m)
 	enum mooncake_status st =
 		nof_found_path(&m->found, m->path, &m->probe, &err);
 
-	if (st != MOONCAKE_OK) {
+	if (st != MOONCAKE_OK && m->path == 0) {
 		fail(m, st, &err);
-	} else if (++m->path < m->found.path_count) {
+	} else if (st == MOONCAKE_OK && ++m->path < m->found.path_count) {
 		probe_next(m);
+	} else if (look_again(m)) {
+		return;
+	} else if (st != MOONCAKE_OK) {
+		fail(m, st, &err);
 	} else {
 		decide(m);
 	}

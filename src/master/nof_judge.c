@@ -117,14 +117,40 @@ enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
 	return MOONCAKE_OK;
 }
 
-bool nof_same_disk(const struct nof_found *a, const struct nof_found *b)
+/* By what it says of itself. */
+static bool is_alike(const struct nof_found *found, const char *identity,
+		     uint64_t ns_bytes)
 {
-	if (is_named(a->identity) && strcmp(a->identity, b->identity) == 0)
+	if (is_named(found->identity) || is_named(identity))
+		return strcmp(found->identity, identity) == 0;
+	return found->ns_bytes == ns_bytes;
+}
+
+bool nof_may_be_same(const struct nof_found *a, const struct nof_found *b)
+{
+	if (is_alike(a, b->identity, b->ns_bytes))
 		return true;
 	for (unsigned i = 0; i < a->path_count; i++)
 		for (unsigned j = 0; j < b->path_count; j++)
 			if (strcmp(a->paths[i], b->paths[j]) == 0)
 				return true;
+	return false;
+}
+
+bool nof_is_outdated(const struct core *core, const struct nof_found *found,
+		     uint64_t since_ns)
+{
+	struct segment *seg;
+
+	list_for_each (seg, &core->segments, node) {
+		if (seg->kind != KIND_NOF || seg->added_ns < since_ns)
+			continue;
+		if (is_alike(found, seg->identity, seg->ns_bytes))
+			return true;
+		for (unsigned i = 0; i < found->path_count; i++)
+			if (segment_has_path(seg, found->paths[i]))
+				return true;
+	}
 	return false;
 }
 

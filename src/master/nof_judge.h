@@ -32,7 +32,11 @@ int nof_found_init(struct nof_found *found, const char *cluster_id,
 enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
 				    const struct vol_probe *probe,
 				    struct err *err);
-bool nof_same_disk(const struct nof_found *a, const struct nof_found *b);
+/* Two nameless namespaces of one size may be the same one, too. */
+bool nof_may_be_same(const struct nof_found *a, const struct nof_found *b);
+/* It was mounted since then: what was found is of before, or half of it is. */
+bool nof_is_outdated(const struct core *core, const struct nof_found *found,
+		     uint64_t since_ns);
 /*
  * All paths were probed.  OK with *mounted: it is mounted already (paths it
  * did not have were added).  OK without: found->sb is to be written, then

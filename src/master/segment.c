@@ -108,7 +108,7 @@ int segment_add(struct core *core, const struct segment_desc *desc,
 	seg->block_bytes = desc->block_bytes;
 	seg->epoch = desc->epoch;
 	seg->client = desc->client;
-	seg->ok_ns = core->now_ns;
+	seg->ok_ns = seg->added_ns = core->now_ns;
 	list_init(&seg->extents);
 	lru_init(&seg->idle);
 	lru_init(&seg->leased);

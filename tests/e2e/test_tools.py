@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operators' commands against a real cluster, and what the admin pages say."""
+import itertools
 import json
+import socket
+import threading
 
 import pytest
 
@@ -149,19 +152,78 @@ def test_unregister(cluster):
     assert len(cluster.segments()) == 2
 
 
+def register_at(c, port):
+    return c.run("mooncake_ssd_register",
+                 f"--master_server_address={c.master_addr}",
+                 f"--endpoint=traddr:127.0.0.1 trsvcid:{port} "
+                 "subnqn:nqn.2026-11.io.mooncake:ssd trtype:TCP ns:1")
+
+
 def test_same_namespace_by_another_address(cluster):
     """A second listener is another path of the same segment."""
     from cluster import free_port
     cluster.master(*FAST)
     port = free_port()
     cluster.target("ssd", "ram:64m", flags=(f"--listen=127.0.0.1:{port}",))
-    nqn = "nqn.2026-11.io.mooncake:ssd"
     for p in (cluster.target_ports["ssd"], port):
-        r = cluster.run("mooncake_ssd_register",
-                        f"--master_server_address={cluster.master_addr}",
-                        f"--endpoint=traddr:127.0.0.1 trsvcid:{p} "
-                        f"subnqn:{nqn} trtype:TCP ns:1")
+        r = register_at(cluster, p)
         assert r.returncode == 0, r.stdout + r.stderr
+    assert len(cluster.segments()) == 1
+
+
+class SlowAnswer:
+    """In front of a target; holds back the end of a probe, which reads more
+    than the first MiB of the disk."""
+
+    def __init__(self, port):
+        self.held = threading.Event()
+        self.released = threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, args=(port,),
+                         daemon=True).start()
+
+    def accept(self, port):
+        # The first connection is the controller's, the second its queue's;
+        # once released they pass as they come.
+        for i in itertools.count():
+            near = self.listener.accept()[0]
+            far = socket.create_connection(("127.0.0.1", port))
+            for args in ((near, far, False), (far, near, i == 1)):
+                threading.Thread(target=self.copy, args=args,
+                                 daemon=True).start()
+
+    def copy(self, src, dst, is_slow):
+        seen = 0
+        try:
+            while data := src.recv(65536):
+                seen += len(data)
+                if is_slow and seen >= 1 << 20:
+                    self.held.set()
+                    self.released.wait(10)
+                dst.sendall(data)
+            dst.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+def test_registered_while_it_is_being_registered(cluster):
+    """The second one has read an empty disk when the first one labels it."""
+    cluster.master(*FAST)
+    cluster.target("ssd", "ram:64m")
+    port = cluster.target_ports["ssd"]
+    slow = SlowAnswer(port)
+    late = []
+    thread = threading.Thread(
+        target=lambda: late.append(register_at(cluster, slow.port)))
+    thread.start()
+    assert slow.held.wait(10)
+    r = register_at(cluster, port)
+    slow.released.set()
+    thread.join(20)
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert late[0].returncode == 0, late[0].stdout + late[0].stderr
+    assert "lready" in late[0].stdout
     assert len(cluster.segments()) == 1
 
 

@@ -159,12 +159,67 @@ static void test_useless(void **state)
 	assert_int_equal(nof_found_path(&found, 0, &probe, &err), -800);
 }
 
+/* Mounts that meet: what one found is of before the other was done. */
+static void test_outdated(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct vol_probe probe = probe_of(1, LABEL_EMPTY);
+	struct vol_probe nameless = probe_of(0, LABEL_EMPTY);
+	struct nof_found a = found_at(path_a, &probe), b, none;
+	struct segment *seg;
+	struct err err = {0};
+	uint64_t since_ns;
+	char text[256];
+
+	since_ns = core->now_ns;
+	assert_false(nof_is_outdated(core, &a, since_ns));
+	t_pass(core, NS_PER_MS);
+	assert_int_equal(judge(core, &a, false, &seg, text), 0);
+	assert_int_equal(nof_add_segment(core, &a, &seg, &err), 0);
+	/* The same by another address, another one, the same address. */
+	b = found_at(path_b, &probe);
+	assert_true(nof_is_outdated(core, &b, since_ns));
+	none = found_at(path_b, &nameless);
+	assert_false(nof_is_outdated(core, &none, since_ns));
+	assert_true(nof_is_outdated(core, &a, since_ns));
+	t_pass(core, NS_PER_MS);
+	assert_false(nof_is_outdated(core, &b, core->now_ns));
+	core_destroy(core);
+}
+
+/* Only the size tells nameless ones apart. */
+static void test_nameless(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct vol_probe probe = probe_of(0, LABEL_EMPTY);
+	struct nof_found a = found_at(path_a, &probe), b;
+	struct vol_probe named = probe_of(1, LABEL_EMPTY);
+	struct segment *seg;
+	struct err err = {0};
+	char text[256];
+
+	b = found_at(path_b, &probe);
+	assert_true(nof_may_be_same(&a, &b));
+	assert_int_equal(judge(core, &a, false, &seg, text), 0);
+	assert_int_equal(nof_add_segment(core, &a, &seg, &err), 0);
+	assert_true(nof_is_outdated(core, &b, core->now_ns));
+	b = found_at(path_b, &named);
+	assert_false(nof_may_be_same(&a, &b));
+	probe.ns.size_lba *= 2;
+	b = found_at(path_b, &probe);
+	assert_false(nof_may_be_same(&a, &b));
+	assert_false(nof_is_outdated(core, &b, core->now_ns));
+	core_destroy(core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty_then_again),
 		cmocka_unit_test(test_refused_unless_forced),
 		cmocka_unit_test(test_useless),
+		cmocka_unit_test(test_outdated),
+		cmocka_unit_test(test_nameless),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
