@@ -21,6 +21,16 @@ enum mooncake_status key_check(const char *key)
 	return n > KEY_LEN_MAX ? MOONCAKE_INVALID_KEY : MOONCAKE_OK;
 }
 
+mooncake_pieces_t *batch_pieces(void *const *buffers, const size_t *sizes,
+				size_t count, struct arena *arena)
+{
+	mooncake_pieces_t *pieces = arena_alloc(arena, count * sizeof(*pieces));
+
+	for (size_t i = 0; pieces && i < count; i++)
+		pieces[i] = (mooncake_pieces_t){&buffers[i], &sizes[i], 1};
+	return pieces;
+}
+
 size_t batch_cut(const struct batch_in *in)
 {
 	size_t bytes = 0, n = 0;

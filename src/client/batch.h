@@ -32,6 +32,9 @@ struct batch_in {
 	bool is_write; /* into the caller's memory */
 	bool is_own;   /* our own memory: no need to check it */
 };
+/* For values of one piece each; NULL when out of memory. */
+mooncake_pieces_t *batch_pieces(void *const *buffers, const size_t *sizes,
+				size_t count, struct arena *arena);
 /* How many of the first keys fit into one message; at least 1. */
 size_t batch_cut(const struct batch_in *in);
 /*

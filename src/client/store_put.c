@@ -147,9 +147,7 @@ int mooncake_store_batch_put_from(mooncake_store_t store, const char **keys,
 	    (count && (!keys || !buffers || !sizes || !results_out)))
 		return -1;
 	arena_init(&arena, 0);
-	pieces = arena_alloc(&arena, count * sizeof(*pieces));
-	for (size_t i = 0; pieces && i < count; i++)
-		pieces[i] = (mooncake_pieces_t){&buffers[i], &sizes[i], 1};
+	pieces = batch_pieces(buffers, sizes, count, &arena);
 	if (pieces)
 		ret = mooncake_store_batch_put_pieces(
 			store, keys, pieces, count, &opts, results_out);
