@@ -65,19 +65,26 @@ static bool request_key(struct http_req *req, struct str *key)
 	return false;
 }
 
-static void on_get(struct http_req *req)
+/* NULL when the request has been answered. */
+static struct record *request_record(struct http_req *req)
 {
-	struct metadata_server *ms = req->arg;
 	struct record *rec;
 	struct str key;
 
 	if (!request_key(req, &key))
-		return;
-	rec = find(ms, key);
+		return NULL;
+	rec = find(req->arg, key);
+	if (!rec)
+		http_replyf(req, 404, "metadata not found");
+	return rec;
+}
+
+static void on_get(struct http_req *req)
+{
+	struct record *rec = request_record(req);
+
 	if (rec)
 		http_reply(req, 200, "application/json", record_value(rec));
-	else
-		http_replyf(req, 404, "metadata not found");
 }
 
 static struct record *record_create(struct metadata_server *ms, struct str key)
@@ -152,16 +159,10 @@ static void on_put(struct http_req *req)
 static void on_delete(struct http_req *req)
 {
 	struct metadata_server *ms = req->arg;
-	struct record *rec;
-	struct str key;
+	struct record *rec = request_record(req);
 
-	if (!request_key(req, &key))
+	if (!rec)
 		return;
-	rec = find(ms, key);
-	if (!rec) {
-		http_replyf(req, 404, "metadata not found");
-		return;
-	}
 	htab_del(&ms->table, &rec->node);
 	ms->bytes -= rec->key_len + rec->value_len;
 	record_free(rec);
