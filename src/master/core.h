@@ -100,8 +100,9 @@ struct segment {
 	uint64_t replicas; /* that have an extent here */
 	/* replicas that may be evicted, by recency; see evict.c */
 	struct lru idle, leased, soft;
-	uint64_t mark;	     /* scratch of place.c: used by this object */
-	uint64_t reply_mark; /* scratch of reply.c */
+	uint64_t soft_due_ns; /* no pin of soft ends before */
+	uint64_t mark;	      /* scratch of place.c: used by this object */
+	uint64_t reply_mark;  /* scratch of reply.c */
 	uint32_t reply_index;
 
 	/* health, health.c */

@@ -8,8 +8,8 @@
 
 #include "master/object.h"
 
-/* Soft-pinned replicas looked at per search; beyond them the search gives up
- * rather than walk a pool of pinned and leased objects. */
+/* Soft-pinned replicas looked at per search and segment; beyond them the search
+ * gives up rather than walk a pool of pinned and leased objects. */
 #define SOFT_LOOKS 64
 
 void evict_forget(struct replica *rep)
@@ -27,12 +27,15 @@ void evict_note(struct core *core, struct replica *rep)
 	evict_forget(rep);
 	if (rep->state != REPLICA_COMPLETE || obj->is_hard_pinned)
 		return;
-	if (obj_is_soft_pinned(core, obj))
+	if (obj_is_soft_pinned(core, obj)) {
 		rep->lru = &home->soft;
-	else if (obj->lease_ns)
+		if (!home->soft.count || obj->soft_pin_ns < home->soft_due_ns)
+			home->soft_due_ns = obj->soft_pin_ns;
+	} else if (obj->lease_ns) {
 		rep->lru = &home->leased;
-	else
+	} else {
 		rep->lru = &home->idle;
+	}
 	lru_add(rep->lru, &rep->lru_node);
 }
 
@@ -50,18 +53,39 @@ static struct replica *colder(struct replica *a, struct replica *b)
 	return a->obj->used_ns <= b->obj->used_ns ? a : b;
 }
 
+/* The coldest whose soft pin is over; the list is not in the order in which
+ * they end. */
+static struct replica *coldest_unpinned(struct core *core, struct segment *seg)
+{
+	struct list *node = lru_coldest(&seg->soft);
+	uint64_t due_ns = UINT64_MAX;
+
+	if (seg->soft_due_ns > core->now_ns)
+		return NULL;
+	for (unsigned i = 0; node && i < SOFT_LOOKS; i++) {
+		struct replica *rep =
+			list_entry(node, struct replica, lru_node);
+
+		if (!obj_is_soft_pinned(core, rep->obj) &&
+		    !obj_is_leased(core, rep->obj))
+			return rep;
+		due_ns = MIN(due_ns, rep->obj->soft_pin_ns);
+		node = lru_next(&seg->soft, node);
+	}
+	if (!node)
+		seg->soft_due_ns = due_ns;
+	return NULL;
+}
+
 /* The coldest of a segment that may go; pinned ones not counted. */
 static struct replica *coldest_of(struct core *core, struct segment *seg)
 {
 	struct replica *leased = head_of(&seg->leased);
-	struct replica *soft = head_of(&seg->soft);
 
 	if (leased && obj_is_leased(core, leased->obj))
 		leased = NULL;
-	if (soft && (obj_is_leased(core, soft->obj) ||
-		     obj_is_soft_pinned(core, soft->obj)))
-		soft = NULL;
-	return colder(colder(head_of(&seg->idle), leased), soft);
+	return colder(colder(head_of(&seg->idle), leased),
+		      coldest_unpinned(core, seg));
 }
 
 /* Pass two: soft-pinned, but not leased. */

@@ -115,6 +115,49 @@ static void test_pins(void **state)
 	core_destroy(core);
 }
 
+static void put_pinned(struct core *core, const char *key, uint64_t ms)
+{
+	struct put_ask ask = {.client = T_CLIENT,
+			      .count = {1, 0},
+			      .budget = 100,
+			      .has_soft_pin = true,
+			      .soft_pin_ms = ms};
+	struct object *obj;
+
+	t_pass(core, NS_PER_MS);
+	assert_int_equal(put_start(core, &ask, str_of(key), MiB, &obj), 0);
+	assert_int_equal(t_end(core, key), 0);
+}
+
+/* A pin that is over does not shield an object because a colder one's holds. */
+static void test_pin_ends_behind_another(void **state)
+{
+	struct core *core = t_core(NULL);
+
+	t_segment(core, KIND_MEM, 0, 4 * MiB);
+	put_pinned(core, "long", 60000);
+	put_pinned(core, "short", 1000);
+	put_pinned(core, "late", 9000);
+	t_pass(core, NS_PER_MS);
+	assert_int_equal(t_put(core, "a", MiB, 1, 0), 0);
+	t_pass(core, 990 * NS_PER_MS); /* none is over */
+	assert_int_equal(t_put(core, "b", MiB, 1, 0), 0);
+	assert_false(has(core, "a"));
+	t_pass(core, NS_PER_S);
+	assert_int_equal(t_put(core, "c", MiB, 1, 0), 0);
+	assert_false(has(core, "short"));
+	assert_true(has(core, "b"));
+	t_pass(core, NS_PER_S); /* none of the other two */
+	assert_int_equal(t_put(core, "e", MiB, 1, 0), 0);
+	assert_false(has(core, "b"));
+	t_pass(core, 8 * NS_PER_S);
+	assert_int_equal(t_put(core, "d", MiB, 1, 0), 0);
+	assert_false(has(core, "late"));
+	assert_true(has(core, "c"));
+	assert_true(has(core, "long"));
+	core_destroy(core);
+}
+
 static void expect_pinned(struct core *core, const char *summary)
 {
 	struct strbuf text = {0};
@@ -250,6 +293,7 @@ int main(void)
 		cmocka_unit_test(test_coldest_goes_first),
 		cmocka_unit_test(test_leases_hold),
 		cmocka_unit_test(test_pins),
+		cmocka_unit_test(test_pin_ends_behind_another),
 		cmocka_unit_test(test_soft_pins_are_counted),
 		cmocka_unit_test(test_offline_is_left_alone),
 		cmocka_unit_test(test_kinds_apart),
