@@ -14,7 +14,7 @@
 #define LISTEN_BACKLOG	1024
 #define ACCEPT_PAUSE_NS (100 * NS_PER_MS)
 
-static int listener_explain(const struct addr *addr, int ret, struct err *err)
+static int listen_explain(const struct addr *addr, int ret, struct err *err)
 {
 	char host[ADDR_TEXT_LEN];
 	unsigned port = addr_port(addr);
@@ -40,6 +40,21 @@ static int listener_explain(const struct addr *addr, int ret, struct err *err)
 		return err_set(err, ret, "cannot listen on port %u of %s: %s",
 			       port, host, strerror(-ret));
 	}
+}
+
+int listen_open(struct loop *loop, const struct addr *addr, int backlog,
+		struct addr *local, struct err *err)
+{
+	int fd = io_listen(loop, addr, backlog), ret;
+
+	if (fd < 0)
+		return listen_explain(addr, fd, err);
+	ret = io_local_addr(loop, fd, local);
+	if (ret < 0) {
+		io_close(loop, fd);
+		return listen_explain(addr, ret, err);
+	}
+	return fd;
 }
 
 static void listener_submit(struct listener *l)
@@ -122,18 +137,10 @@ int listener_open(struct listener *l, struct loop *loop,
 	l->op.done = listener_accept_done;
 	l->retry.fire = listener_retry;
 	l->close_task.run = listener_closed;
-	l->fd = io_listen(loop, addr, LISTEN_BACKLOG);
-	if (l->fd < 0) {
-		ret = l->fd;
-		l->fd = -1;
-		return listener_explain(addr, ret, err);
-	}
-	ret = io_local_addr(loop, l->fd, &l->local);
-	if (ret < 0) {
-		io_close(loop, l->fd);
-		l->fd = -1;
-		return listener_explain(addr, ret, err);
-	}
+	ret = listen_open(loop, addr, LISTEN_BACKLOG, &l->local, err);
+	l->fd = MAX(ret, -1);
+	if (ret < 0)
+		return ret;
 	listener_submit(l);
 	return 0;
 }

@@ -20,6 +20,12 @@ struct listener {
 	struct loop_task close_task;
 };
 
+/*
+ * A listening socket alone; local gets its address with the real port.
+ * Returns the descriptor or -errno with a sentence as below.
+ */
+int listen_open(struct loop *loop, const struct addr *addr, int backlog,
+		struct addr *local, struct err *err);
 /* 0 or -errno with a sentence ("port 4420 on 127.0.0.1 is in use …"). */
 int listener_open(struct listener *l, struct loop *loop,
 		  const struct addr *addr,

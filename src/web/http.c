@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "io/listener.h"
 #include "web/http_impl.h"
 
 /* A request line with a key of 4 KiB, percent-encoded, and headers. */
@@ -125,30 +126,6 @@ static size_t unescape_nothing(void *arg, struct MHD_Connection *mhd, char *s)
 	return strlen(s);
 }
 
-static int listen_on(struct http_server *hs, const struct addr *addr,
-		     struct addr *bound, struct err *err)
-{
-	char text[ADDR_TEXT_LEN];
-	int fd = io_listen(hs->loop, addr, SOMAXCONN), ret;
-
-	addr_format(addr, text);
-	if (fd == -EADDRINUSE)
-		return err_set(err, fd,
-			       "cannot listen on %s: the port is in use; stop "
-			       "the other program or choose another port",
-			       text);
-	if (fd < 0)
-		return err_set(err, fd, "cannot listen on %s: %s", text,
-			       strerror(-fd));
-	ret = io_local_addr(hs->loop, fd, bound);
-	if (ret < 0) {
-		io_close(hs->loop, fd);
-		return err_set(err, ret, "cannot read the address of %s: %s",
-			       text, strerror(-ret));
-	}
-	return fd;
-}
-
 static struct MHD_Daemon *start_daemon(struct http_server *hs,
 				       const struct http_opts *opts, int fd)
 {
@@ -193,7 +170,7 @@ static int server_start(struct http_server *hs, const struct http_opts *opts,
 		sizeof(text) - 1, text, MHD_RESPMEM_PERSISTENT);
 	if (!hs->poll || !hs->out_of_memory)
 		return err_set(err, -ENOMEM, "out of memory");
-	fd = listen_on(hs, &opts->addr, bound, err);
+	fd = listen_open(hs->loop, &opts->addr, SOMAXCONN, bound, err);
 	if (fd < 0)
 		return fd;
 	hs->mhd = start_daemon(hs, opts, fd);
