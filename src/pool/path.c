@@ -17,7 +17,6 @@
 
 #define BACKOFF_MIN_NS (100 * NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * NS_PER_S)
-#define RECHECK_NS     (2 * NS_PER_S)  /* volumes that failed their check */
 #define LOOK_NS	       (30 * NS_PER_S) /* is anybody still using it? */
 #define CONNECT_MS     3000
 

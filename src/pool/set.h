@@ -23,6 +23,7 @@
 #include "pool/vol.h"
 
 #define VOL_ENDPOINTS_MAX 8
+#define RECHECK_NS	  (2 * NS_PER_S) /* of volumes that failed their check */
 #define CHUNK_PIECES	  34 /* more pieces than that go through a bounce */
 
 /* A message that may be sent any number of times; run() is called at least
@@ -178,7 +179,7 @@ struct vol {
 	unsigned ways_failed; /* since the last success */
 	bool is_checking, was_ready;
 	struct path *check_path;
-	uint64_t check_gen;
+	uint64_t check_gen, check_ns;
 	struct nvmf_io io;
 	struct iovec iov;
 	void *check_buf;

@@ -167,6 +167,7 @@ void vol_path_live(struct vol *vol)
 	vol->is_checking = true;
 	vol->check_path = way->path;
 	vol->check_gen = way->path->gen;
+	vol->check_ns = loop_now_ns(set_loop(vol->set));
 	if (nvmf_ns_get(way->path->ctrl, way->nsid, check_ns_done, vol))
 		vol->is_checking = false; /* the path looks again soon */
 }
@@ -222,11 +223,15 @@ void vol_path_lost(struct vol *vol)
 		path_want(next);
 }
 
-/* Also a volume that nobody held when the connection came up. */
+/* Also a volume that nobody held when the connection came up, or when the path
+ * looked for those that were refused. */
 static bool is_unchecked(const struct vol *vol, const struct path *path)
 {
+	uint64_t now_ns = loop_now_ns(set_loop(vol->set));
+
 	return vol->check_path != path || vol->check_gen != path->gen ||
-	       atomic_load(&vol->state) == VOL_NEW;
+	       atomic_load(&vol->state) == VOL_NEW ||
+	       now_ns - vol->check_ns > RECHECK_NS;
 }
 
 /* vol_get() wants it open. */

@@ -327,6 +327,35 @@ static void test_two_ways(void **state)
 	vol_put(vol);
 }
 
+/* One that is held only now and then is looked at again as soon as one that is
+ * always held. */
+static void test_fenced_seldom_held(void **state)
+{
+	struct env *env = *state;
+	uint64_t end_ns = time_mono_ns() + 10 * NS_PER_S;
+	struct timespec nap = {.tv_nsec = 50 * 1000 * 1000};
+	struct vol *vol;
+	int ret;
+
+	env_superblock(env, 0, 4);
+	env_sync(env);
+	vol = env_vol(env, 0, true, 5);
+	ret = read_once(env, vol, 0);
+	vol_put(vol);
+	assert_int_equal(ret, -ESTALE);
+	env_sync(env);
+	env_superblock(env, 0, 5);
+	env_sync(env);
+	while (ret) {
+		nanosleep(&nap, NULL);
+		if (time_mono_ns() > end_ns)
+			fail_msg("the volume does not come back");
+		vol = env_vol(env, 0, true, 5);
+		ret = read_once(env, vol, 0);
+		vol_put(vol);
+	}
+}
+
 /* Masters that take turns say one epoch and the other: each has one volume,
  * however often it is asked for. */
 static void test_epochs_by_turns(void **state)
@@ -394,6 +423,7 @@ int main(void)
 		TEST(test_restart_seldom_held),
 		TEST(test_swapped_disk),
 		TEST(test_fenced),
+		TEST(test_fenced_seldom_held),
 		TEST(test_refused_connection),
 		TEST(test_silent),
 		TEST(test_two_ways),
