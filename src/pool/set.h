@@ -23,7 +23,7 @@
 #include "pool/vol.h"
 
 #define VOL_ENDPOINTS_MAX 8
-#define RECHECK_NS	  (2 * NS_PER_S) /* of volumes that failed their check */
+#define RECHECK_NS	  (2 * NS_PER_S) /* of volumes that are refused */
 #define CHUNK_PIECES	  34 /* more pieces than that go through a bounce */
 
 /* A message that may be sent any number of times; run() is called at least
