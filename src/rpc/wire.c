@@ -87,11 +87,12 @@ int rx_next(struct rx *rx, struct frame *frame, const uint8_t **body,
 	    struct err *err)
 {
 	size_t unread = rx->tail - rx->head;
-	const uint8_t *at = rx->buf + rx->head;
+	const uint8_t *at;
 	int ret;
 
 	if (unread < sizeof(*frame))
 		return 0;
+	at = rx->buf + rx->head; /* there is none before the first byte */
 	memcpy(frame, at, sizeof(*frame));
 	ret = frame_check(frame, err);
 	if (ret < 0)
