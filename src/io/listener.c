@@ -7,12 +7,15 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/time.h"
 
 #define LISTEN_BACKLOG	1024
 #define ACCEPT_PAUSE_NS (100 * NS_PER_MS)
+#define LINGER_NS	(500 * NS_PER_MS)
+#define LINGER_STEP_NS	(10 * NS_PER_MS)
 
 static int listen_explain(const struct addr *addr, int ret, struct err *err)
 {
@@ -42,10 +45,29 @@ static int listen_explain(const struct addr *addr, int ret, struct err *err)
 	}
 }
 
+/*
+ * A program that was killed leaves its listening socket behind for some
+ * milliseconds when io_uring has requests of it to end, so the one that
+ * follows it at once must not give up at the first try.
+ */
+static int listen_patiently(struct loop *loop, const struct addr *addr,
+			    int backlog)
+{
+	const struct timespec pause = {.tv_nsec = LINGER_STEP_NS};
+	uint64_t end = time_mono_ns() + LINGER_NS;
+	int fd = io_listen(loop, addr, backlog);
+
+	while (fd == -EADDRINUSE && time_mono_ns() < end) {
+		nanosleep(&pause, NULL);
+		fd = io_listen(loop, addr, backlog);
+	}
+	return fd;
+}
+
 int listen_open(struct loop *loop, const struct addr *addr, int backlog,
 		struct addr *local, struct err *err)
 {
-	int fd = io_listen(loop, addr, backlog), ret;
+	int fd = listen_patiently(loop, addr, backlog), ret;
 
 	if (fd < 0)
 		return listen_explain(addr, fd, err);

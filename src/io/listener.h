@@ -22,7 +22,8 @@ struct listener {
 
 /*
  * A listening socket alone; local gets its address with the real port.
- * Returns the descriptor or -errno with a sentence as below.
+ * Returns the descriptor or -errno with a sentence as below; a port in use is
+ * tried for half a second (blocking: call it while starting up).
  */
 int listen_open(struct loop *loop, const struct addr *addr, int backlog,
 		struct addr *local, struct err *err);

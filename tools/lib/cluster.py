@@ -52,6 +52,8 @@ class Child:
 
     def __init__(self, name, argv, log, env=None):
         self.name, self.argv, self.log, self.env = name, argv, log, env
+        # a restarted one writes behind what its predecessor wrote
+        self.log_begin = os.path.getsize(log) if os.path.exists(log) else 0
         with open(log, "ab") as out:
             self.proc = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
@@ -63,8 +65,9 @@ class Child:
         return self.proc.pid
 
     def text(self):
-        with open(self.log, encoding="utf-8", errors="replace") as f:
-            return f.read()
+        with open(self.log, "rb") as f:
+            f.seek(self.log_begin)
+            return f.read().decode("utf-8", "replace")
 
     def is_alive(self):
         return self.proc.poll() is None
@@ -191,7 +194,10 @@ class Cluster:
                 spec = self.path(spec)
             args.append(f"--namespace={spec}")
         c = self.start(name, "mooncake_nof_target", *args, *flags)
-        return c.wait_for(lambda: can_connect(port))
+        # A port that answers proves nothing: the listener of a program that
+        # was killed may live on for some milliseconds.
+        return c.wait_for(lambda: f"\nready 127.0.0.1:{port}\n" in
+                          "\n" + c.text())
 
     def register(self, name, *flags):
         port = self.target_ports[name]

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -73,6 +75,41 @@ static void accepts_many(void **state)
 		stream_close(&s[i], NULL);
 	for (int i = 0; i < 10; i++)
 		T_UNTIL(s[i].fd < 0);
+	close_listener();
+}
+
+static _Atomic int held_fd;
+
+static void *let_go(void *arg)
+{
+	usleep(50000);
+	close(atomic_exchange(&held_fd, -1));
+	return NULL;
+}
+
+/* As a program that was killed a moment ago leaves it. */
+static void a_port_that_is_about_to_be_free(void **state)
+{
+	struct err err = {0};
+	struct addr addr;
+	pthread_t thread;
+	int one = 1;
+
+	t_addr(&addr, 0);
+	held_fd = socket(AF_INET, SOCK_STREAM, 0);
+	setsockopt(held_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	assert_int_equal(bind(held_fd, (struct sockaddr *)&addr.ss, addr.len),
+			 0);
+	assert_int_equal(listen(held_fd, 1), 0);
+	assert_int_equal(
+		getsockname(held_fd, (struct sockaddr *)&addr.ss, &addr.len),
+		0);
+	assert_int_equal(pthread_create(&thread, NULL, let_go, NULL), 0);
+	accepted = 0;
+	assert_int_equal(
+		listener_open(&lst, t_loop, &addr, on_accept, NULL, &err), 0);
+	assert_int_equal(held_fd, -1);
+	pthread_join(thread, NULL);
 	close_listener();
 }
 
@@ -192,6 +229,7 @@ int main(void)
 	const struct CMUnitTest kernel_tests[] = {
 		t_test(accepts_many),
 		t_test(port_in_use_is_a_sentence),
+		t_test(a_port_that_is_about_to_be_free),
 		t_test(address_of_another_host_is_a_sentence),
 		t_test(sockets_have_their_options),
 		t_test(loopback_is_not_paced),
