@@ -292,6 +292,8 @@ def main():
         return 2
     if args.only_check_options:
         return 0
+    # That a path is lost when its target is killed needs no warning here.
+    os.environ.setdefault("MC_LOG_LEVEL", "error")
     from blocks import Blocks
     from mooncake.store import MooncakeDistributedStore
     say(f"trace: {args.trace or f'generated, seed {args.seed}'}, "
