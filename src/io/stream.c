@@ -242,7 +242,8 @@ void stream_send(struct stream *s, const struct iovec *iov, unsigned iovcnt,
 	ASSERT(stream_is_open(s) && !s->is_connecting && !s->tx_busy);
 	s->on_send = done;
 	s->tx_busy = true;
-	ret = stream_reserve_iov(s, iovcnt);
+	/* One at least: arithmetic on a NULL array is undefined. */
+	ret = stream_reserve_iov(s, MAX(iovcnt, 1u));
 	if (ret < 0) {
 		stream_fail_later(s, ret);
 		return;
