@@ -61,8 +61,7 @@ static int64_t item_set_pieces(struct client *c, const struct batch_in *in,
 		if (n == 0)
 			continue;
 		if (add_overflows(item->bytes, n, &item->bytes) ||
-		    (!in->is_own &&
-		     !memreg_check(&c->memreg, p, n, in->is_write)))
+		    !memreg_check(&c->memreg, p, n, in->is_write))
 			return MOONCAKE_INVALID_PARAMS;
 		item->iov[item->iovcnt++] = (struct iovec){p, n};
 	}
@@ -117,6 +116,7 @@ struct item *batch_items(struct client *c, const struct batch_in *in, size_t n,
 			continue;
 		items[i].result = ITEM_OPEN;
 		items[i].key = str_of(in->keys[i]);
+		items[i].into = in->into ? &in->into[i] : NULL;
 		if (in->values)
 			items[i].result = item_set_pieces(c, in, &in->values[i],
 							  &items[i], arena);

@@ -18,6 +18,9 @@ struct item {
 	uint64_t bytes;	   /* sum of the pieces */
 	int64_t result;	   /* what the caller gets; ITEM_OPEN until decided */
 	struct item *same; /* an earlier item with the same key, or NULL */
+	/* Get without pieces: memory is made there once the size is known, and
+	 * is the caller's whatever the result; NULL with pieces. */
+	mooncake_buffer_t *into;
 };
 #define ITEM_OPEN INT64_MAX
 
@@ -29,8 +32,8 @@ struct batch_in {
 	const char *const *keys;
 	const mooncake_pieces_t *values;
 	size_t count;
-	bool is_write; /* into the caller's memory */
-	bool is_own;   /* our own memory: no need to check it */
+	bool is_write;		 /* into the caller's memory */
+	mooncake_buffer_t *into; /* one per key, instead of values; or NULL */
 };
 /* For values of one piece each; NULL when out of memory. */
 mooncake_pieces_t *batch_pieces(void *const *buffers, const size_t *sizes,

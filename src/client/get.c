@@ -165,6 +165,21 @@ static int get_cut_pieces(struct item *item, uint64_t size)
 	return 0;
 }
 
+static int get_make_room(struct get_batch *b, struct item *item, uint64_t size)
+{
+	item->iov = arena_alloc(b->arena, sizeof(*item->iov));
+	if (!item->iov)
+		return -ENOMEM;
+	item->into->ptr = mooncake_host_alloc(size);
+	if (!item->into->ptr)
+		return -ENOMEM;
+	item->into->size = size;
+	item->iov[0] = (struct iovec){item->into->ptr, size};
+	item->iovcnt = 1;
+	item->bytes = size;
+	return 0;
+}
+
 /* Our own memory first, then as the master ordered them. */
 static int get_order(struct get_batch *b, struct get_one *one)
 {
@@ -190,6 +205,10 @@ static void get_prepare(struct get_batch *b, struct get_one *one)
 	if (o->size == 0 || o->size > INT64_MAX - CRC_BLOCK ||
 	    o->crcs.len != crcs * sizeof(uint32_t)) {
 		one->item->result = MOONCAKE_DESERIALIZE_FAIL;
+		return;
+	}
+	if (one->item->into && get_make_room(b, one->item, o->size) < 0) {
+		one->item->result = MOONCAKE_INTERNAL_ERROR;
 		return;
 	}
 	if (get_cut_pieces(one->item, o->size) < 0) {

@@ -22,7 +22,7 @@ static void get_some(struct client *c, const struct batch_in *in, size_t n,
 
 	arena_init(&arena, 0);
 	items = batch_items(c, in, n, &arena);
-	if (items && in->values)
+	if (items && (in->values || in->into))
 		get_items(c, items, n, &arena);
 	else if (items)
 		get_sizes(c, items, n, &arena);
@@ -31,7 +31,7 @@ static void get_some(struct client *c, const struct batch_in *in, size_t n,
 	arena_fini(&arena);
 }
 
-/* values NULL: sizes only. */
+/* Neither values nor into: sizes only. */
 static void get_all(struct client *c, struct batch_in in, int64_t *results)
 {
 	while (in.count > 0) {
@@ -42,6 +42,8 @@ static void get_all(struct client *c, struct batch_in in, int64_t *results)
 		in.keys += n;
 		if (in.values)
 			in.values += n;
+		if (in.into)
+			in.into += n;
 		in.count -= n;
 	}
 }
@@ -51,7 +53,7 @@ int mooncake_store_batch_get_pieces(mooncake_store_t handle,
 				    const mooncake_pieces_t *values,
 				    size_t count, int64_t *results_out)
 {
-	struct batch_in in = {keys, values, count, true, false};
+	struct batch_in in = {keys, values, count, true, NULL};
 	struct store *store = store_of(handle);
 	struct client *c;
 
@@ -103,7 +105,7 @@ int mooncake_store_batch_get_into(mooncake_store_t store, const char **keys,
 
 int64_t mooncake_store_get_size(mooncake_store_t handle, const char *key)
 {
-	struct batch_in in = {&key, NULL, 1, false, false};
+	struct batch_in in = {&key, NULL, 1, false, NULL};
 	struct store *store = store_of(handle);
 	struct client *c;
 	int64_t result;
@@ -120,53 +122,11 @@ int64_t mooncake_store_get_size(mooncake_store_t handle, const char *key)
 
 /* --- into memory of ours --- */
 
-/*
- * The sizes are asked first.  An object that was replaced by a bigger one in
- * between does not fit any more: a miss, as if it had gone a moment later.
- */
-static void get_buffers(struct client *c, const char *const *keys, size_t count,
-			mooncake_buffer_t *out, int64_t *results)
-{
-	struct batch_in in = {keys, NULL, count, true, true};
-	mooncake_pieces_t *pieces = calloc(count, sizeof(*pieces));
-	const char **wanted = calloc(count, sizeof(*wanted));
-	size_t *index = calloc(count, sizeof(*index)), n = 0;
-
-	get_all(c, in, results);
-	for (size_t i = 0; i < count; i++) {
-		out[i].size = results[i] > 0 ? (size_t)results[i] : 0;
-		if (out[i].size && pieces && wanted && index)
-			out[i].ptr = mooncake_host_alloc(out[i].size);
-		if (out[i].size && !out[i].ptr)
-			results[i] = MOONCAKE_INTERNAL_ERROR;
-		if (!out[i].ptr)
-			continue;
-		pieces[n] = (mooncake_pieces_t){&out[i].ptr, &out[i].size, 1};
-		wanted[n] = keys[i];
-		index[n++] = i;
-	}
-	if (n > 0) {
-		int64_t *got = calloc(n, sizeof(*got));
-
-		in.keys = wanted;
-		in.values = pieces;
-		in.count = n;
-		if (got)
-			get_all(c, in, got);
-		for (size_t i = 0; i < n; i++)
-			results[index[i]] =
-				got ? got[i] : MOONCAKE_INTERNAL_ERROR;
-		free(got);
-	}
-	free(pieces);
-	free(wanted);
-	free(index);
-}
-
 int mooncake_store_batch_get_buffer(mooncake_store_t handle,
 				    const char *const *keys, size_t count,
 				    mooncake_buffer_t *out)
 {
+	struct batch_in in = {keys, NULL, count, true, out};
 	struct store *store = store_of(handle);
 	int64_t *results;
 	struct client *c;
@@ -183,7 +143,7 @@ int mooncake_store_batch_get_buffer(mooncake_store_t handle,
 			c ? MOONCAKE_INTERNAL_ERROR : MOONCAKE_INVALID_PARAMS;
 	}
 	if (c && results)
-		get_buffers(c, keys, count, out, results);
+		get_all(c, in, results);
 	for (size_t i = 0; c && results && i < count; i++) {
 		out[i].status = results[i] < 0 ? (int)results[i] : 0;
 		if (results[i] < 0)

@@ -63,7 +63,7 @@ int mooncake_store_batch_put_pieces(mooncake_store_t handle,
 				    int *results_out)
 {
 	static const mooncake_put_opts_t defaults = MOONCAKE_PUT_OPTS_INIT;
-	struct batch_in in = {keys, values, count, false, false};
+	struct batch_in in = {keys, values, count, false, NULL};
 	struct store *store = store_of(handle);
 	struct client *c;
 
