@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of mooncake_nof_target share: its options, and what it is
+ * made of while it runs.  Main thread (the control loop).
+ */
+#ifndef CMD_NOF_TARGET_H
+#define CMD_NOF_TARGET_H
+
+#include "base/flag.h"
+#include "io/signals.h"
+#include "io/thread.h"
+#include "target/target.h"
+
+#define NOF_THREADS_MAX	 64
+#define NOF_LISTEN_MAX	 16
+#define NOF_DEFAULT_PORT 4420
+
+struct nof_config {
+	struct flag_list listen, namespaces, subsystems;
+	char *nqn, *discovery, *log_level;
+	uint64_t threads, max_io_size, in_capsule, depth, queues, buffers;
+	uint64_t io_unit;
+};
+
+extern const struct flag_prog nof_prog; /* fills a struct nof_config */
+
+struct nof_program {
+	const struct nof_config *config;
+	struct loop *loop;
+	struct signals signals;
+	struct timer stop_timer;
+	struct shard shards[NOF_THREADS_MAX];
+	struct loop *shard_loops[NOF_THREADS_MAX];
+	unsigned shard_count;
+	struct tgt *tgt;
+	struct addr addrs[NOF_LISTEN_MAX];
+	unsigned addr_count;
+	struct strbuf out; /* what is printed when all is well */
+};
+
+/* The listeners that the options name; p->addrs gets their addresses. */
+int nof_listen_all(struct nof_program *p, struct err *err);
+/* The subsystems and namespaces that the options name; p->out says how to
+ * reach them.  -errno with a sentence. */
+int nof_serve_all(struct nof_program *p, struct err *err);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options of mooncake_nof_target: one table, nothing that runs. */
+#include "cmd/nof_target.h"
+
+#define PROGRAM "mooncake_nof_target"
+
+#define OFF(field) offsetof(struct nof_config, field)
+static const struct flag flags[] = {
+	{.name = "namespace",
+	 .type = FLAG_LIST,
+	 .off = OFF(namespaces),
+	 .arg = "SPEC",
+	 .group = "What to serve",
+	 .help = "A namespace (disk) of the subsystem --nqn. "
+		 "SPEC is a file or block device (/data/disk.img, "
+		 "/dev/nvme0n1), a file with its size, which is created when "
+		 "absent (/data/disk.img:100g), or memory (ram:8g)."},
+	{.name = "nqn",
+	 .type = FLAG_STR,
+	 .off = OFF(nqn),
+	 .arg = "NQN",
+	 .help = "Name of the subsystem. Default: "
+		 "nqn.2026-11.io.mooncake:target:HOSTNAME:PORT."},
+	{.name = "subsystem",
+	 .type = FLAG_LIST,
+	 .off = OFF(subsystems),
+	 .arg = "NQN=SPEC[,SPEC]",
+	 .help = "A further subsystem with its namespaces."},
+	{.name = "listen",
+	 .type = FLAG_LIST,
+	 .off = OFF(listen),
+	 .arg = "HOST:PORT",
+	 .group = "Where",
+	 .help = "Address to listen on. Default: "
+		 "127.0.0.1:4420. 0.0.0.0 and [::] stand for every address; "
+		 "port 0 takes a free one and says which. There is no "
+		 "authentication: listen on networks you trust."},
+	{.name = "discovery",
+	 .type = FLAG_STR,
+	 .off = OFF(discovery),
+	 .arg = "HOST:PORT",
+	 .help = "A port for the discovery service alone, usually 8009. "
+		 "Discovery is also answered on every --listen address."},
+	{.name = "threads",
+	 .type = FLAG_UINT,
+	 .off = OFF(threads),
+	 .def = "1",
+	 .min = 1,
+	 .max = NOF_THREADS_MAX,
+	 .arg = "N",
+	 .group = "Resources",
+	 .help = "Threads over which connections are spread."},
+	{.name = "max_io_size",
+	 .type = FLAG_SIZE,
+	 .off = OFF(max_io_size),
+	 .def = "1m",
+	 .min = 8192,
+	 .max = 32 << 20,
+	 .arg = "SIZE",
+	 .help = "Largest read or write command (MDTS)."},
+	{.name = "in_capsule_data_size",
+	 .type = FLAG_SIZE,
+	 .off = OFF(in_capsule),
+	 .def = "16k",
+	 .min = 4096,
+	 .max = 128 << 10,
+	 .arg = "SIZE",
+	 .help = "Writes up to this size need no extra round trip."},
+	{.name = "max_queue_depth",
+	 .type = FLAG_UINT,
+	 .off = OFF(depth),
+	 .def = "128",
+	 .min = 2,
+	 .max = 4096,
+	 .arg = "N",
+	 .help = "Entries of an I/O queue."},
+	{.name = "max_io_qpairs_per_ctrlr",
+	 .alias = "max_queues",
+	 .type = FLAG_UINT,
+	 .off = OFF(queues),
+	 .def = "64",
+	 .min = 1,
+	 .max = 1024,
+	 .arg = "N",
+	 .help = "I/O queues (connections) a host may have."},
+	{.name = "buffer_memory",
+	 .type = FLAG_SIZE,
+	 .off = OFF(buffers),
+	 .def = "64m",
+	 .min = 1 << 20,
+	 .max = (double)(1024 * GiB),
+	 .arg = "SIZE",
+	 .help = "Most memory for data on their way between network and "
+		 "files; commands wait when it is used up. RAM namespaces "
+		 "need none."},
+	{.name = "io_unit_size",
+	 .type = FLAG_SIZE,
+	 .off = OFF(io_unit),
+	 .arg = "SIZE",
+	 .attrs = FLAG_IGNORED | FLAG_HIDDEN,
+	 .help = "Known from SPDK; buffers here always fit the command."},
+	{.name = "log_level",
+	 .type = FLAG_STR,
+	 .off = OFF(log_level),
+	 .def = "info",
+	 .arg = "LEVEL",
+	 .group = "Messages",
+	 .help = "error, warn, info or debug."},
+};
+
+const struct flag_prog nof_prog = {
+	.name = PROGRAM,
+	.summary = "NVMe-oF target: serves disks, files and memory over TCP",
+	.usage = "--namespace SPEC [options]",
+	.details =
+		"Hosts reach the namespaces with any NVMe/TCP initiator: the "
+		"Mooncake store, the Linux kernel (nvme connect) or SPDK. When "
+		"it is ready it prints the commands to use and the line "
+		"\"ready HOST:PORT\".",
+	.examples =
+		"  " PROGRAM " --namespace /data/disk.img:100g\n"
+		"  " PROGRAM " --listen 0.0.0.0:4420 --namespace /dev/nvme0n1\n"
+		"  " PROGRAM " --namespace ram:8g --threads 4 "
+		"--discovery 127.0.0.1:8009\n",
+	.flags = flags,
+	.flag_count = ARRAY_SIZE(flags),
+};

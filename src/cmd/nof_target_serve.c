@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the options of mooncake_nof_target ask to be served, and where.  Main
+ * thread, before the loop runs: names are resolved and files opened here.
+ */
+#include "cmd/nof_target.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "nvme/pdu.h"
+#include "target/ident.h"
+
+static int resolve(const char *text, uint16_t port, struct addr *out,
+		   struct err *err)
+{
+	struct hostport hp;
+	int ret = hostport_parse(str_of(text), port, &hp, err);
+
+	return ret ? ret : addr_resolve(hp.host, hp.port, out, err);
+}
+
+int nof_listen_all(struct nof_program *p, struct err *err)
+{
+	const struct flag_list *l = &p->config->listen;
+	char *none[] = {(char[]){"127.0.0.1:4420"}};
+	struct flag_list def = {.items = none, .count = 1};
+	struct addr disc;
+	int ret = 0;
+
+	l = l->count ? l : &def;
+	if (l->count > NOF_LISTEN_MAX - 1)
+		return err_set(err, -EINVAL, "--listen: more than %d times",
+			       NOF_LISTEN_MAX - 1);
+	for (size_t i = 0; !ret && i < l->count; i++) {
+		struct addr *addr = &p->addrs[p->addr_count];
+
+		ret = resolve(l->items[i], NOF_DEFAULT_PORT, addr, err);
+		if (!ret)
+			ret = tgt_listen(p->tgt, addr, err);
+		if (!ret)
+			p->addr_count++;
+	}
+	if (!ret && p->config->discovery[0]) {
+		ret = resolve(p->config->discovery, PDU_DISC_PORT, &disc, err);
+		if (!ret)
+			ret = tgt_listen_discovery(p->tgt, &disc, err);
+	}
+	return ret;
+}
+
+/* What a host on another machine would have to write. */
+static void public_host(const struct addr *addr, char out[HOST_TEXT_LEN])
+{
+	char text[ADDR_TEXT_LEN];
+
+	if (addr_is_any(addr) && gethostname(out, HOST_TEXT_LEN) == 0) {
+		out[HOST_TEXT_LEN - 1] = '\0';
+		return;
+	}
+	addr_format_host(addr, text);
+	snprintf(out, HOST_TEXT_LEN, "%s", text);
+}
+
+static void print_ns(struct nof_program *p, const char *nqn, uint32_t nsid,
+		     const struct bdev *bdev)
+{
+	struct endpoint ep = {.nsid = nsid, .trtype = NVME_TRTYPE_TCP};
+	char text[ENDPOINT_TEXT_LEN];
+	struct strbuf size = {0};
+
+	public_host(&p->addrs[0], ep.traddr);
+	ep.trsvcid = addr_port(&p->addrs[0]);
+	ep.is_ipv6 = p->addrs[0].ss.ss_family == AF_INET6;
+	snprintf(ep.subnqn, sizeof(ep.subnqn), "%s", nqn);
+	endpoint_format(&ep, text);
+	strbuf_add_size(&size, bdev->size);
+	strbuf_addf(&p->out,
+		    "  namespace %u: %s %s, %s, %u-byte blocks\n"
+		    "    mooncake_ssd_register "
+		    "--master_server_address=127.0.0.1:50051 \\\n"
+		    "      --endpoint='%s'\n",
+		    nsid, bdev->ops->kind, bdev->name, size.p ? size.p : "",
+		    bdev->block, text);
+	strbuf_fini(&size);
+}
+
+static int add_ns(struct nof_program *p, struct tgt_subsys *ss, const char *nqn,
+		  struct str spec, struct err *err)
+{
+	char *text = str_dup(spec);
+	struct tgt_ns_opts opts = {0};
+	struct bdev *bdev = NULL;
+	int ret;
+
+	if (!text)
+		return err_set(err, -ENOMEM, "out of memory");
+	ret = bdev_from_spec(text, &bdev, err);
+	free(text);
+	if (ret)
+		return ret;
+	opts.nsid = tgt_ns_next(ss);
+	/* Stays the same when the target is started again. */
+	ident_uuid(nqn, opts.nsid, bdev->name, &opts.uuid);
+	ret = tgt_ns_add(ss, bdev, &opts, err);
+	if (ret < 0) {
+		bdev->ops->destroy(bdev);
+		return ret;
+	}
+	print_ns(p, nqn, (uint32_t)ret, bdev);
+	return 0;
+}
+
+static int add_subsys(struct nof_program *p, const char *nqn,
+		      struct tgt_subsys **out, struct err *err)
+{
+	int ret = tgt_subsys_add(p->tgt, nqn, NULL, out, err);
+	char host[HOST_TEXT_LEN];
+
+	if (ret)
+		return ret;
+	strbuf_addf(&p->out, "subsystem %s\n", nqn);
+	for (unsigned i = 0; i < p->addr_count; i++) {
+		public_host(&p->addrs[i], host);
+		strbuf_addf(&p->out,
+			    "  nvme connect -t tcp -a %s -s %u -n %s\n", host,
+			    addr_port(&p->addrs[i]), nqn);
+	}
+	return 0;
+}
+
+static void default_nqn(const struct nof_program *p, char out[NVME_NQN_LEN])
+{
+	char host[64] = "localhost";
+
+	gethostname(host, sizeof(host) - 1);
+	for (char *c = host; *c; c++)
+		*c = isalnum((unsigned char)*c)
+			     ? (char)tolower((unsigned char)*c)
+			     : '-';
+	snprintf(out, NVME_NQN_LEN, "nqn.2026-11.io.mooncake:target:%s:%u",
+		 host, addr_port(&p->addrs[0]));
+}
+
+static int serve_main(struct nof_program *p, struct err *err)
+{
+	const struct flag_list *l = &p->config->namespaces;
+	char nqn[NVME_NQN_LEN];
+	struct tgt_subsys *ss;
+	int ret;
+
+	default_nqn(p, nqn);
+	if (p->config->nqn[0])
+		snprintf(nqn, sizeof(nqn), "%s", p->config->nqn);
+	ret = add_subsys(p, nqn, &ss, err);
+	for (size_t i = 0; !ret && i < l->count; i++)
+		ret = add_ns(p, ss, nqn, str_of(l->items[i]), err);
+	return ret;
+}
+
+/* NQN=SPEC[,SPEC] */
+static int serve_further(struct nof_program *p, const char *text,
+			 struct err *err)
+{
+	struct str rest, nqn = str_cut(str_of(text), '=', &rest);
+	char *name;
+	struct tgt_subsys *ss;
+	int ret;
+
+	if (!nqn.n || !rest.n)
+		return err_set(err, -EINVAL,
+			       "--subsystem '%s': expected NQN=SPEC[,SPEC]",
+			       text);
+	name = str_dup(nqn);
+	if (!name)
+		return err_set(err, -ENOMEM, "out of memory");
+	ret = add_subsys(p, name, &ss, err);
+	while (!ret && rest.n) {
+		struct str spec = str_cut(rest, ',', &rest);
+
+		ret = add_ns(p, ss, name, spec, err);
+	}
+	free(name);
+	return ret;
+}
+
+int nof_serve_all(struct nof_program *p, struct err *err)
+{
+	const struct flag_list *more = &p->config->subsystems;
+	int ret = 0;
+
+	if (!p->config->namespaces.count && !more->count)
+		return err_set(err, -EINVAL,
+			       "nothing to serve: give --namespace /path/"
+			       "disk.img:10g, /dev/… or ram:1g");
+	if (p->config->namespaces.count)
+		ret = serve_main(p, err);
+	for (size_t i = 0; !ret && i < more->count; i++)
+		ret = serve_further(p, more->items[i], err);
+	return ret;
+}
