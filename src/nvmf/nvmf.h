@@ -9,8 +9,11 @@
  *
  *	nvmf_ctrl_open -> on_state(LIVE) -> nvmf_qp_open (any loop) -> submit …
  *
- * A "namespace changed" event of the target is logged, nothing more: users of a
- * namespace check its identity whenever they connect.
+ * A queue pair that is given the controller has commands that miss their
+ * deadline aborted there first; such a queue pair is closed (done has run)
+ * before the controller is.  A controller is never repaired: when it or a queue
+ * pair fails, its owner closes it and opens another, whose info may differ
+ * (nvmf_ctrl_info_differs).
  *
  * Payload goes straight from and into the caller's iovecs.  A queue pair takes
  * any number of commands: what exceeds the queue depth waits inside in order.
@@ -25,6 +28,28 @@
 struct nvmf_ctrl;
 struct nvmf_qp;
 
+/* --- events, on the controller's loop while it is LIVE --- */
+enum nvmf_event_kind {
+	NVMF_EVENT_NS_CHANGED,	/* nsids; the target's list has been read */
+	NVMF_EVENT_ANA_CHANGED, /* read it: nvmf_ana_get() */
+	NVMF_EVENT_DISCOVERY_CHANGED, /* read it: nvmf_discover() */
+	NVMF_EVENT_FIRMWARE,
+	NVMF_EVENT_ERROR,
+	NVMF_EVENT_SMART,
+	NVMF_EVENT_OTHER,
+};
+struct nvmf_event {
+	enum nvmf_event_kind kind;
+	uint8_t type, info, log_page; /* Base 2.0 figure 145 */
+	/* NS_CHANGED; count 0: the target does not say which */
+	const uint32_t *nsids;
+	size_t nsid_count;
+	const char *text; /* a sentence for people */
+};
+/* ev is valid inside the call only, which may close the controller. */
+typedef void (*nvmf_event_fn)(struct nvmf_ctrl *ctrl,
+			      const struct nvmf_event *ev, void *arg);
+
 struct nvmf_opts {
 	struct addr addr; /* resolved by the caller, off the loop */
 	char subnqn[NVME_NQN_LEN];
@@ -33,10 +58,19 @@ struct nvmf_opts {
 	uint32_t connect_timeout_ms; /* 0 = 3000: TCP + ICReq + Connect */
 	uint32_t command_timeout_ms; /* 0 = 5000: each I/O command */
 	uint32_t admin_timeout_ms;   /* 0 = 5000 */
-	uint16_t admin_depth;	     /* 0 = 32 */
-	uint16_t io_depth;	     /* 0 = 128; cut to CAP.MQES */
-	uint16_t io_queues;	     /* asked of the controller, 0 = 4 */
+	/* 0 = 1000: what a command that is late or cancelled gets to come back
+	 * after its Abort before the queue is reset */
+	uint32_t abort_timeout_ms;
+	/* 0 = 1000: what commands in flight get when a queue is closed, and the
+	 * shutdown when a controller is */
+	uint32_t close_timeout_ms;
+	uint16_t admin_depth; /* 0 = 32 */
+	uint16_t io_depth;    /* 0 = 128; cut to CAP.MQES */
+	uint16_t io_queues;   /* asked of the controller, 0 = 4 */
 	bool hdgst, ddgst;
+	/* NULL: events are logged only.  arg is nvmf_ctrl_open()'s.  With it a
+	 * discovery controller is a persistent one: keep-alive is on. */
+	nvmf_event_fn on_event;
 };
 #define NVMF_KATO_OFF UINT32_MAX
 
@@ -49,8 +83,12 @@ struct nvmf_ctrl_info {
 				*/
 	uint32_t icd_bytes;    /* in-capsule data of an I/O command */
 	uint32_t nn;
+	uint32_t version; /* VS, 0x00010400 = 1.4 */
 	uint16_t kas_100ms;
-	bool is_discovery, has_write_cache;
+	uint16_t abort_limit, event_limit; /* at a time, from 1 */
+	uint8_t ana_transition_s;	   /* ANATT, 0 without ANA */
+	uint32_t ana_groups;		   /* NANAGRPID, 0 without ANA */
+	bool is_discovery, has_write_cache, has_ana;
 	char serial[21], model[41], firmware[9];
 };
 
@@ -60,6 +98,14 @@ struct nvmf_ns_info {
 	uint32_t lba_bytes;
 	uint16_t metadata_bytes; /* > 0: refuse, we don't do metadata */
 	uint8_t nguid[16], eui64[8], uuid[16]; /* zero when not reported */
+	uint32_t ana_group;		       /* ANAGRPID, 0 without ANA */
+	/* In blocks, 0 when not reported: optimal boundary (NOIOB), preferred
+	 * write granularity and alignment (NPWG, NPWA), optimal write (NOWS) */
+	uint32_t opt_boundary_lba, write_granularity_lba, write_align_lba;
+	uint32_t opt_write_lba;
+	bool is_shared;		 /* NMIC: other controllers may have it */
+	bool is_write_protected; /* NSATTR */
+	bool is_not_ready;	 /* NSTAT.NRDY is 0 though NVMe 2.0 has it */
 };
 
 enum nvmf_state {
@@ -80,10 +126,17 @@ typedef void (*nvmf_qp_state_fn)(struct nvmf_qp *qp, enum nvmf_state state,
 int nvmf_ctrl_open(struct loop *loop, const struct nvmf_opts *opts,
 		   nvmf_ctrl_state_fn on_state, void *arg,
 		   struct nvmf_ctrl **out);
-/* From any state, also inside on_state.  done runs once, then ctrl is gone. */
+/* From any state, also inside on_state.  done runs once, then ctrl is gone: at
+ * most close_timeout_ms later, however dead the target is.  A live controller
+ * is shut down in order (CC.SHN, then CSTS.SHST is awaited). */
 void nvmf_ctrl_close(struct nvmf_ctrl *ctrl, void (*done)(void *arg),
 		     void *arg);
 const struct nvmf_ctrl_info *nvmf_ctrl_info(const struct nvmf_ctrl *ctrl);
+/* What a user of the old controller has to adapt to, named in text with both
+ * values: queues, depth, transfer and in-capsule size, identity.  False when
+ * nothing of that differs. */
+bool nvmf_ctrl_info_differs(const struct nvmf_ctrl_info *old,
+			    const struct nvmf_ctrl_info *now, struct err *text);
 
 /* --- admin requests, on the controller's loop --- */
 struct nvmf_admin {
@@ -111,23 +164,79 @@ int nvmf_ns_list(struct nvmf_ctrl *ctrl, nvmf_ns_list_fn done, void *arg);
 int nvmf_ns_get(struct nvmf_ctrl *ctrl, uint32_t nsid, nvmf_ns_list_fn done,
 		void *arg);
 
-/* Discovery log of a discovery controller. */
+/* Discovery log of a discovery controller, read until its generation stays the
+ * same meanwhile.  A referral names another discovery service. */
 struct nvmf_disc_entry {
 	struct endpoint ep;
 	uint8_t subtype; /* 1 referral, 2 NVM subsystem, 3 this service */
+	uint8_t treq;	 /* secure channel: 0, 1 required, 2 not required */
+	uint16_t port_id, cntlid, eflags;
 };
 typedef void (*nvmf_disc_fn)(int ret, const struct nvmf_disc_entry *entries,
 			     size_t count, void *arg);
 int nvmf_discover(struct nvmf_ctrl *ctrl, nvmf_disc_fn done, void *arg);
+
+/*
+ * Log pages.  Each runs one or more admin commands, then done, once; ret is
+ * -errno when they failed (-ENOTCONN when the controller did), and what else
+ * is handed over is valid inside done only.  Reading a page allows the next
+ * event of its kind.  -ENOMEM or 0, as above.
+ */
+struct nvmf_smart {		  /* counters are cut to 64 bits */
+	uint8_t critical_warning; /* Base 2.0 figure 207, bits 0..5 */
+	uint16_t temperature_k;
+	uint8_t spare_percent, spare_threshold, used_percent;
+	uint64_t read_bytes, written_bytes; /* the page counts 512000 each */
+	uint64_t reads, writes, busy_minutes;
+	uint64_t power_cycles, power_on_hours, unsafe_shutdowns;
+	uint64_t media_errors, error_entries;
+};
+typedef void (*nvmf_smart_fn)(int ret, const struct nvmf_smart *smart,
+			      void *arg);
+int nvmf_smart_get(struct nvmf_ctrl *ctrl, nvmf_smart_fn done, void *arg);
+
+struct nvmf_error_entry {
+	uint64_t count; /* of the error, larger is newer */
+	uint16_t sqid, cid, sc;
+	uint32_t nsid;
+	uint64_t lba;
+};
+typedef void (*nvmf_error_log_fn)(int ret, const struct nvmf_error_entry *e,
+				  size_t count, void *arg);
+int nvmf_error_log_get(struct nvmf_ctrl *ctrl, nvmf_error_log_fn done,
+		       void *arg);
+
+/* Namespaces that changed since it was read; count 0 and is_many: more than
+ * the page can name. */
+typedef void (*nvmf_changed_ns_fn)(int ret, const uint32_t *nsids, size_t count,
+				   bool is_many, void *arg);
+int nvmf_changed_ns_get(struct nvmf_ctrl *ctrl, nvmf_changed_ns_fn done,
+			void *arg);
+
+struct nvmf_ana_group {
+	uint32_t id;
+	uint8_t state; /* enum nvme_ana_state */
+	uint64_t change_count;
+	const uint32_t *nsids;
+	uint32_t nsid_count;
+};
+typedef void (*nvmf_ana_fn)(int ret, const struct nvmf_ana_group *groups,
+			    size_t count, void *arg);
+int nvmf_ana_get(struct nvmf_ctrl *ctrl, nvmf_ana_fn done, void *arg);
 
 /* --- I/O queue pairs --- */
 struct nvmf_qp_opts {
 	uint16_t qid; /* 1.. of the controller, unique per controller */
 	const struct nvmf_opts *opts; /* as the controller's; copied */
 	struct nvmf_ctrl_info info;   /* of the live controller */
+	/* Where late commands are aborted; it outlives the queue pair.  NULL:
+	 * the queue fails when a deadline passes. */
+	struct nvmf_ctrl *ctrl;
 };
 int nvmf_qp_open(struct loop *loop, const struct nvmf_qp_opts *opts,
 		 nvmf_qp_state_fn on_state, void *arg, struct nvmf_qp **out);
+/* What has not been sent is given back; commands in flight get
+ * close_timeout_ms to end, unless the controller has failed. */
 void nvmf_qp_close(struct nvmf_qp *qp, void (*done)(void *arg), void *arg);
 
 enum nvmf_io_op {
@@ -140,9 +249,10 @@ enum nvmf_io_op {
  * One I/O: any length that is a multiple of the block size, any iovec; cut
  * into commands of at most max_transfer inside.  iov and buffers are the
  * queue's until done; done runs once, also when the queue fails or is closed
- * (NVME_SC_HOST_PATH_ERROR) or a command's deadline passes
- * (NVME_SC_HOST_ABORTED; the queue then fails, so that a late answer can't
- * touch the buffers).
+ * (NVME_SC_HOST_PATH_ERROR).  When a command's deadline passes it is aborted;
+ * if it comes back within abort_timeout_ms the queue lives on, if not the queue
+ * fails, so that a late answer can't touch the buffers.  The I/O ends with
+ * NVME_SC_HOST_ABORTED either way, unless the command succeeded after all.
  */
 struct nvmf_io {
 	void (*done)(struct nvmf_io *io);
@@ -161,8 +271,13 @@ struct nvmf_io {
 	unsigned iov_index;
 	size_t iov_off;
 	uint32_t cmds;
+	bool is_cancelled;
 };
 void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io);
+/* A request: done still comes, within abort_timeout_ms, with what was faster or
+ * NVME_SC_ABORT_REQUESTED.  A target that does not let go of the command in
+ * that time costs the queue, as with a deadline. */
+void nvmf_io_cancel(struct nvmf_qp *qp, struct nvmf_io *io);
 
 /* Process-wide counters for metrics (relaxed atomics). */
 struct nvmf_stats {
