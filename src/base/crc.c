@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CRC-32C by isa-l.  A pure function, any thread. */
+/* CRC-32C and CRC-32 by isa-l.  A pure function, any thread. */
 #include "base/crc.h"
 
 #include <isa-l/crc.h>
@@ -22,4 +22,9 @@ uint32_t crc32c(uint32_t crc, const void *p, size_t n)
 		n -= len;
 	}
 	return ~crc;
+}
+
+uint32_t crc32_zlib(uint32_t crc, const void *p, size_t n)
+{
+	return crc32_gzip_refl(crc, p, n);
 }

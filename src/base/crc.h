@@ -10,5 +10,8 @@
 
 /* crc = 0 to begin, the last result to continue. */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+/* CRC-32 (IEEE 802.3) as zlib computes it: crc32_zlib("123456789") =
+ * 0xcbf43926. */
+uint32_t crc32_zlib(uint32_t crc, const void *p, size_t n);
 
 #endif

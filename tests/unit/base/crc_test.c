@@ -74,12 +74,21 @@ static void test_huge(void **state)
 	munmap(p, n);
 }
 
+/* The other polynomial: what zlib and Python's zlib.crc32() say. */
+static void test_ieee(void **state)
+{
+	assert_int_equal(crc32_zlib(0, "123456789", 9), 0xcbf43926);
+	assert_int_equal(crc32_zlib(crc32_zlib(0, "1234", 4), "56789", 5),
+			 0xcbf43926);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_known),
 		cmocka_unit_test(test_against_bitwise),
 		cmocka_unit_test(test_huge),
+		cmocka_unit_test(test_ieee),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
