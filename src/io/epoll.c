@@ -274,7 +274,7 @@ static void ep_submit(struct loop *loop, struct io_op *op)
 	struct ep *ep = loop_ep(loop);
 	int ret;
 
-	if (op->kind < IO_READ || op->kind > IO_FSYNC) {
+	if (op->kind < IO_READ || op->kind > IO_DISCARD) {
 		list_add_tail(&ep->ready, &op->node);
 		return;
 	}
@@ -287,7 +287,7 @@ static void ep_cancel(struct loop *loop, struct io_op *op)
 {
 	struct ep *ep = loop_ep(loop);
 
-	if (op->kind >= IO_READ && op->kind <= IO_FSYNC) {
+	if (op->kind >= IO_READ && op->kind <= IO_DISCARD) {
 		/* A running system call is waited for. */
 		if (!filepool_cancel(&ep->files, op))
 			return;

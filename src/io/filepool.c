@@ -6,7 +6,10 @@
 #include "io/filepool.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -53,6 +56,13 @@ void filepool_fini(struct filepool *fp)
 	fp->loop = NULL;
 }
 
+static ssize_t file_discard(const struct io_op *op)
+{
+	uint64_t range[2] = {op->off, op->len};
+
+	return ioctl(op->fd, BLKDISCARD, range);
+}
+
 static ssize_t file_do(const struct io_op *op)
 {
 	switch (op->kind) {
@@ -63,6 +73,11 @@ static ssize_t file_do(const struct io_op *op)
 			       (off_t)op->off);
 	case IO_FSYNC:
 		return fsync(op->fd);
+	case IO_FALLOC:
+		return fallocate(op->fd, op->mode, (off_t)op->off,
+				 (off_t)op->len);
+	case IO_DISCARD:
+		return file_discard(op);
 	default:
 		UNREACHABLE();
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * File operations for back ends that have no asynchronous ones: two threads,
+ * File operations for which a back end has no asynchronous form: two threads,
  * started with the first operation, that post the result to the loop.
  */
 #ifndef IO_FILEPOOL_H

@@ -101,6 +101,8 @@ enum io_kind {
 	IO_READ,    /* file: iov, off; res = bytes, may be short, 0 at end */
 	IO_WRITE,   /* file: iov, off; res = bytes, may be short */
 	IO_FSYNC,   /* file data and size */
+	IO_FALLOC,  /* fallocate(2): off, len, mode */
+	IO_DISCARD, /* BLKDISCARD of a block device: off, len */
 	IO_POLL,    /* poll_mask (POLLIN…); res = mask.  For foreign fds. */
 };
 
@@ -112,7 +114,8 @@ struct io_op {
 	const struct iovec *iov; /* valid until done; not modified */
 	unsigned iovcnt;	 /* at most IO_IOV_MAX */
 	unsigned poll_mask;
-	uint64_t off;
+	int mode; /* FALLOC_FL_* */
+	uint64_t off, len;
 	struct addr addr;
 	/* result: >= 0 or -errno */
 	int res;

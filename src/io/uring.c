@@ -15,6 +15,7 @@
 
 #include "base/time.h"
 #include "io/backend.h"
+#include "io/filepool.h"
 
 #define DEPTH_DEFAULT 1024
 #define CQ_PER_SQ     4		 /* completions that fit while callbacks run */
@@ -33,8 +34,9 @@ enum {
 
 struct uring {
 	struct io_uring ring;
-	struct list backlog; /* to be given to the ring */
-	struct list cancels; /* in the ring, to be cancelled */
+	struct list backlog;   /* to be given to the ring */
+	struct list cancels;   /* in the ring, to be cancelled */
+	struct filepool files; /* IO_DISCARD, which the ring has not */
 	bool is_open;
 	bool is_enabled;
 	bool is_wake_armed;
@@ -120,6 +122,7 @@ static int uring_open(struct loop *loop, const struct loop_opts *opts,
 	if (!u)
 		return err_set(err, -ENOMEM, "out of memory for a loop");
 	loop->state = u;
+	filepool_init(&u->files, loop);
 	list_init(&u->backlog);
 	list_init(&u->cancels);
 	ret = uring_setup(u, opts->depth ? opts->depth : DEPTH_DEFAULT);
@@ -136,6 +139,7 @@ static void uring_close(struct loop *loop)
 
 	if (!u)
 		return;
+	filepool_fini(&u->files);
 	if (u->is_open)
 		io_uring_queue_exit(&u->ring);
 	free(u);
@@ -200,9 +204,15 @@ static void prep_op(struct io_uring_sqe *sqe, struct io_op *op)
 	case IO_FSYNC:
 		io_uring_prep_fsync(sqe, op->fd, 0);
 		return;
+	case IO_FALLOC:
+		io_uring_prep_fallocate(sqe, op->fd, op->mode, (off_t)op->off,
+					(off_t)op->len);
+		return;
 	case IO_POLL:
 		io_uring_prep_poll_add(sqe, op->fd, op->poll_mask);
 		return;
+	case IO_DISCARD: /* files' */
+		break;
 	}
 	UNREACHABLE();
 }
@@ -226,7 +236,14 @@ static void uring_submit(struct loop *loop, struct io_op *op)
 {
 	struct uring *u = loop_uring(loop);
 	struct io_uring_sqe *sqe = NULL;
+	int ret;
 
+	if (op->kind == IO_DISCARD) {
+		ret = filepool_submit(&u->files, op);
+		if (ret < 0)
+			loop_complete(loop, op, ret);
+		return;
+	}
 	if (list_is_empty(&u->backlog))
 		sqe = io_uring_get_sqe(&u->ring);
 	if (sqe)
@@ -239,6 +256,8 @@ static void uring_cancel(struct loop *loop, struct io_op *op)
 {
 	struct uring *u = loop_uring(loop);
 
+	if (op->kind == IO_DISCARD && !filepool_cancel(&u->files, op))
+		return; /* a running system call is waited for */
 	if (op->flags & OP_IN_RING)
 		list_add_tail(&u->cancels, &op->node);
 	else

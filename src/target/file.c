@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * File back end: a regular file or a block device, with O_DIRECT where the
- * file system takes it.  Any thread may submit; an I/O stays on the loop it
- * was submitted on.  Invariant: fd is locked (file) or opened exclusively
- * (device) as long as the bdev lives, so one medium has one owner.
+ * File back end: opening a regular file or a block device, with O_DIRECT where
+ * the file system takes it.  Set-up thread.  Invariant: fd is locked (file) or
+ * opened exclusively (device) as long as the bdev lives, so one medium has one
+ * owner.
  */
+#include "target/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,109 +14,15 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
 #include "base/log.h"
-#include "target/bdev.h"
 
 #define FILE_DEFAULT_BLOCK 4096
-
-struct file {
-	struct bdev bdev;
-	int fd;	       /* through the page cache; carries the lock */
-	int direct_fd; /* O_DIRECT, or -1 */
-	uint32_t mem_align, off_align;
-};
-
-static bool file_fits_direct(const struct file *f, const struct bdev_io *io)
-{
-	if (f->direct_fd < 0 || !IS_ALIGNED(io->off, (uint64_t)f->off_align))
-		return false;
-	for (unsigned i = 0; i < io->iovcnt; i++) {
-		if ((uintptr_t)io->iov[i].iov_base % f->mem_align ||
-		    io->iov[i].iov_len % f->off_align)
-			return false;
-	}
-	return true;
-}
-
-static void file_finish(struct bdev_io *io, int ret)
-{
-	io->ret = ret;
-	io->done(io);
-}
-
-/* Takes n bytes that are done off the front of the iovecs. */
-static void file_advance(struct bdev_io *io, size_t n)
-{
-	io->done_bytes += n;
-	while (n && n >= io->iov->iov_len) {
-		n -= io->iov->iov_len;
-		io->iov++;
-		io->iovcnt--;
-	}
-	if (n) {
-		io->iov->iov_base = (char *)io->iov->iov_base + n;
-		io->iov->iov_len -= n;
-	}
-}
-
-static void file_next(struct file *f, struct bdev_io *io);
-
-static void file_done(struct io_op *op)
-{
-	struct bdev_io *io = container_of(op, struct bdev_io, op_io);
-	struct file *f = io->bounce;
-
-	if (op->res < 0 || io->op == BDEV_FLUSH) {
-		file_finish(io, MIN(op->res, 0));
-	} else if (op->res == 0) {
-		log_warn("namespace file ended early", "path=%s off=%llu",
-			 f->bdev.name,
-			 (unsigned long long)(io->off + io->done_bytes));
-		file_finish(io, -EIO);
-	} else {
-		file_advance(io, (size_t)op->res);
-		if (io->done_bytes == io->bytes)
-			file_finish(io, 0);
-		else
-			file_next(f, io);
-	}
-}
-
-static void file_next(struct file *f, struct bdev_io *io)
-{
-	static const enum io_kind kinds[] = {
-		[BDEV_READ] = IO_READ,
-		[BDEV_WRITE] = IO_WRITE,
-		[BDEV_FLUSH] = IO_FSYNC,
-	};
-	bool is_direct = io->op != BDEV_FLUSH && file_fits_direct(f, io);
-
-	io->op_io = (struct io_op){
-		.done = file_done,
-		.kind = kinds[io->op],
-		.fd = is_direct ? f->direct_fd : f->fd,
-		.iov = io->iov,
-		.iovcnt = MIN(io->iovcnt, (unsigned)IO_IOV_MAX),
-		.off = io->off + io->done_bytes,
-	};
-	io_submit(io->loop, &io->op_io);
-}
-
-static void file_submit(struct bdev *bdev, struct loop *loop,
-			struct bdev_io *io)
-{
-	struct file *f = container_of(bdev, struct file, bdev);
-
-	io->loop = loop;
-	io->done_bytes = 0;
-	io->bounce = f;
-	file_next(f, io);
-}
 
 static void file_destroy(struct bdev *bdev)
 {
@@ -135,11 +43,41 @@ static void *file_map(struct bdev *bdev, uint64_t off, uint64_t bytes)
 	return NULL;
 }
 
+static bool file_refresh(struct bdev *bdev)
+{
+	struct file *f = container_of(bdev, struct file, bdev);
+	uint64_t size = 0;
+	struct stat st;
+
+	if (f->is_device) {
+		if (ioctl(f->fd, BLKGETSIZE64, &size))
+			return false;
+	} else if (fstat(f->fd, &st) == 0) {
+		size = (uint64_t)st.st_size;
+	}
+	/* A growing file is of use block by block; one without any is an
+	 * error that reads and writes will meet. */
+	size = ALIGN_DOWN(size, (uint64_t)bdev->block);
+	return size && atomic_exchange(&bdev->size, size) != size;
+}
+
+static uint64_t file_used(struct bdev *bdev)
+{
+	struct file *f = container_of(bdev, struct file, bdev);
+	struct stat st;
+
+	if (f->is_device || fstat(f->fd, &st))
+		return UINT64_MAX;
+	return (uint64_t)st.st_blocks * 512;
+}
+
 static const struct bdev_ops file_ops = {
 	.kind = "file",
 	.submit = file_submit,
 	.map = file_map,
 	.destroy = file_destroy,
+	.refresh = file_refresh,
+	.used = file_used,
 };
 
 static int file_open_error(const char *path, int code, struct err *err)
@@ -193,10 +131,25 @@ static int file_give_size(int fd, const struct bdev_file_opts *o,
 		       (unsigned long long)o->create_size, strerror(code));
 }
 
+/* A medium that can't be written is served read-only. */
+static int file_open_any(struct file *f, const struct bdev_file_opts *o,
+			 int flags)
+{
+	int fd = -1;
+
+	if (!o->is_readonly)
+		fd = open(o->path, flags | O_RDWR, 0600);
+	if (o->is_readonly || (fd < 0 && errno == EROFS)) {
+		f->bdev.is_readonly = true;
+		fd = open(o->path, flags | O_RDONLY, 0600);
+	}
+	return fd;
+}
+
 static int file_open_fd(struct file *f, const struct bdev_file_opts *o,
 			struct stat *st, struct err *err)
 {
-	int flags = O_RDWR | O_CLOEXEC;
+	int flags = O_CLOEXEC;
 	bool is_new = false;
 	int ret;
 
@@ -208,13 +161,13 @@ static int file_open_fd(struct file *f, const struct bdev_file_opts *o,
 				       o->path);
 		if (S_ISBLK(st->st_mode))
 			flags |= O_EXCL;
-	} else if (errno == ENOENT && o->create_size) {
+	} else if (errno == ENOENT && o->create_size && !o->is_readonly) {
 		flags |= O_CREAT | O_EXCL;
 		is_new = true;
 	} else {
 		return file_open_error(o->path, -errno, err);
 	}
-	f->fd = open(o->path, flags, 0600);
+	f->fd = file_open_any(f, o, flags);
 	if (f->fd < 0 && is_new && errno == ENOENT)
 		return err_set(err, -ENOENT,
 			       "can't create %s: its folder does not exist",
@@ -240,13 +193,19 @@ static int file_geometry(struct file *f, const struct bdev_file_opts *o,
 	uint64_t size = (uint64_t)st->st_size;
 	int sector;
 
-	if (S_ISBLK(st->st_mode)) {
+	f->is_device = S_ISBLK(st->st_mode);
+	if (f->is_device) {
 		if (ioctl(f->fd, BLKGETSIZE64, &size) ||
 		    ioctl(f->fd, BLKSSZGET, &sector))
 			return err_set(err, -errno, "can't size %s: %s",
 				       o->path, strerror(errno));
 		if (!o->block)
 			block = (uint32_t)sector;
+		if (block < (uint32_t)sector)
+			return err_set(err, -EINVAL,
+				       "%s: block size %u: the device has"
+				       " sectors of %d",
+				       o->path, block, sector);
 	}
 	if (block != 512 && block != 4096)
 		return err_set(err, -EINVAL,
@@ -289,7 +248,9 @@ static void file_try_direct(struct file *f, const char *path)
 	file_direct_align(f, path);
 	if (!f->mem_align || !f->off_align || f->off_align > f->bdev.block)
 		return;
-	f->direct_fd = open(path, O_RDWR | O_CLOEXEC | O_DIRECT);
+	f->direct_fd =
+		open(path, O_CLOEXEC | O_DIRECT |
+				   (f->bdev.is_readonly ? O_RDONLY : O_RDWR));
 	if (f->direct_fd < 0)
 		return;
 	if (posix_memalign(&probe, 4096, f->bdev.block) == 0)
@@ -299,6 +260,61 @@ static void file_try_direct(struct file *f, const char *path)
 		close(f->direct_fd);
 		f->direct_fd = -1;
 	}
+}
+
+/* A number of the device's queue in sysfs, 0 when it is not known.  That of a
+ * partition is its disk's. */
+static uint32_t queue_limit(const struct stat *st, const char *name)
+{
+	static const char *const forms[] = {
+		"/sys/dev/block/%u:%u/queue/%s",
+		"/sys/dev/block/%u:%u/../queue/%s",
+	};
+	char path[128];
+	unsigned value = 0;
+	FILE *in = NULL;
+
+	for (size_t i = 0; !in && i < ARRAY_SIZE(forms); i++) {
+		snprintf(path, sizeof(path), forms[i], major(st->st_rdev),
+			 minor(st->st_rdev), name);
+		in = fopen(path, "re");
+	}
+	if (in && fscanf(in, "%u", &value) != 1)
+		value = 0;
+	if (in)
+		fclose(in);
+	return value;
+}
+
+static void device_limits(struct file *f, const struct stat *st)
+{
+	struct bdev *bdev = &f->bdev;
+	int is_readonly = 0;
+
+	if (ioctl(f->fd, BLKROGET, &is_readonly) == 0 && is_readonly)
+		bdev->is_readonly = true;
+	bdev->write_unit = queue_limit(st, "physical_block_size");
+	bdev->write_best = queue_limit(st, "optimal_io_size");
+	bdev->unmap_unit = queue_limit(st, "discard_granularity");
+	/* What a discarded block holds is the device's secret: it may be
+	 * zeros, or what was there. */
+	bdev->can_unmap = queue_limit(st, "discard_max_bytes") > 0;
+}
+
+static void file_limits(struct file *f, const struct stat *st)
+{
+	struct bdev *bdev = &f->bdev;
+	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+	if (f->is_device) {
+		device_limits(f, st);
+		return;
+	}
+	bdev->write_unit = bdev->unmap_unit = (uint32_t)st->st_blksize;
+	/* A hole behind the end: asks without changing anything. */
+	bdev->can_unmap = bdev->unmap_zeroes =
+		!bdev->is_readonly &&
+		fallocate(f->fd, mode, st->st_size, bdev->block) == 0;
 }
 
 static void file_set_name(struct file *f, const char *path)
@@ -327,11 +343,15 @@ int bdev_file_create(const struct bdev_file_opts *opts, struct bdev **out,
 	if (ret)
 		goto fail;
 	file_set_name(f, opts->path);
+	file_limits(f, &st);
 	if (!opts->no_direct)
 		file_try_direct(f, opts->path);
-	log_info("namespace file open", "path=%s bytes=%llu block=%u mode=%s",
-		 f->bdev.name, (unsigned long long)f->bdev.size, f->bdev.block,
-		 f->direct_fd >= 0 ? "direct" : "buffered");
+	log_info("namespace file open",
+		 "path=%s bytes=%llu block=%u mode=%s%s holes=%s", f->bdev.name,
+		 (unsigned long long)f->bdev.size, f->bdev.block,
+		 f->direct_fd >= 0 ? "direct" : "buffered",
+		 f->bdev.is_readonly ? ",readonly" : "",
+		 f->bdev.can_unmap ? "yes" : "no");
 	*out = &f->bdev;
 	return 0;
 fail:

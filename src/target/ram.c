@@ -7,9 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "io/memory.h"
 #include "target/bdev.h"
+
+#define ZERO_STEP (4u << 20)
 
 struct ram {
 	struct bdev bdev;
@@ -25,11 +28,45 @@ static void *ram_map(struct bdev *bdev, uint64_t off, uint64_t bytes)
 	return ram->mem + off;
 }
 
-static void ram_done(struct loop_task *task)
+static void ram_copy(const struct bdev_io *io, uint8_t *p)
+{
+	for (unsigned i = 0; i < io->iovcnt; i++) {
+		if (io->op == BDEV_READ)
+			memcpy(io->iov[i].iov_base, p, io->iov[i].iov_len);
+		else
+			memcpy(p, io->iov[i].iov_base, io->iov[i].iov_len);
+		p += io->iov[i].iov_len;
+	}
+}
+
+/*
+ * Memory of our own goes back to the kernel and reads as zeros when it is met
+ * again; the caller's may be shared with others, who must see the zeros.
+ * Refused for pieces of huge pages.
+ */
+static void ram_zero(struct ram *ram, uint8_t *p, uint64_t bytes, bool is_unmap)
+{
+	if (!is_unmap || !ram->is_own || madvise(p, bytes, MADV_DONTNEED))
+		memset(p, 0, bytes);
+}
+
+/* A long range is done in pieces, so that the loop does other things too. */
+static void ram_step(struct loop_task *task)
 {
 	struct bdev_io *io = container_of(task, struct bdev_io, task);
+	bool is_zero = io->op == BDEV_ZERO || io->op == BDEV_UNMAP;
+	struct ram *ram = io->owner;
+	uint64_t n;
 
-	io->done(io);
+	if (is_zero && io->done_bytes < io->bytes) {
+		n = MIN(io->bytes - io->done_bytes, (uint64_t)ZERO_STEP);
+		ram_zero(ram, ram->mem + io->off + io->done_bytes, n,
+			 io->op == BDEV_UNMAP);
+		io->done_bytes += n;
+		loop_defer(io->loop, &io->task);
+	} else {
+		io->done(io);
+	}
 }
 
 static void ram_submit(struct bdev *bdev, struct loop *loop, struct bdev_io *io)
@@ -37,14 +74,12 @@ static void ram_submit(struct bdev *bdev, struct loop *loop, struct bdev_io *io)
 	uint8_t *p = ram_map(bdev, io->off, io->bytes);
 
 	io->ret = 0;
-	for (unsigned i = 0; io->op != BDEV_FLUSH && i < io->iovcnt; i++) {
-		if (io->op == BDEV_READ)
-			memcpy(io->iov[i].iov_base, p, io->iov[i].iov_len);
-		else
-			memcpy(p, io->iov[i].iov_base, io->iov[i].iov_len);
-		p += io->iov[i].iov_len;
-	}
-	io->task = (struct loop_task){.run = ram_done};
+	io->loop = loop;
+	io->owner = container_of(bdev, struct ram, bdev);
+	io->done_bytes = 0;
+	if (io->op == BDEV_READ || io->op == BDEV_WRITE)
+		ram_copy(io, p);
+	io->task = (struct loop_task){.run = ram_step};
 	loop_defer(loop, &io->task);
 }
 
@@ -88,7 +123,11 @@ int bdev_ram_create(void *mem, uint64_t size, struct bdev **out,
 	}
 	ram->mem = p;
 	ram->is_own = !mem;
-	ram->bdev = (struct bdev){.ops = &ram_ops, .size = size, .block = 4096};
+	ram->bdev = (struct bdev){.ops = &ram_ops,
+				  .size = size,
+				  .block = 4096,
+				  .can_unmap = true,
+				  .unmap_zeroes = true};
 	snprintf(ram->bdev.name, sizeof(ram->bdev.name), "ram:%llu",
 		 (unsigned long long)size);
 	*out = &ram->bdev;

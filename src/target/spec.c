@@ -28,15 +28,20 @@ static int spec_size(struct str spec, struct str text, uint64_t *out,
 	return 0;
 }
 
-static int spec_ram(struct str spec, struct bdev **out, struct err *err)
+/* "ram:" and "null:" */
+static int spec_memory(struct str spec, size_t prefix, struct bdev **out,
+		       struct err *err)
 {
-	struct str text = {spec.p + 4, spec.n - 4};
+	struct str text = {spec.p + prefix, spec.n - (uint32_t)prefix};
 	uint64_t size;
 	int ret = spec_size(spec, text, &size, err);
 
 	if (ret)
 		return ret;
-	ret = bdev_ram_create(NULL, size, out, err);
+	if (spec.p[0] == 'r')
+		ret = bdev_ram_create(NULL, size, out, err);
+	else
+		ret = bdev_null_create(size, 0, out, err);
 	if (!ret)
 		snprintf((*out)->name, sizeof((*out)->name), STR_FMT,
 			 STR_ARG(spec));
@@ -71,10 +76,12 @@ int bdev_from_spec(const char *spec, struct bdev **out, struct err *err)
 
 	*out = NULL;
 	if (str_has_prefix(s, STR("ram:")))
-		return spec_ram(s, out, err);
+		return spec_memory(s, 4, out, err);
+	if (str_has_prefix(s, STR("null:")))
+		return spec_memory(s, 5, out, err);
 	if (s.n == 0)
 		return err_set(err, -EINVAL,
-			       "empty namespace: write /path, /path:SIZE or"
-			       " ram:SIZE");
+			       "empty namespace: write /path, /path:SIZE,"
+			       " ram:SIZE or null:SIZE");
 	return spec_file(s, out, err);
 }
