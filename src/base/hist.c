@@ -28,6 +28,7 @@ void hist_add(struct hist *h, uint64_t value)
 {
 	h->count++;
 	h->sum += value;
+	h->max = MAX(h->max, value);
 	h->bucket[bucket_of(value)]++;
 }
 
@@ -41,4 +42,26 @@ uint64_t hist_edge(size_t bucket)
 	shift = (unsigned)(bucket >> HIST_SUB_BITS) - 1;
 	step = (bucket & (SUB_COUNT - 1)) | SUB_COUNT;
 	return ((step + 1) << shift) - 1; /* wraps to the largest value */
+}
+
+void hist_merge(struct hist *to, const struct hist *from)
+{
+	to->count += from->count;
+	to->sum += from->sum;
+	to->max = MAX(to->max, from->max);
+	for (size_t i = 0; i < HIST_BUCKETS; i++)
+		to->bucket[i] += from->bucket[i];
+}
+
+uint64_t hist_percentile(const struct hist *h, double percent)
+{
+	double want = (double)h->count * percent / 100.0;
+	uint64_t seen = 0;
+
+	for (size_t i = 0; i < HIST_BUCKETS; i++) {
+		seen += h->bucket[i];
+		if (seen && (double)seen >= want)
+			return MIN(hist_edge(i), h->max);
+	}
+	return h->max;
 }

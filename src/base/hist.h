@@ -15,12 +15,17 @@
 struct hist {
 	uint64_t count;
 	uint64_t sum;
+	uint64_t max;
 	uint64_t bucket[HIST_BUCKETS];
 };
 
 void hist_init(struct hist *h);
 void hist_add(struct hist *h, uint64_t value);
+void hist_merge(struct hist *to, const struct hist *from);
 /* Largest value that falls into the bucket. */
 uint64_t hist_edge(size_t bucket);
+/* At most so much have been percent of the values (0 to 100), up to the
+ * histogram's precision; 100 is exact.  0 when there are none. */
+uint64_t hist_percentile(const struct hist *h, double percent);
 
 #endif

@@ -54,15 +54,24 @@ static void on_signal(struct signals *s, int signo)
 	tgt_stop(p->tgt, on_stopped, p);
 }
 
+static struct loop_opts loop_options(const struct nof_program *p,
+				     const char *name)
+{
+	return (struct loop_opts){
+		.name = name,
+		.spin_us = (uint32_t)p->config->spin_us,
+	};
+}
+
 static int start_shards(struct nof_program *p, struct err *err)
 {
+	struct loop_opts opts = loop_options(p, "target");
 	unsigned count =
 		p->config->threads > 1 ? (unsigned)p->config->threads : 0;
 	int ret;
 
 	for (unsigned i = 0; i < count; i++) {
-		ret = shard_start(&p->shards[i],
-				  &(struct loop_opts){.name = "target"}, err);
+		ret = shard_start(&p->shards[i], &opts, err);
 		if (ret)
 			return ret;
 		p->shard_loops[i] = p->shards[i].loop;
@@ -117,11 +126,11 @@ static void stop_now(struct nof_program *p)
 
 static int serve(struct nof_program *p, struct err *err)
 {
+	struct loop_opts opts = loop_options(p, "control");
 	bool has_signals = false;
 	int ret;
 
-	ret = loop_create(&(struct loop_opts){.name = "control"}, &p->loop,
-			  err);
+	ret = loop_create(&opts, &p->loop, err);
 	if (!ret) {
 		ret = signals_open(&p->signals, p->loop, on_signal, p, err);
 		has_signals = !ret;

@@ -19,7 +19,7 @@ struct nof_config {
 	struct flag_list listen, namespaces, subsystems;
 	char *nqn, *discovery, *log_level;
 	uint64_t threads, max_io_size, in_capsule, depth, queues, buffers;
-	uint64_t io_unit;
+	uint64_t io_unit, spin_us;
 };
 
 extern const struct flag_prog nof_prog; /* fills a struct nof_config */

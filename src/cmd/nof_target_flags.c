@@ -93,6 +93,14 @@ static const struct flag flags[] = {
 	 .help = "Most memory for data on their way between network and "
 		 "files; commands wait when it is used up. RAM namespaces "
 		 "need none."},
+	{.name = "spin_us",
+	 .type = FLAG_UINT,
+	 .off = OFF(spin_us),
+	 .max = 100000,
+	 .arg = "N",
+	 .help = "Microseconds for which a thread polls after something has "
+		 "happened before it sleeps: shorter answers for CPU time. "
+		 "Idle costs nothing either way."},
 	{.name = "io_unit_size",
 	 .type = FLAG_SIZE,
 	 .off = OFF(io_unit),

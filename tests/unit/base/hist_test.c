@@ -65,12 +65,35 @@ static void test_monotonic(void **state)
 		assert_true(hist_edge(i) > hist_edge(i - 1));
 }
 
+static void test_percentile(void **state)
+{
+	struct hist h, more;
+
+	hist_init(&h);
+	assert_int_equal(hist_percentile(&h, 50), 0);
+	for (uint64_t v = 1; v <= 1000; v++)
+		hist_add(&h, v * 1000);
+	assert_in_range(hist_percentile(&h, 50), 500000, 532000);
+	assert_in_range(hist_percentile(&h, 99), 990000, 1000000);
+	assert_int_equal(hist_percentile(&h, 0), hist_percentile(&h, 0.1));
+	assert_int_equal(hist_percentile(&h, 100), 1000000);
+	assert_int_equal(h.max, 1000000);
+	hist_init(&more);
+	hist_add(&more, 5);
+	hist_merge(&more, &h);
+	assert_int_equal(more.count, 1001);
+	assert_int_equal(more.sum, h.sum + 5);
+	assert_int_equal(more.max, h.max);
+	assert_int_equal(hist_percentile(&more, 0), 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sums),
 		cmocka_unit_test(test_error_bound),
 		cmocka_unit_test(test_monotonic),
+		cmocka_unit_test(test_percentile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Meter of one run.  One thread.  Invariant: time, CPU time and counts begin at
+ * the same moment, so that their ratios hold.
+ */
+#include "meter.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "base/time.h"
+
+uint64_t meter_cpu_ns(int pid)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &ts))
+		return 0;
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+void meter_start(struct meter *m)
+{
+	m->bytes = m->errors = 0;
+	hist_init(&m->latency_ns);
+	m->own_ns = meter_cpu_ns(0);
+	m->peer_ns = m->peer ? meter_cpu_ns(m->peer) : 0;
+	m->start_ns = time_mono_ns();
+}
+
+static double us(const struct meter *m, double percent)
+{
+	return (double)hist_percentile(&m->latency_ns, percent) / 1e3;
+}
+
+void meter_print(const struct meter *m)
+{
+	const struct hist *h = &m->latency_ns;
+	double seconds = (double)(time_mono_ns() - m->start_ns) / 1e9;
+	double own = (double)(meter_cpu_ns(0) - m->own_ns) / 1e9, peer = 0;
+
+	if (m->peer)
+		peer = (double)(meter_cpu_ns(m->peer) - m->peer_ns) / 1e9;
+	printf("{\"seconds\": %.4f, \"bytes\": %llu, \"ios\": %llu, "
+	       "\"errors\": %llu, \"cpu_s\": %.4f, \"peer_cpu_s\": %.4f, "
+	       "\"mean_us\": %.2f, \"p50_us\": %.2f, \"p99_us\": %.2f}\n",
+	       seconds, (unsigned long long)m->bytes,
+	       (unsigned long long)h->count, (unsigned long long)m->errors, own,
+	       peer, h->count ? (double)h->sum / (double)h->count / 1e3 : 0.0,
+	       us(m, 50), us(m, 99));
+	fflush(stdout);
+}
