@@ -278,7 +278,7 @@ int conn_reqs_create(struct tgt_conn *conn, unsigned count)
 
 	ASSERT(!conn->reqs && count <= UINT16_MAX);
 	if (conn->qid &&
-	    posix_memalign(&icd, BUFS_UNIT, conn->tgt->opts.in_capsule))
+	    posix_memalign(&icd, BUFS_UNIT, 2 * conn->tgt->opts.in_capsule))
 		return -ENOMEM;
 	conn->icd_buf = icd;
 	conn->reqs = calloc(count, sizeof(*conn->reqs));

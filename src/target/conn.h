@@ -59,14 +59,17 @@ struct tgt_req {
 	bool is_final; /* the answer, not only an R2T */
 	struct nvme_sqe sqe;
 	struct tgt_ns *ns;
-	uint64_t off; /* in the back end */
+	uint64_t off;  /* in the back end */
+	uint64_t span; /* bytes of the medium that it is about */
 	uint8_t *data;
 	uint32_t len;	   /* of data */
 	uint32_t received; /* of an R2T's data */
 	struct buf_wait wait;
+	void (*has_buffer)(struct buf_wait *wait); /* what follows the wait */
 	struct bdev_io io;
 	struct iovec iov;
-	struct { /* header with room for its digest */
+	unsigned range; /* dataset management: the next one */
+	struct {	/* header with room for its digest */
 		union {
 			struct pdu_data data;
 			struct pdu_r2t r2t;
@@ -140,7 +143,9 @@ struct tgt_conn {
 	uint32_t rx_left, rx_total, rx_crc; /* of the data of this PDU */
 	bool rx_has_ddgst, is_rx_posted, is_rx_direct, is_rx_running;
 	struct iovec rx_iov[2];
-	uint8_t *icd_buf; /* for one in-capsule write when buffers are short */
+	/* For one command with data in its capsule when buffers are short; the
+	 * second half is for what a Compare reads. */
+	uint8_t *icd_buf;
 	bool is_icd_busy;
 	struct tgt_req *icd_wait;
 	/* transmit */

@@ -1,86 +1,143 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * NVM commands: read, write, flush.  Shard's thread.  Invariant: a command
- * reaches the back end only with a range inside the namespace and with exactly
- * as many bytes as its SGL says.
+ * NVM commands: the table, Read, Write, Flush, and what the others share.
+ * Shard's thread.  Invariant: a command reaches the back end only with a range
+ * inside the namespace and with exactly as many bytes as its SGL says.
  */
+#include "target/nvm.h"
+
 #include <errno.h>
 
 #include "base/log.h"
-#include "target/conn.h"
 
 #define RW_FUA (1u << 30)
 
-static uint16_t sc_of_io(const struct tgt_req *req)
+/* --- what several commands need --- */
+
+/* No DNR: trying again may help. */
+static uint16_t sc_of_errno(int ret, bool is_write)
 {
-	switch (req->io.ret) {
+	uint16_t medium = is_write ? NVME_SC_WRITE_FAULT : NVME_SC_READ_ERROR;
+
+	switch (-ret) {
 	case 0:
 		return NVME_SC_OK;
-	case -ENOSPC:
-	case -EDQUOT:
-	case -EFBIG:
-		return NVME_SC_CAP_EXCEEDED | NVME_SC_DNR;
-	case -EPERM:
-	case -EACCES:
-	case -EROFS:
-		return NVME_SC_ACCESS_DENIED | NVME_SC_DNR;
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return NVME_SC_CAP_EXCEEDED | NVME_SC_DNR | NVME_SC_MORE;
+	case EROFS:
+		return NVME_SC_WRITE_PROTECTED | NVME_SC_DNR;
+	case EPERM:
+	case EACCES:
+		return NVME_SC_ACCESS_DENIED | NVME_SC_DNR | NVME_SC_MORE;
+	case EOPNOTSUPP:
+		return NVME_SC_BAD_OPCODE | NVME_SC_DNR;
+	case ENODEV:
+	case ENXIO:
+		return NVME_SC_NS_NOT_READY;
+	case ENOMEM:
+	case EAGAIN:
+	case EINTR:
+	case EBUSY:
+	case ETIMEDOUT:
+		return NVME_SC_INTERNAL;
+	case ENODATA: /* what the block layer calls a medium error */
+	case EBADMSG:
+	case EILSEQ:
+	case EUCLEAN:
+		return medium | NVME_SC_DNR | NVME_SC_MORE;
+	case EINVAL:
+		return NVME_SC_INTERNAL | NVME_SC_DNR;
 	default:
-		return req->io.op == BDEV_READ ? NVME_SC_READ_ERROR
-					       : NVME_SC_WRITE_FAULT;
+		return medium | NVME_SC_MORE;
 	}
 }
 
-static void io_done(struct bdev_io *io);
+uint16_t nvm_ns(struct tgt_req *req)
+{
+	req->ns = tgt_ns_find(req->conn->ctrl->ss, req->sqe.nsid);
+	return req->ns ? NVME_SC_OK : NVME_SC_BAD_NS | NVME_SC_DNR;
+}
 
-static void io_start(struct tgt_req *req, enum bdev_op op)
+static bool is_inside(const struct tgt_ns *ns, uint64_t slba, uint64_t nlb)
+{
+	uint64_t blocks = ns->bdev->size >> ns->lba_shift;
+
+	return slba < blocks && nlb <= blocks - slba;
+}
+
+uint16_t nvm_range(struct tgt_req *req, uint64_t slba, uint64_t nlb)
+{
+	const struct tgt_ns *ns = req->ns;
+	struct bdev *bdev = ns->bdev;
+
+	/* The medium may have grown since it was looked at. */
+	if (!is_inside(ns, slba, nlb) &&
+	    !(bdev->ops->refresh && bdev->ops->refresh(bdev) &&
+	      is_inside(ns, slba, nlb)))
+		return NVME_SC_LBA_RANGE | NVME_SC_DNR;
+	req->off = slba << ns->lba_shift;
+	req->span = nlb << ns->lba_shift;
+	return NVME_SC_OK;
+}
+
+uint16_t nvm_rw_range(struct tgt_req *req, uint64_t most)
+{
+	const struct nvme_sqe *sqe = &req->sqe;
+	uint64_t slba = sqe->cdw10 | (uint64_t)sqe->cdw11 << 32;
+	uint64_t nlb = (sqe->cdw12 & 0xffff) + 1;
+	uint16_t sc = nvm_ns(req);
+
+	if (sc)
+		return sc;
+	if (nlb << req->ns->lba_shift > most)
+		return NVME_SC_BAD_FIELD | NVME_SC_DNR;
+	return nvm_range(req, slba, nlb);
+}
+
+uint16_t nvm_may(const struct tgt_req *req, bool is_write)
+{
+	if (is_write && req->ns->bdev->is_readonly)
+		return NVME_SC_WRITE_PROTECTED | NVME_SC_DNR;
+	return NVME_SC_OK;
+}
+
+void nvm_io(struct tgt_req *req, enum bdev_op op, void *data,
+	    void (*done)(struct bdev_io *io))
 {
 	struct tgt_conn *conn = req->conn;
 	struct bdev *bdev = req->ns->bdev;
 
-	req->iov = (struct iovec){req->data, req->len};
-	req->io.done = io_done;
+	req->iov = (struct iovec){data, req->span};
+	req->io.done = done;
 	req->io.op = op;
 	req->io.off = req->off;
-	req->io.bytes = op == BDEV_FLUSH ? 0 : req->len;
+	req->io.bytes = op == BDEV_FLUSH ? 0 : req->span;
 	req->io.iov = &req->iov;
-	req->io.iovcnt = op == BDEV_FLUSH ? 0 : 1;
+	req->io.iovcnt = data ? 1 : 0;
 	req->state = REQ_BUSY;
 	conn->busy_count++;
 	bdev->ops->submit(bdev, conn->shard->loop, &req->io);
 }
 
-static void io_done(struct bdev_io *io)
+uint16_t nvm_io_end(struct tgt_req *req)
 {
-	struct tgt_req *req = container_of(io, struct tgt_req, io);
-	struct tgt_conn *conn = req->conn;
+	const struct bdev_io *io = &req->io;
 
-	ASSERT(req->state == REQ_BUSY && conn->busy_count);
-	conn->busy_count--;
+	ASSERT(req->state == REQ_BUSY && req->conn->busy_count);
+	req->conn->busy_count--;
 	req->state = REQ_SENDING;
 	if (io->ret)
 		log_warn("namespace I/O failed",
-			 "medium=%s op=%d off=%llu bytes=%u errno=%d",
+			 "medium=%s op=%d off=%llu bytes=%llu errno=%d",
 			 req->ns->bdev->name, io->op,
-			 (unsigned long long)req->off, req->len, -io->ret);
-	if (io->ret || io->op == BDEV_FLUSH)
-		req_complete(req, sc_of_io(req));
-	else if (io->op == BDEV_READ)
-		req_complete_data(req);
-	else if (req->is_fua)
-		io_start(req, BDEV_FLUSH);
-	else
-		req_complete(req, NVME_SC_OK);
-	conn_check(conn);
+			 (unsigned long long)req->off,
+			 (unsigned long long)req->span, -io->ret);
+	return sc_of_errno(io->ret, io->op != BDEV_READ);
 }
 
-/* The buffer is there. */
-static void rw_go(struct tgt_req *req)
-{
-	if (req->sqe.opcode == NVME_CMD_READ)
-		io_start(req, BDEV_READ);
-	else
-		req_send_r2t(req);
-}
+/* --- buffers and data from the host --- */
 
 static void on_buffer(struct buf_wait *wait)
 {
@@ -89,16 +146,18 @@ static void on_buffer(struct buf_wait *wait)
 	req->mem = MEM_BUFS;
 	req->data = wait->buf.p;
 	if (req->conn->state == CONN_LIVE)
-		rw_go(req);
+		req->has_buffer(wait);
 	else
 		conn_req_release(req);
 }
 
-static int take_buffer(struct tgt_req *req)
+static int take_buffer(struct tgt_req *req, uint32_t room,
+		       void (*ready)(struct buf_wait *wait))
 {
 	int ret;
 
-	req->wait.len = req->len;
+	req->has_buffer = ready;
+	req->wait.len = room;
 	req->wait.ready = on_buffer;
 	req->state = REQ_WAIT;
 	ret = bufs_take(&req->conn->shard->bufs, &req->wait);
@@ -109,121 +168,202 @@ static int take_buffer(struct tgt_req *req)
 	return ret;
 }
 
+static void buffer_or_fail(struct tgt_req *req, uint32_t room,
+			   void (*ready)(struct buf_wait *wait))
+{
+	int ret = take_buffer(req, room, ready);
+
+	if (!ret)
+		ready(&req->wait);
+	else if (ret != -EAGAIN)
+		req_complete(req, NVME_SC_INTERNAL);
+}
+
+void nvm_buffer(struct tgt_req *req, void (*ready)(struct buf_wait *wait))
+{
+	buffer_or_fail(req, req->len, ready);
+}
+
+static void ask_for_data(struct buf_wait *wait)
+{
+	req_send_r2t(container_of(wait, struct tgt_req, wait));
+}
+
 /* In-capsule data can't wait in line: they stand in front of other PDUs, and
  * the buffers may be held by commands whose data come behind them. */
-static void write_in_capsule(struct tgt_req *req, uint32_t icd_len)
+static void data_in_capsule(struct tgt_req *req, uint32_t icd_len,
+			    uint32_t room)
 {
 	uint16_t sc = sgl_in_capsule(&req->sqe.sgl, icd_len);
 
+	if (!sc && icd_len != req->len)
+		sc = NVME_SC_DATA_SGL_LEN | NVME_SC_DNR;
 	if (sc) {
 		req_complete(req, sc);
 		return;
 	}
-	if (!req->ns->is_mapped && take_buffer(req))
+	if (!req->data && take_buffer(req, room, NULL))
 		bufs_cancel(&req->wait); /* rx_into() finds another place */
 	req->state = REQ_RECV;
 	rx_into(req);
 }
 
-static void rw_data(struct tgt_req *req, uint32_t icd_len)
+void nvm_data_out(struct tgt_req *req, uint32_t icd_len, uint32_t room)
 {
-	bool is_write = req->sqe.opcode == NVME_CMD_WRITE;
-	struct bdev *bdev = req->ns->bdev;
-	int ret;
-
-	if (req->ns->is_mapped) {
-		req->mem = MEM_MAPPED;
-		req->data = bdev->ops->map(bdev, req->off, req->len);
-	}
-	if (is_write && req->sqe.sgl.type == NVME_SGL_DATA_OFFSET) {
-		write_in_capsule(req, icd_len);
-	} else if (req->sqe.sgl.type != NVME_SGL_TRANSPORT) {
+	if (req->sqe.sgl.type == NVME_SGL_DATA_OFFSET)
+		data_in_capsule(req, icd_len, room);
+	else if (req->sqe.sgl.type != NVME_SGL_TRANSPORT)
 		req_complete(req, NVME_SC_SGL_TYPE | NVME_SC_DNR);
-	} else if (req->ns->is_mapped) {
-		if (is_write)
-			req_send_r2t(req);
-		else
-			req_complete_data(req);
-	} else {
-		ret = take_buffer(req);
-		if (!ret)
-			rw_go(req);
-		else if (ret != -EAGAIN)
-			req_complete(req, NVME_SC_INTERNAL);
-	}
+	else if (req->data)
+		req_send_r2t(req);
+	else
+		buffer_or_fail(req, room, ask_for_data);
 }
 
-static uint16_t rw_check(struct tgt_req *req)
+/* --- Read, Write, Flush --- */
+
+static void on_flushed(struct bdev_io *io)
 {
-	const struct nvme_sqe *sqe = &req->sqe;
-	struct tgt_ctrl *ctrl = req->conn->ctrl;
-	uint64_t slba = sqe->cdw10 | (uint64_t)sqe->cdw11 << 32;
-	uint64_t nlb = (sqe->cdw12 & 0xffff) + 1, blocks, bytes;
+	struct tgt_req *req = container_of(io, struct tgt_req, io);
 
-	req->ns = tgt_ns_find(ctrl->ss, sqe->nsid);
-	if (!req->ns)
-		return NVME_SC_BAD_NS | NVME_SC_DNR;
-	blocks = req->ns->bdev->size >> req->ns->lba_shift;
-	bytes = nlb << req->ns->lba_shift;
-	if (bytes > ctrl->tgt->opts.max_transfer)
-		return NVME_SC_BAD_FIELD | NVME_SC_DNR;
-	if (slba >= blocks || nlb > blocks - slba)
-		return NVME_SC_LBA_RANGE | NVME_SC_DNR;
-	if (sqe->sgl.len != bytes)
-		return NVME_SC_DATA_SGL_LEN | NVME_SC_DNR;
-	req->off = slba << req->ns->lba_shift;
-	req->len = (uint32_t)bytes;
-	return NVME_SC_OK;
+	req_complete(req, nvm_io_end(req));
+	conn_check(req->conn);
 }
 
-static void rw_start(struct tgt_req *req, uint32_t icd_len)
+static void on_read(struct bdev_io *io)
+{
+	struct tgt_req *req = container_of(io, struct tgt_req, io);
+	uint16_t sc = nvm_io_end(req);
+
+	if (sc)
+		req_complete(req, sc);
+	else
+		req_complete_data(req);
+	conn_check(req->conn);
+}
+
+static void on_written(struct bdev_io *io)
+{
+	struct tgt_req *req = container_of(io, struct tgt_req, io);
+	uint16_t sc = nvm_io_end(req);
+
+	if (!sc && req->is_fua)
+		nvm_io(req, BDEV_FLUSH, NULL, on_flushed);
+	else
+		req_complete(req, sc);
+	conn_check(req->conn);
+}
+
+static void read_go(struct buf_wait *wait)
+{
+	struct tgt_req *req = container_of(wait, struct tgt_req, wait);
+
+	nvm_io(req, BDEV_READ, req->data, on_read);
+}
+
+static void map_data(struct tgt_req *req)
+{
+	struct bdev *bdev = req->ns->bdev;
+
+	if (!req->ns->is_mapped)
+		return;
+	req->mem = MEM_MAPPED;
+	req->data = bdev->ops->map(bdev, req->off, req->len);
+}
+
+static uint16_t rw_check(struct tgt_req *req, bool is_write)
+{
+	uint16_t sc = nvm_rw_range(req, req->conn->tgt->opts.max_transfer);
+
+	if (!sc && req->sqe.sgl.len != req->span)
+		sc = NVME_SC_DATA_SGL_LEN | NVME_SC_DNR;
+	if (!sc)
+		sc = nvm_may(req, is_write);
+	req->len = (uint32_t)req->span;
+	return sc;
+}
+
+static void read_start(struct tgt_req *req, uint32_t icd_len)
 {
 	struct tgt_counters *c = &req->conn->shard->counters;
-	bool is_write = req->sqe.opcode == NVME_CMD_WRITE;
-	uint16_t sc = rw_check(req);
+	uint16_t sc = rw_check(req, false);
+
+	if (!sc && req->sqe.sgl.type != NVME_SGL_TRANSPORT)
+		sc = NVME_SC_SGL_TYPE | NVME_SC_DNR;
+	if (sc) {
+		req_complete(req, sc);
+		return;
+	}
+	tgt_count(&c->reads, 1);
+	tgt_count(&c->bytes_read, req->len);
+	map_data(req);
+	if (req->data)
+		req_complete_data(req);
+	else
+		nvm_buffer(req, read_go);
+}
+
+static void write_start(struct tgt_req *req, uint32_t icd_len)
+{
+	struct tgt_counters *c = &req->conn->shard->counters;
+	uint16_t sc = rw_check(req, true);
 
 	if (sc) {
 		req_complete(req, sc);
 		return;
 	}
-	tgt_count(is_write ? &c->writes : &c->reads, 1);
-	tgt_count(is_write ? &c->bytes_written : &c->bytes_read, req->len);
-	req->is_fua = is_write && !req->ns->is_mapped &&
+	tgt_count(&c->writes, 1);
+	tgt_count(&c->bytes_written, req->len);
+	req->is_fua = !req->ns->is_mapped &&
 		      ((req->sqe.cdw12 & RW_FUA) ||
 		       !atomic_load_explicit(&req->conn->ctrl->wce,
 					     memory_order_relaxed));
-	rw_data(req, icd_len);
+	map_data(req);
+	nvm_data_out(req, icd_len, req->len);
 }
 
-void nvm_data_ready(struct tgt_req *req)
+static void write_data_ready(struct tgt_req *req)
 {
-	if (req->ns->is_mapped)
+	if (req->mem == MEM_MAPPED)
 		req_complete(req, NVME_SC_OK);
 	else
-		io_start(req, BDEV_WRITE);
+		nvm_io(req, BDEV_WRITE, req->data, on_written);
 }
 
 static void flush_start(struct tgt_req *req, uint32_t icd_len)
 {
-	req->ns = tgt_ns_find(req->conn->ctrl->ss, req->sqe.nsid);
-	if (!req->ns)
-		req_complete(req, NVME_SC_BAD_NS | NVME_SC_DNR);
-	else if (req->ns->is_mapped)
-		req_complete(req, NVME_SC_OK);
+	uint16_t sc = nvm_ns(req);
+
+	if (sc || req->ns->is_mapped)
+		req_complete(req, sc);
 	else
-		io_start(req, BDEV_FLUSH);
+		nvm_io(req, BDEV_FLUSH, NULL, on_flushed);
+}
+
+/* --- the table --- */
+
+static const struct {
+	void (*start)(struct tgt_req *req, uint32_t icd_len);
+	void (*data_ready)(struct tgt_req *req);
+} ops[] = {
+	[NVME_CMD_FLUSH] = {flush_start, NULL},
+	[NVME_CMD_WRITE] = {write_start, write_data_ready},
+	[NVME_CMD_READ] = {read_start, NULL},
+	[NVME_CMD_COMPARE] = {compare_start, compare_data_ready},
+	[NVME_CMD_WRITE_ZEROES] = {write_zeroes_start, NULL},
+	[NVME_CMD_DSM] = {dsm_start, dsm_data_ready},
+	[NVME_CMD_VERIFY] = {verify_start, NULL},
+};
+
+void nvm_data_ready(struct tgt_req *req)
+{
+	ops[req->sqe.opcode].data_ready(req);
 }
 
 void nvm_start(struct tgt_req *req, uint32_t icd_len)
 {
-	static void (*const ops[])(struct tgt_req * req, uint32_t icd_len) = {
-		[NVME_CMD_FLUSH] = flush_start,
-		[NVME_CMD_WRITE] = rw_start,
-		[NVME_CMD_READ] = rw_start,
-	};
-
-	if (req->sqe.opcode >= ARRAY_SIZE(ops))
+	if (req->sqe.opcode >= ARRAY_SIZE(ops) || !ops[req->sqe.opcode].start)
 		req_complete(req, NVME_SC_BAD_OPCODE | NVME_SC_DNR);
 	else
-		ops[req->sqe.opcode](req, icd_len);
+		ops[req->sqe.opcode].start(req, icd_len);
 }
