@@ -17,6 +17,9 @@ static_assert(sizeof(struct nvme_id_ns) == IDENT_BYTES, "identify");
 static_assert(offsetof(struct nvmf_discovery_log, entries) == IDENT_LOG_HEADER,
 	      "discovery log header");
 
+/* Compare, Dataset Management, Write Zeroes, Select, Verify */
+#define ONCS 0x9d
+
 /* ASCII fields of identify and discovery are padded with blanks. */
 static void put_padded(char *out, size_t size, const char *text)
 {
@@ -54,7 +57,8 @@ static void ident_ctrl_nvm(const struct ident_ctrl *in, struct nvme_id_ctrl *id)
 	id->cqes = 0x44;
 	id->nn = in->ns_max;
 	id->mnan = 0;
-	id->oaes = 0x100;		     /* namespace attribute notices */
+	id->oaes = 0x100; /* namespace attribute notices */
+	id->oncs = ONCS;
 	id->vwc = 0x4 | in->has_write_cache; /* no broadcast flush */
 	id->ioccsz = (in->in_capsule + sizeof(struct nvme_sqe)) / 16;
 	id->iorcsz = sizeof(struct nvme_cqe) / 16;
@@ -91,17 +95,57 @@ void ident_ctrl(const struct ident_ctrl *in, uint8_t out[IDENT_BYTES])
 	memcpy(out, &id, sizeof(id));
 }
 
+/* 0's based blocks; one when nothing is known. */
+static uint16_t blocks_of(uint32_t bytes, uint8_t lba_shift)
+{
+	uint32_t n = bytes >> lba_shift;
+
+	return (uint16_t)(n ? MIN(n, 65536u) - 1 : 0);
+}
+
+/* Bit 0 zeros (0: not told), bit 3 Write Zeroes deallocates on request. */
+static uint8_t dlfeat_of(const struct ident_ns *in)
+{
+	return in->unmap_zeroes ? 0x9 : 0;
+}
+
+static uint8_t nsfeat_of(const struct ident_ns *in)
+{
+	return (uint8_t)((in->can_unmap ? 0x01 : 0) |  /* thin provisioning */
+			 (in->write_unit ? 0x10 : 0)); /* NPWG and so on */
+}
+
 void ident_ns(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
 {
 	struct nvme_id_ns id = {
 		.nsze = in->blocks,
 		.ncap = in->blocks,
-		.nuse = in->blocks,
+		.nuse = MIN(in->blocks, in->used_bytes >> in->lba_shift),
+		.nsfeat = nsfeat_of(in),
+		.dlfeat = dlfeat_of(in),
+		.nsattr = in->is_readonly,
 		.nmic = 1, /* may be reached through several controllers */
 	};
 
+	if (in->write_unit) {
+		id.npwg = id.npwa = blocks_of(in->write_unit, in->lba_shift);
+		id.npdg = id.npda = blocks_of(in->unmap_unit, in->lba_shift);
+		id.nows =
+			MAX(blocks_of(in->write_best, in->lba_shift), id.npwg);
+	}
 	id.lbaf[0].ds = in->lba_shift;
 	memcpy(id.nguid, in->id.b, sizeof(id.nguid));
+	memcpy(out, &id, sizeof(id));
+}
+
+void ident_ctrl_nvm_set(uint32_t max_transfer, uint8_t out[IDENT_BYTES])
+{
+	struct nvme_id_ctrl_nvm id = {
+		.vsl = mdts_of(max_transfer),
+		.wzsl = IDENT_WZSL,
+	};
+
+	static_assert(sizeof(id) == IDENT_BYTES, "identify");
 	memcpy(out, &id, sizeof(id));
 }
 
@@ -124,10 +168,12 @@ void ident_ns_descs(const struct uuid *id, uint8_t out[IDENT_BYTES])
 	put_desc(p, 4, &csi, sizeof(csi));
 }
 
-void ident_ns_common(uint8_t out[IDENT_BYTES])
+void ident_ns_common(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
 {
 	memset(out, 0, IDENT_BYTES);
-	out[1] = 1;  /* NMIC: shared */
+	out[0] = nsfeat_of(in) & 0x01;
+	out[1] = 1; /* NMIC: shared */
+	out[8] = in->is_readonly;
 	out[14] = 1; /* NSTAT: ready */
 }
 
@@ -178,6 +224,11 @@ size_t ident_log_changed_ns(const uint32_t *nsids, size_t count, uint8_t *out)
 	return IDENT_BYTES;
 }
 
+enum { /* command effects */
+	CSUPP = 1,
+	LBCC = 2, /* changes the contents */
+};
+
 size_t ident_log_effects(uint8_t *out)
 {
 	static const uint8_t admin[] = {
@@ -185,16 +236,28 @@ size_t ident_log_effects(uint8_t *out)
 		NVME_ADM_SET_FEATURES, NVME_ADM_GET_FEATURES, NVME_ADM_AER,
 		NVME_ADM_KEEP_ALIVE,
 	};
+	static const uint8_t reading[] = {
+		NVME_CMD_FLUSH,
+		NVME_CMD_READ,
+		NVME_CMD_COMPARE,
+		NVME_CMD_VERIFY,
+	};
+	static const uint8_t writing[] = {
+		NVME_CMD_WRITE,
+		NVME_CMD_WRITE_ZEROES,
+		NVME_CMD_DSM,
+	};
 
 	memset(out, 0, IDENT_BYTES);
 	static_assert(sizeof(struct nvme_cmd_effects_log) == IDENT_BYTES,
 		      "effects log");
 	for (size_t i = 0; i < ARRAY_SIZE(admin); i++)
-		out[admin[i] * 4] = 1; /* CSUPP */
+		out[admin[i] * 4] = CSUPP;
 	out += offsetof(struct nvme_cmd_effects_log, iocs);
-	out[NVME_CMD_FLUSH * 4] = 1;
-	out[NVME_CMD_READ * 4] = 1;
-	out[NVME_CMD_WRITE * 4] = 3; /* changes contents */
+	for (size_t i = 0; i < ARRAY_SIZE(reading); i++)
+		out[reading[i] * 4] = CSUPP;
+	for (size_t i = 0; i < ARRAY_SIZE(writing); i++)
+		out[writing[i] * 4] = CSUPP | LBCC;
 	return IDENT_BYTES;
 }
 

@@ -15,6 +15,7 @@
 #define IDENT_KAS_100MS	 1	     /* keep-alive granularity: 100 ms */
 #define IDENT_AERL	 3	     /* 0's based: four parked requests */
 #define IDENT_LOG_HEADER 1024	     /* of the discovery log */
+#define IDENT_WZSL	 13	     /* Write Zeroes: 4 KiB << 13 = 32 MiB */
 
 struct ident_ctrl {
 	const char *nqn, *serial;
@@ -28,14 +29,19 @@ void ident_ctrl(const struct ident_ctrl *in, uint8_t out[IDENT_BYTES]);
 
 struct ident_ns {
 	uint64_t blocks;
+	uint64_t used_bytes; /* above all of them: as many as there are */
 	uint8_t lba_shift;
 	struct uuid id; /* reported as NGUID and as UUID */
+	bool is_readonly, can_unmap, unmap_zeroes;
+	uint32_t write_unit, write_best, unmap_unit; /* bytes, 0 = unknown */
 };
 void ident_ns(const struct ident_ns *in, uint8_t out[IDENT_BYTES]);
 /* CNS 03h: NGUID, UUID, command set. */
 void ident_ns_descs(const struct uuid *id, uint8_t out[IDENT_BYTES]);
+/* CNS 06h: limits of the commands of the NVM command set. */
+void ident_ctrl_nvm_set(uint32_t max_transfer, uint8_t out[IDENT_BYTES]);
 /* CNS 08h: what does not depend on the command set. */
-void ident_ns_common(uint8_t out[IDENT_BYTES]);
+void ident_ns_common(const struct ident_ns *in, uint8_t out[IDENT_BYTES]);
 
 /* Log pages; each returns its length.  out has room for IDENT_BYTES. */
 struct ident_smart {

@@ -45,29 +45,42 @@ static uint16_t find_ns(struct tgt_req *req, struct tgt_ns **out)
 	return NVME_SC_OK;
 }
 
-static void put_ns(const struct tgt_ns *ns, uint8_t *out)
+static struct ident_ns describe(const struct tgt_ns *ns)
 {
-	ident_ns(
-		&(struct ident_ns){
-			.blocks = ns->bdev->size >> ns->lba_shift,
-			.lba_shift = ns->lba_shift,
-			.id = ns->uuid,
-		},
-		out);
+	struct bdev *bdev = ns->bdev;
+
+	if (bdev->ops->refresh)
+		bdev->ops->refresh(bdev);
+	return (struct ident_ns){
+		.blocks = bdev->size >> ns->lba_shift,
+		.used_bytes =
+			bdev->ops->used ? bdev->ops->used(bdev) : UINT64_MAX,
+		.lba_shift = ns->lba_shift,
+		.id = ns->uuid,
+		.is_readonly = bdev->is_readonly,
+		.can_unmap = bdev->can_unmap,
+		.unmap_zeroes = bdev->unmap_zeroes,
+		.write_unit = bdev->write_unit,
+		.write_best = bdev->write_best,
+		.unmap_unit = bdev->unmap_unit,
+	};
 }
 
 static uint16_t id_ns(struct tgt_req *req, uint8_t *out)
 {
 	struct tgt_ns *ns;
 	uint16_t sc = find_ns(req, &ns);
+	struct ident_ns in;
 
 	if (req->sqe.nsid == NSID_ALL) {
 		/* What is common to all: the block format. */
 		ident_ns(&(struct ident_ns){.lba_shift = 12}, out);
 		return NVME_SC_OK;
 	}
-	if (!sc && ns)
-		put_ns(ns, out);
+	if (!sc && ns) {
+		in = describe(ns);
+		ident_ns(&in, out);
+	}
 	return sc;
 }
 
@@ -117,8 +130,10 @@ static uint16_t id_csi_ns(struct tgt_req *req, uint8_t *out)
 
 static uint16_t id_csi_ctrl(struct tgt_req *req, uint8_t *out)
 {
-	return is_nvm_command_set(req) ? NVME_SC_OK
-				       : NVME_SC_BAD_FIELD | NVME_SC_DNR;
+	if (!is_nvm_command_set(req))
+		return NVME_SC_BAD_FIELD | NVME_SC_DNR;
+	ident_ctrl_nvm_set(req->conn->tgt->opts.max_transfer, out);
+	return NVME_SC_OK;
 }
 
 static uint16_t id_csi_list(struct tgt_req *req, uint8_t *out)
@@ -132,9 +147,12 @@ static uint16_t id_common_ns(struct tgt_req *req, uint8_t *out)
 {
 	struct tgt_ns *ns;
 	uint16_t sc = find_ns(req, &ns);
+	struct ident_ns in;
 
-	if (!sc && ns)
-		ident_ns_common(out);
+	if (!sc && ns) {
+		in = describe(ns);
+		ident_ns_common(&in, out);
+	}
 	return sc;
 }
 

@@ -8,8 +8,6 @@
 
 #include "target/conn.h"
 
-/* Limits that Identify tells, as powers of two of 4 KiB. */
-#define NVM_WZSL       13 /* Write Zeroes: 32 MiB */
 #define NVM_DSM_RANGES 256
 #define NVM_DSM_RANGE  16 /* bytes of one range on the wire */
 

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "target/ident.h"
 #include "target/nvm.h"
 
 #define WZ_DEAC (1u << 25)
@@ -41,7 +42,7 @@ static void on_zeroed(struct bdev_io *io)
 
 void write_zeroes_start(struct tgt_req *req, uint32_t icd_len)
 {
-	uint16_t sc = nvm_rw_range(req, (uint64_t)4096 << NVM_WZSL);
+	uint16_t sc = nvm_rw_range(req, (uint64_t)4096 << IDENT_WZSL);
 	bool is_unmap;
 
 	if (!sc)

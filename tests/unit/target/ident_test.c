@@ -38,10 +38,12 @@ static void controller_bytes(void **state)
 	assert_int_equal(buf[320] | buf[321] << 8, 1); /* KAS */
 	assert_int_equal(buf[512], 0x66);
 	assert_int_equal(buf[513], 0x44);
-	assert_int_equal(buf[514] | buf[515] << 8, 128); /* MAXCMD */
-	assert_int_equal(u32(516), 256);		 /* NN */
-	assert_int_equal(buf[525], 0x4);		 /* VWC */
-	assert_int_equal(u32(536), 0x100005);		 /* SGLS */
+	assert_int_equal(buf[514] | buf[515] << 8, 128);  /* MAXCMD */
+	assert_int_equal(u32(516), 256);		  /* NN */
+	assert_int_equal(buf[520] | buf[521] << 8, 0x9d); /* ONCS */
+	assert_int_equal(buf[522] | buf[523] << 8, 0);	  /* FUSES */
+	assert_int_equal(buf[525], 0x4);		  /* VWC */
+	assert_int_equal(u32(536), 0x100005);		  /* SGLS */
 	assert_string_equal((char *)buf + 768, in.nqn);
 	assert_int_equal(u32(1792), (16384 + 64) / 16); /* IOCCSZ */
 	assert_int_equal(u32(1796), 1);			/* IORCSZ */
@@ -80,6 +82,43 @@ static void namespace_bytes(void **state)
 	assert_int_equal(buf[45], 0); /* the end */
 }
 
+/* What the back end prefers and can do. */
+static void namespace_hints(void **state)
+{
+	struct ident_ns in = {.blocks = 1000,
+			      .used_bytes = 40 * 512,
+			      .lba_shift = 9,
+			      .is_readonly = true,
+			      .can_unmap = true,
+			      .unmap_zeroes = true,
+			      .write_unit = 4096,
+			      .unmap_unit = 65536};
+	uint64_t nuse;
+
+	ident_ns(&in, buf);
+	memcpy(&nuse, buf + 16, sizeof(nuse));
+	assert_int_equal(nuse, 40);
+	assert_int_equal(buf[24], 0x11);	       /* NSFEAT */
+	assert_int_equal(buf[33], 0x09);	       /* DLFEAT */
+	assert_int_equal(buf[64] | buf[65] << 8, 7);   /* NPWG */
+	assert_int_equal(buf[66] | buf[67] << 8, 7);   /* NPWA */
+	assert_int_equal(buf[68] | buf[69] << 8, 127); /* NPDG */
+	assert_int_equal(buf[70] | buf[71] << 8, 127); /* NPDA */
+	assert_int_equal(buf[72] | buf[73] << 8, 7);   /* NOWS */
+	assert_int_equal(buf[99], 1);		       /* NSATTR */
+	ident_ns_common(&in, buf);
+	assert_int_equal(buf[0], 1);
+	assert_int_equal(buf[8], 1);
+	in = (struct ident_ns){
+		.blocks = 8, .lba_shift = 12, .used_bytes = UINT64_MAX};
+	ident_ns(&in, buf);
+	assert_int_equal(buf[16], 8);
+	assert_int_equal(buf[24] | buf[33] | buf[64] | buf[99], 0);
+	ident_ctrl_nvm_set(1 << 20, buf);
+	assert_int_equal(buf[0], 8);  /* VSL */
+	assert_int_equal(buf[1], 13); /* WZSL */
+}
+
 static void log_bytes(void **state)
 {
 	struct ident_smart smart = {.bytes_read = 512000 * 3ull,
@@ -92,7 +131,9 @@ static void log_bytes(void **state)
 	assert_int_equal(ident_log_effects(buf), 4096);
 	assert_int_equal(buf[0x06 * 4], 1);
 	assert_int_equal(buf[1024 + 4], 3);
-	assert_int_equal(buf[1024 + 0x08 * 4], 0);
+	assert_int_equal(buf[1024 + 0x04 * 4], 0); /* Write Uncorrectable */
+	assert_int_equal(buf[1024 + 0x08 * 4], 3);
+	assert_int_equal(buf[1024 + 0x05 * 4], 1);
 	assert_int_equal(ident_log_changed_ns(nsids, 2, buf), 4096);
 	assert_int_equal(u32(0), 3);
 	assert_int_equal(u32(4), 9);
@@ -140,6 +181,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(controller_bytes),
 		cmocka_unit_test(namespace_bytes),
+		cmocka_unit_test(namespace_hints),
 		cmocka_unit_test(log_bytes),
 		cmocka_unit_test(discovery_bytes),
 		cmocka_unit_test(uuids_are_stable_and_distinct),
