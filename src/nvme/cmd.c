@@ -221,6 +221,12 @@ void nvme_cmd_set_feature(struct nvme_sqe *sqe, uint8_t fid, uint32_t cdw11)
 	sqe->cdw11 = cdw11;
 }
 
+void nvme_cmd_abort(struct nvme_sqe *sqe, uint16_t sqid, uint16_t cid)
+{
+	frame_init(sqe, NVME_ADM_ABORT, 0);
+	sqe->cdw10 = (uint32_t)cid << 16 | sqid;
+}
+
 void nvme_cmd_get_log(struct nvme_sqe *sqe, uint8_t lid, uint64_t off,
 		      uint32_t len)
 {

@@ -181,6 +181,7 @@ void nvme_cmd_prop_set(struct nvme_sqe *sqe, uint32_t off, bool is_64bit,
 		       uint64_t value);
 void nvme_cmd_identify(struct nvme_sqe *sqe, uint8_t cns, uint32_t nsid);
 void nvme_cmd_set_feature(struct nvme_sqe *sqe, uint8_t fid, uint32_t cdw11);
+void nvme_cmd_abort(struct nvme_sqe *sqe, uint16_t sqid, uint16_t cid);
 void nvme_cmd_get_log(struct nvme_sqe *sqe, uint8_t lid, uint64_t off,
 		      uint32_t len);
 /* nlb: number of blocks, 1-based (the wire is 0-based). */

@@ -230,7 +230,10 @@ static void conn_timer(struct timer *timer)
 
 void nt_connect(struct nt_conn *conn)
 {
-	struct io_sockopts so = {.user_timeout_ms = conn->opts.io_timeout_ms};
+	struct io_sockopts so = {
+		.user_timeout_ms = conn->opts.io_timeout_ms,
+		.keepalive_s = NT_IDLE_PROBE_S,
+	};
 
 	ASSERT(conn->state == NT_IDLE);
 	conn->state = NT_CONNECTING;

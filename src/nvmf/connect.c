@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEPTH_MIN 4 /* keep-alive, event, shutdown and one more */
+#define DEPTH_MIN 8 /* keep-alive, event, shutdown, Aborts, one more */
 
 static void default_to(uint32_t *field, uint32_t value)
 {
@@ -20,10 +20,12 @@ static void default_to(uint32_t *field, uint32_t value)
 
 void opts_fill_defaults(struct nvmf_opts *opts)
 {
-	/* A discovery controller need not know keep-alive: don't ask. */
-	if (strcmp(opts->subnqn, NVME_DISC_NQN) == 0)
+	/* One look at a discovery controller needs no keep-alive. */
+	if (strcmp(opts->subnqn, NVME_DISC_NQN) == 0 && !opts->on_event)
 		default_to(&opts->kato_ms, NVMF_KATO_OFF);
 	default_to(&opts->kato_ms, 5000);
+	default_to(&opts->abort_timeout_ms, 1000);
+	default_to(&opts->close_timeout_ms, 1000);
 	default_to(&opts->connect_timeout_ms, 3000);
 	default_to(&opts->command_timeout_ms, 5000);
 	default_to(&opts->admin_timeout_ms, 5000);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Controller: opening, keep-alive, events, closing; its loop's thread.
+ * Controller: opening, keep-alive, closing; its loop's thread.
  *
  * Invariant: on_state is called at most once with LIVE and at most once with
  * FAILED, never after nvmf_ctrl_close(); the memory goes away in ctrl_task
@@ -15,7 +15,9 @@
 #include "base/time.h"
 
 #define CC_SHN_NORMAL	     (1u << 14)
-#define SHUTDOWN_TIMEOUT_MS  1000
+#define CSTS_SHST	     (3u << 2)
+#define CSTS_SHST_COMPLETE   (2u << 2)
+#define SHUTDOWN_POLL_MS     10
 #define KEEP_ALIVES_PER_KATO 2
 
 static void ctrl_free(struct nvmf_ctrl *ctrl)
@@ -48,7 +50,9 @@ static void ctrl_down(struct nt_conn *conn)
 	struct nvmf_ctrl *ctrl = conn->opts.arg;
 	struct err err = {0};
 
+	atomic_store(&ctrl->is_down, true);
 	timer_cancel(ctrl->loop, &ctrl->timer);
+	timer_cancel(ctrl->loop, &ctrl->event_timer);
 	ctrl_admin_drop(&ctrl->waiting);
 	if (ctrl->is_closing) {
 		loop_defer(ctrl->loop, &ctrl->task);
@@ -104,46 +108,10 @@ static void keep_alive_fire(struct timer *timer)
 			  loop_now_ns(ctrl->loop) + period);
 }
 
-/* --- asynchronous events --- */
-
-static void event_wait(struct nvmf_ctrl *ctrl);
-
-/*
- * Whoever uses a namespace checks its identity whenever it connects, so an
- * event is worth a line in the log and no more.
- */
-static void event_done(struct nvmf_admin *req)
-{
-	struct nvmf_ctrl *ctrl = container_of(req, struct nvmf_ctrl, event);
-	uint32_t held_back;
-
-	if (ctrl->conn.state != NT_READY || req->sc != NVME_SC_OK)
-		return;
-	if (log_rate_take(&ctrl->event_rate, loop_now_ns(ctrl->loop),
-			  &held_back))
-		log_info("nvme event",
-			 "peer=%s subnqn=%s type=%u info=0x%02x "
-			 "log_page=0x%02x held_back=%u",
-			 ctrl->conn.peer, ctrl->opts.subnqn, req->cqe.dw0 & 7,
-			 req->cqe.dw0 >> 8 & 0xff, req->cqe.dw0 >> 16 & 0xff,
-			 held_back);
-	event_wait(ctrl);
-}
-
-static void event_wait(struct nvmf_ctrl *ctrl)
-{
-	ctrl->event = (struct nvmf_admin){
-		.done = event_done,
-		.sqe = {.opcode = NVME_ADM_AER, .flags = NVME_SQE_PSDT_SGL},
-	};
-	ctrl_admin_submit(ctrl, &ctrl->event, NT_NO_DEADLINE);
-}
-
 void ctrl_live(struct nvmf_ctrl *ctrl)
 {
 	ctrl->state = NVMF_LIVE;
-	if (ctrl->wants_events)
-		event_wait(ctrl);
+	events_start(ctrl);
 	/* KAS 0: the controller does not know keep-alive. */
 	if (ctrl->opts.kato_ms != NVMF_KATO_OFF && ctrl->info.kas_100ms) {
 		ctrl->timer.fire = keep_alive_fire;
@@ -156,7 +124,12 @@ void ctrl_live(struct nvmf_ctrl *ctrl)
 
 static void conn_ready(struct nt_conn *conn)
 {
-	setup_start(conn->opts.arg);
+	struct nvmf_ctrl *ctrl = conn->opts.arg;
+
+	if (ctrl->is_closing)
+		nt_close(conn);
+	else
+		setup_start(ctrl);
 }
 
 static void conn_slot(struct nt_conn *conn)
@@ -203,35 +176,95 @@ int nvmf_ctrl_open(struct loop *loop, const struct nvmf_opts *opts,
 	return 0;
 }
 
-static void shutdown_done(struct nvmf_admin *req)
+/* --- closing --- */
+
+static void ask_shutdown_state(struct nvmf_ctrl *ctrl);
+
+/* Whatever it answers, the time for it is limited. */
+static void close_request(struct nvmf_ctrl *ctrl,
+			  void (*done)(struct nvmf_admin *req))
 {
-	struct nvmf_ctrl *ctrl = container_of(req, struct nvmf_ctrl, req);
+	ctrl->req.done = done;
+	ctrl_admin_submit(ctrl, &ctrl->req, ctrl->close_until_ns);
+}
+
+static void close_expired(struct timer *timer)
+{
+	struct nvmf_ctrl *ctrl = container_of(timer, struct nvmf_ctrl, timer);
 
 	nt_close(&ctrl->conn);
 }
 
+static void shutdown_again(struct timer *timer)
+{
+	ask_shutdown_state(container_of(timer, struct nvmf_ctrl, timer));
+}
+
+static void shutdown_state_done(struct nvmf_admin *req)
+{
+	struct nvmf_ctrl *ctrl = container_of(req, struct nvmf_ctrl, req);
+
+	if (ctrl->conn.state != NT_READY)
+		return;
+	if (req->sc != NVME_SC_OK ||
+	    (req->cqe.dw0 & CSTS_SHST) == CSTS_SHST_COMPLETE ||
+	    loop_now_ns(ctrl->loop) >= ctrl->close_until_ns) {
+		nt_close(&ctrl->conn);
+		return;
+	}
+	ctrl->timer.fire = shutdown_again;
+	timer_set(ctrl->loop, &ctrl->timer, SHUTDOWN_POLL_MS * NS_PER_MS);
+}
+
+static void ask_shutdown_state(struct nvmf_ctrl *ctrl)
+{
+	if (ctrl->conn.state != NT_READY)
+		return;
+	ctrl->req = (struct nvmf_admin){0};
+	nvme_cmd_prop_get(&ctrl->req.sqe, NVME_PROP_CSTS, false);
+	close_request(ctrl, shutdown_state_done);
+}
+
+static void shutdown_done(struct nvmf_admin *req)
+{
+	ask_shutdown_state(container_of(req, struct nvmf_ctrl, req));
+}
+
+void ctrl_shutdown(struct nvmf_ctrl *ctrl)
+{
+	timer_cancel(ctrl->loop, &ctrl->timer);
+	if (ctrl->conn.state != NT_READY || ctrl->step <= SETUP_ENABLE) {
+		nt_close(&ctrl->conn); /* there is nothing to shut down */
+		return;
+	}
+	/* Set-up is over, so its request is free for the shutdown. */
+	ctrl->req = (struct nvmf_admin){0};
+	nvme_cmd_prop_set(&ctrl->req.sqe, NVME_PROP_CC, false,
+			  ctrl->cc | CC_SHN_NORMAL);
+	close_request(ctrl, shutdown_done);
+}
+
 void nvmf_ctrl_close(struct nvmf_ctrl *ctrl, void (*done)(void *arg), void *arg)
 {
+	uint64_t wait_ns = ctrl->opts.close_timeout_ms * NS_PER_MS;
+
 	ASSERT(!ctrl->is_closing);
 	ctrl->is_closing = true;
 	ctrl->closed = done;
 	ctrl->closed_arg = arg;
+	ctrl->close_until_ns = loop_now_ns(ctrl->loop) + wait_ns;
 	timer_cancel(ctrl->loop, &ctrl->timer);
+	timer_cancel(ctrl->loop, &ctrl->event_timer);
 	if (ctrl->conn.state == NT_DOWN) {
 		loop_defer(ctrl->loop, &ctrl->task);
-		return;
+	} else if (ctrl->conn.state == NT_GREETING || ctrl->is_setup_out) {
+		/* A target that is just answering does not like to be left:
+		 * conn_ready() or step_done() goes on. */
+		ctrl->timer.fire = close_expired;
+		timer_set(ctrl->loop, &ctrl->timer, wait_ns);
+	} else {
+		ctrl_shutdown(ctrl);
 	}
-	if (ctrl->state != NVMF_LIVE || ctrl->conn.state != NT_READY) {
-		nt_close(&ctrl->conn);
-		return;
-	}
-	/* Set-up is over, so its request is free for the shutdown notice. */
-	ctrl->req = (struct nvmf_admin){.done = shutdown_done};
-	nvme_cmd_prop_set(&ctrl->req.sqe, NVME_PROP_CC, false,
-			  ctrl->cc | CC_SHN_NORMAL);
-	ctrl_admin_submit(ctrl, &ctrl->req,
-			  loop_now_ns(ctrl->loop) +
-				  SHUTDOWN_TIMEOUT_MS * NS_PER_MS);
 }
 
 const struct nvmf_ctrl_info *nvmf_ctrl_info(const struct nvmf_ctrl *ctrl)

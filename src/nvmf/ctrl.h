@@ -3,8 +3,13 @@
 #ifndef NVMF_CTRL_H
 #define NVMF_CTRL_H
 
+#include <stdatomic.h>
+
 #include "base/log.h"
 #include "nvmf/nt.h"
+
+#define CTRL_ABORTS	 4  /* at a time, or fewer when ACL says so */
+#define CTRL_ABORTS_WAIT 64 /* more are left to their deadlines */
 
 enum setup_step {
 	SETUP_CONNECT,
@@ -36,6 +41,14 @@ struct nvmf_ctrl {
 	struct list waiting; /* nvmf_admin without a slot */
 	struct list orphans; /* submitted when there was no connection */
 	struct loop_task task;
+	/* abort.c */
+	struct nvmf_admin aborts[CTRL_ABORTS];
+	unsigned abort_mask; /* which of them are under way */
+	struct {
+		uint16_t sqid, cid;
+	} abort_wait[CTRL_ABORTS_WAIT];
+	unsigned abort_first, abort_count;
+	atomic_bool is_down; /* told to queue pairs: nothing to wait for */
 	/* setup.c; req is the shutdown request later */
 	enum setup_step step;
 	struct nvmf_admin req;
@@ -45,13 +58,18 @@ struct nvmf_ctrl {
 	uint64_t cap;
 	uint32_t cc;
 	uint64_t poll_until_ns;
-	bool wants_events;
-	/* keep-alive and events, while LIVE */
-	struct nvmf_admin keep_alive, event;
+	bool is_setup_out; /* req has been submitted */
+	uint32_t events;   /* asked of the controller, bits of OAES */
+	/* keep-alive, while LIVE */
+	struct nvmf_admin keep_alive;
 	bool is_keep_alive_out;
+	/* events.c */
+	struct nvmf_admin event;
+	struct timer event_timer; /* asks again after an error */
 	struct log_rate event_rate;
 	/* closing */
 	bool is_closing;
+	uint64_t close_until_ns;
 	void (*closed)(void *arg);
 	void *closed_arg;
 };
@@ -69,6 +87,16 @@ const char *setup_step_text(enum setup_step step);
 
 /* ctrl.c */
 void ctrl_live(struct nvmf_ctrl *ctrl);
+/* While closing: tells the controller and awaits its answer, or just closes. */
+void ctrl_shutdown(struct nvmf_ctrl *ctrl);
+
+/* abort.c, on the controller's loop */
+void ctrl_abort(struct nvmf_ctrl *ctrl, uint16_t sqid, uint16_t cid);
+
+/* events.c */
+/* The events that this controller knows (OAES) and we want. */
+uint32_t events_wanted(const struct nvmf_ctrl *ctrl, uint32_t oaes);
+void events_start(struct nvmf_ctrl *ctrl);
 
 /* connect.c, also for queue pairs */
 void opts_fill_defaults(struct nvmf_opts *opts);

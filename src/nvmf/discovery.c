@@ -106,7 +106,13 @@ static bool parse_entry(const struct nvmf_disc_log_entry *raw,
 	struct err err = {0};
 	uint64_t port;
 
-	*out = (struct nvmf_disc_entry){.subtype = raw->subtype};
+	*out = (struct nvmf_disc_entry){
+		.subtype = raw->subtype,
+		.treq = raw->treq & 3,
+		.port_id = raw->portid,
+		.cntlid = raw->cntlid,
+		.eflags = raw->eflags,
+	};
 	if (raw->trtype != NVMF_TRTYPE_TCP && raw->trtype != NVMF_TRTYPE_RDMA)
 		return false;
 	if (raw->adrfam != NVMF_ADDR_FAMILY_IP4 &&

@@ -15,11 +15,17 @@
 
 #include "base/log.h"
 
-#define PAGE_BYTES   4096
-#define IDS_PER_PAGE (PAGE_BYTES / sizeof(uint32_t))
-#define NS_MAX	     65536 /* more is refused, not read for hours */
-#define LBA_MIN	     512
-#define LBA_MAX	     65536
+#define PAGE_BYTES	       4096
+#define IDS_PER_PAGE	       (PAGE_BYTES / sizeof(uint32_t))
+#define NS_MAX		       65536 /* more is refused, not read for hours */
+#define LBA_MIN		       512
+#define LBA_MAX		       65536
+#define CNS_COMMON	       0x08 /* of any command set */
+#define VERSION_2_0	       0x00020000u
+#define NSFEAT_OPTPERF	       (1u << 4)
+#define NMIC_SHARED	       1u
+#define NSATTR_WRITE_PROTECTED 1u
+#define NSTAT_READY	       1u
 
 struct ns_job {
 	struct nvmf_ctrl *ctrl;
@@ -31,6 +37,7 @@ struct ns_job {
 		uint8_t page[PAGE_BYTES];
 		uint32_t ids[IDS_PER_PAGE];
 		struct nvme_id_ns id;
+		struct nvme_id_independent_id_ns common;
 	};
 	struct nvmf_ns_info *ns; /* nsid only until it has been read */
 	size_t count, cap, next;
@@ -99,6 +106,21 @@ static void take_ids(struct nvmf_ns_info *ns, const uint8_t *page)
 	}
 }
 
+static void common_done(struct nvmf_admin *req)
+{
+	struct ns_job *job = job_of(req);
+
+	if (req->sc == NVME_SC_HOST_PATH_ERROR) {
+		finish(job, nvme_sc_errno(req->sc));
+		return;
+	}
+	if (req->sc == NVME_SC_OK)
+		job->ns[job->next].is_not_ready =
+			!(job->common.nstat & NSTAT_READY);
+	job->next++;
+	next_ns(job);
+}
+
 static void ids_done(struct nvmf_admin *req)
 {
 	struct ns_job *job = job_of(req);
@@ -110,8 +132,27 @@ static void ids_done(struct nvmf_admin *req)
 	/* Old controllers don't have the list; NGUID and EUI-64 are known. */
 	if (req->sc == NVME_SC_OK)
 		take_ids(&job->ns[job->next], job->page);
+	if (nvmf_ctrl_info(job->ctrl)->version >= VERSION_2_0) {
+		identify(job, CNS_COMMON, job->ns[job->next].nsid, common_done);
+		return;
+	}
 	job->next++;
 	next_ns(job);
+}
+
+/* The numbers are 0's based where "not reported" is a bit of its own. */
+static void take_hints(struct nvmf_ns_info *ns, const struct nvme_id_ns *id,
+		       bool has_ana)
+{
+	ns->ana_group = has_ana ? id->anagrpid : 0;
+	ns->opt_boundary_lba = id->noiob;
+	ns->is_shared = id->nmic & NMIC_SHARED;
+	ns->is_write_protected = id->nsattr & NSATTR_WRITE_PROTECTED;
+	if (!(id->nsfeat & NSFEAT_OPTPERF))
+		return;
+	ns->write_granularity_lba = id->npwg + 1u;
+	ns->write_align_lba = id->npwa + 1u;
+	ns->opt_write_lba = id->nows + 1u;
 }
 
 /* NULL, or what is wrong with it. */
@@ -158,6 +199,8 @@ static void identify_done(struct nvmf_admin *req)
 		why = take_identify(&job->ns[job->next], &job->id);
 	}
 	if (!why) {
+		take_hints(&job->ns[job->next], &job->id,
+			   nvmf_ctrl_info(job->ctrl)->has_ana);
 		identify(job, NVME_IDENTIFY_CNS_NS_DESC_LIST,
 			 job->ns[job->next].nsid, ids_done);
 		return;

@@ -9,7 +9,8 @@
  *
  * A slot's buffers may be in the hands of the kernel, so a command completes
  * early never: neither while its bytes are being sent nor, when its deadline
- * passes, before the socket has been closed.
+ * passes, before it was answered or the socket has been closed.  Only a command
+ * of which no byte has been sent may be given back at once.
  */
 #ifndef NVMF_NT_H
 #define NVMF_NT_H
@@ -18,16 +19,18 @@
 #include "nvme/pdu.h"
 #include "nvmf/nvmf.h"
 
-#define NT_CID_BITS    10 /* slot index; the rest counts reuses */
-#define NT_DEPTH_MAX   (1u << NT_CID_BITS)
-#define NT_TX_PDUS     64 /* PDUs in one gather */
-#define NT_TX_IOVS     1024
-#define NT_RX_IOVS     64
-#define NT_RX_BUF      ((size_t)64 << 10)
-#define NT_PLEN_MAX    ((uint32_t)64 << 20) /* what a C2HData may announce */
-#define NT_MAXH2C_MIN  4096
-#define NT_LINGER_MS   200 /* for a TermReq to be read by the target */
-#define NT_NO_DEADLINE UINT64_MAX
+#define NT_CID_BITS	10 /* slot index; the rest counts reuses */
+#define NT_DEPTH_MAX	(1u << NT_CID_BITS)
+#define NT_TX_PDUS	64 /* PDUs in one gather */
+#define NT_TX_IOVS	1024
+#define NT_RX_IOVS	64
+#define NT_RX_BUF	((size_t)64 << 10)
+#define NT_PLEN_MAX	((uint32_t)64 << 20) /* what a C2HData may announce */
+#define NT_MAXH2C_MIN	4096
+#define NT_LINGER_MS	200 /* for a TermReq to be read by the target */
+#define NT_NO_DEADLINE	UINT64_MAX
+#define NT_LATE_MS	50 /* the loop was busy: look once more */
+#define NT_IDLE_PROBE_S 5  /* TCP keepalive of a connection without traffic */
 
 struct nt_conn;
 
@@ -64,7 +67,8 @@ struct nt_cmd {
 	struct list node;    /* free or inflight, there by deadline */
 	struct list tx_node; /* waiting to send */
 	uint16_t cid;
-	bool in_use, is_capsule_sent, has_response, is_last_seen, is_expired;
+	bool in_use, is_capsule_sent, has_response, is_last_seen;
+	bool is_expired, is_cancelled, is_aborting, is_abort_sent;
 	unsigned tx_refs;   /* PDUs of the gather under way */
 	uint32_t received;  /* C2HData bytes */
 	uint32_t requested; /* sum of R2T lengths */
@@ -75,9 +79,12 @@ struct nt_cmd {
 struct nt_opts {
 	struct addr addr;
 	unsigned depth; /* queue entries; depth - 1 commands at a time */
-	uint32_t connect_timeout_ms, io_timeout_ms;
+	uint32_t connect_timeout_ms, io_timeout_ms, abort_timeout_ms;
 	bool hdgst, ddgst;
 	void *arg;
+	/* Sends an Abort for a command that is late or cancelled; it has
+	 * abort_timeout_ms to come back.  NULL: the connection fails. */
+	void (*on_late)(struct nt_conn *conn, struct nt_cmd *cmd);
 	void (*on_ready)(struct nt_conn *conn);
 	void (*on_slot)(struct nt_conn *conn); /* a slot became free */
 	void (*on_down)(struct nt_conn *conn);
@@ -106,6 +113,7 @@ struct nt_conn {
 	enum nt_state state;
 	struct err err; /* why it went down; code 0 when closed on request */
 	struct timer timer; /* connecting, command deadlines, linger */
+	bool is_second_look;
 	struct pdu_limits lim;
 	uint32_t pda, maxh2c; /* the target's */
 	uint64_t opened_ns;
@@ -164,7 +172,9 @@ struct nt_cmd *nt_cmd_find(struct nt_conn *conn, uint16_t cid);
 void nt_cmd_answer(struct nt_cmd *cmd, uint16_t sc);
 void nt_cmd_settle(struct nt_cmd *cmd);
 void nt_cmds_abort(struct nt_conn *conn);
-/* Fails the connection when a deadline has passed, else sets the timer. */
+/* Ends it early, if it has been sent by an Abort; done comes from the loop. */
+void nt_cmd_cancel(struct nt_cmd *cmd);
+/* Acts on deadlines that have passed, then sets the timer. */
 void nt_cmds_expire(struct nt_conn *conn);
 
 /* tx.c */

@@ -85,9 +85,10 @@ struct nvmf_ctrl_info {
 	uint32_t nn;
 	uint32_t version; /* VS, 0x00010400 = 1.4 */
 	uint16_t kas_100ms;
-	uint16_t abort_limit, event_limit; /* at a time, from 1 */
-	uint8_t ana_transition_s;	   /* ANATT, 0 without ANA */
-	uint32_t ana_groups;		   /* NANAGRPID, 0 without ANA */
+	uint16_t abort_limit;	  /* Aborts at a time, from 1 */
+	uint16_t error_entries;	  /* of the error log, from 1 */
+	uint8_t ana_transition_s; /* ANATT, 0 without ANA */
+	uint32_t ana_groups;	  /* NANAGRPID, 0 without ANA */
 	bool is_discovery, has_write_cache, has_ana;
 	char serial[21], model[41], firmware[9];
 };
@@ -147,6 +148,7 @@ struct nvmf_admin {
 	/* result */
 	uint16_t sc; /* NVMe status, NVME_SC_OK on success */
 	struct nvme_cqe cqe;
+	void *arg; /* the caller's */
 	/* private */
 	struct list node;
 	uint64_t deadline_ns;

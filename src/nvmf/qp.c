@@ -14,7 +14,16 @@
 
 #include "base/time.h"
 
-#define NLB_MAX 65536
+#define NLB_MAX	  65536
+#define QP_ABORTS 8 /* messages to the controller's loop at a time */
+
+/* Asks the controller's loop for an Abort and comes back at once. */
+struct qp_abort {
+	struct mbox_msg msg;
+	struct nvmf_qp *qp;
+	uint16_t cid;
+	bool is_out;
+};
 
 /* Owner: the user from nvmf_qp_open to nvmf_qp_close. */
 struct nvmf_qp {
@@ -23,6 +32,7 @@ struct nvmf_qp {
 	struct nvmf_opts opts;
 	struct nvmf_ctrl_info info;
 	uint16_t qid;
+	struct nvmf_ctrl *ctrl; /* NULL: no Aborts */
 	nvmf_qp_state_fn on_state;
 	void *arg;
 
@@ -34,7 +44,10 @@ struct nvmf_qp {
 	struct list orphans; /* submitted when there was no connection */
 	unsigned waiting_count;
 	struct loop_task task;
+	struct qp_abort aborts[QP_ABORTS];
+	unsigned aborts_out;
 	/* closing */
+	struct timer close_timer;
 	bool is_closing;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -144,7 +157,8 @@ static void drop(struct nvmf_qp *qp, struct list *ios)
 		struct nvmf_io *io = list_first(&batch, struct nvmf_io, node);
 
 		leave_waiting(qp, io);
-		io->sc = NVME_SC_HOST_PATH_ERROR;
+		io->sc = io->is_cancelled ? NVME_SC_ABORT_REQUESTED
+					  : NVME_SC_HOST_PATH_ERROR;
 		io_finish(io);
 	}
 }
@@ -160,6 +174,7 @@ void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io)
 	io->iov_index = 0;
 	io->iov_off = 0;
 	io->cmds = 0;
+	io->is_cancelled = false;
 	qp->waiting_count++;
 	if (qp->is_closing || qp->state == NVMF_FAILED) {
 		list_add_tail(&qp->orphans, &io->node);
@@ -170,13 +185,91 @@ void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io)
 	qp_pump(qp);
 }
 
+/* --- late and cancelled commands --- */
+
+static void send_aborts(struct nvmf_qp *qp);
+
+static void abort_back(struct mbox_msg *msg)
+{
+	struct qp_abort *abort = container_of(msg, struct qp_abort, msg);
+	struct nvmf_qp *qp = abort->qp;
+
+	abort->is_out = false;
+	qp->aborts_out--;
+	if (qp->conn.state == NT_DOWN)
+		loop_defer(qp->loop, &qp->task); /* may be all it waits for */
+	else
+		send_aborts(qp);
+}
+
+/* The controller's loop; both outlive the message. */
+static void abort_run(struct mbox_msg *msg)
+{
+	struct qp_abort *abort = container_of(msg, struct qp_abort, msg);
+	struct nvmf_qp *qp = abort->qp;
+
+	ctrl_abort(qp->ctrl, qp->qid, abort->cid);
+	abort->msg.run = abort_back;
+	loop_post(qp->loop, &abort->msg);
+}
+
+static struct qp_abort *abort_slot(struct nvmf_qp *qp)
+{
+	for (unsigned i = 0; i < QP_ABORTS; i++)
+		if (!qp->aborts[i].is_out)
+			return &qp->aborts[i];
+	return NULL;
+}
+
+static void send_aborts(struct nvmf_qp *qp)
+{
+	struct nt_cmd *cmd;
+
+	list_for_each (cmd, &qp->conn.inflight, node) {
+		struct qp_abort *abort;
+
+		if (!cmd->is_aborting || cmd->is_abort_sent)
+			continue;
+		abort = abort_slot(qp);
+		if (!abort)
+			return;
+		cmd->is_abort_sent = true;
+		*abort = (struct qp_abort){.msg.run = abort_run,
+					   .qp = qp,
+					   .cid = cmd->cid,
+					   .is_out = true};
+		qp->aborts_out++;
+		loop_post(qp->ctrl->loop, &abort->msg);
+	}
+}
+
+static void conn_late(struct nt_conn *conn, struct nt_cmd *cmd)
+{
+	send_aborts(conn->opts.arg);
+}
+
+void nvmf_io_cancel(struct nvmf_qp *qp, struct nvmf_io *io)
+{
+	if (io->is_cancelled || (!is_waiting(io) && !io->cmds))
+		return;
+	io->is_cancelled = true;
+	if (is_waiting(io)) {
+		list_del(&io->node);
+		list_add_tail(&qp->orphans, &io->node);
+		loop_defer(qp->loop, &qp->task);
+	}
+	for (unsigned i = 0; i < qp->conn.slot_count; i++)
+		if (qp->conn.slots[i].in_use && qp->conn.slots[i].owner == io)
+			nt_cmd_cancel(&qp->conn.slots[i]);
+}
+
 /* --- opening --- */
 
 static void connect_done(struct nt_cmd *cmd)
 {
 	struct nvmf_qp *qp = cmd->conn->opts.arg;
 
-	if (qp->conn.state != NT_READY)
+	if (qp->conn.state != NT_READY || qp->is_closing)
 		return;
 	if (cmd->sc != NVME_SC_OK) {
 		connect_refused(&qp->conn, &qp->opts, cmd->sc, cmd->cqe.dw0);
@@ -190,8 +283,13 @@ static void connect_done(struct nt_cmd *cmd)
 static void conn_ready(struct nt_conn *conn)
 {
 	struct nvmf_qp *qp = conn->opts.arg;
-	struct nt_cmd *cmd = nt_cmd_take(conn);
+	struct nt_cmd *cmd;
 
+	if (qp->is_closing) {
+		nt_close(conn);
+		return;
+	}
+	cmd = nt_cmd_take(conn);
 	ASSERT(cmd);
 	connect_fill(&qp->connect, &qp->opts, qp->info.cntlid);
 	qp->connect_iov = (struct iovec){&qp->connect, sizeof(qp->connect)};
@@ -209,7 +307,12 @@ static void conn_ready(struct nt_conn *conn)
 
 static void conn_slot(struct nt_conn *conn)
 {
-	qp_pump(conn->opts.arg);
+	struct nvmf_qp *qp = conn->opts.arg;
+
+	if (!qp->is_closing)
+		qp_pump(qp);
+	else if (!conn->inflight_count)
+		nt_close(conn);
 }
 
 static void qp_task(struct loop_task *task)
@@ -219,7 +322,7 @@ static void qp_task(struct loop_task *task)
 	void *arg;
 
 	drop(qp, &qp->orphans);
-	if (!qp->is_closing || qp->conn.state != NT_DOWN ||
+	if (!qp->is_closing || qp->conn.state != NT_DOWN || qp->aborts_out ||
 	    !list_is_empty(&qp->orphans))
 		return;
 	loop_undefer(qp->loop, &qp->task);
@@ -244,11 +347,17 @@ static void conn_down(struct nt_conn *conn)
 	else
 		err = conn->err;
 	qp->state = NVMF_FAILED;
+	timer_cancel(qp->loop, &qp->close_timer);
 	drop(qp, &qp->waiting);
 	if (qp->is_closing)
 		loop_defer(qp->loop, &qp->task);
 	else
 		qp->on_state(qp, NVMF_FAILED, &err, qp->arg);
+}
+
+static void close_expired(struct timer *timer)
+{
+	nt_close(&container_of(timer, struct nvmf_qp, close_timer)->conn);
 }
 
 int nvmf_qp_open(struct loop *loop, const struct nvmf_qp_opts *opts,
@@ -263,6 +372,7 @@ int nvmf_qp_open(struct loop *loop, const struct nvmf_qp_opts *opts,
 		.on_ready = conn_ready,
 		.on_slot = conn_slot,
 		.on_down = conn_down,
+		.on_late = opts->ctrl ? conn_late : NULL,
 	};
 
 	ASSERT(on_state && opts->qid > 0);
@@ -273,6 +383,8 @@ int nvmf_qp_open(struct loop *loop, const struct nvmf_qp_opts *opts,
 	opts_fill_defaults(&qp->opts);
 	qp->info = opts->info;
 	qp->qid = opts->qid;
+	qp->ctrl = opts->ctrl;
+	qp->close_timer.fire = close_expired;
 	qp->on_state = on_state;
 	qp->arg = arg;
 	list_init(&qp->waiting);
@@ -281,6 +393,7 @@ int nvmf_qp_open(struct loop *loop, const struct nvmf_qp_opts *opts,
 	nt.depth = MIN(qp->opts.io_depth, qp->info.mqes);
 	nt.connect_timeout_ms = qp->opts.connect_timeout_ms;
 	nt.io_timeout_ms = qp->opts.command_timeout_ms;
+	nt.abort_timeout_ms = qp->opts.abort_timeout_ms;
 	if (nt_init(&qp->conn, loop, &nt)) {
 		free(qp);
 		return -ENOMEM;
@@ -290,14 +403,27 @@ int nvmf_qp_open(struct loop *loop, const struct nvmf_qp_opts *opts,
 	return 0;
 }
 
+/* A target that is at work for us would find the connection gone: it gets the
+ * time to finish, unless it is known to be beyond that. */
+static bool is_worth_waiting(const struct nvmf_qp *qp)
+{
+	if (qp->ctrl && atomic_load(&qp->ctrl->is_down))
+		return false;
+	return qp->conn.state == NT_GREETING ||
+	       (qp->conn.state == NT_READY && qp->conn.inflight_count);
+}
+
 void nvmf_qp_close(struct nvmf_qp *qp, void (*done)(void *arg), void *arg)
 {
 	ASSERT(!qp->is_closing);
 	qp->is_closing = true;
 	qp->closed = done;
 	qp->closed_arg = arg;
-	if (qp->conn.state == NT_DOWN)
-		loop_defer(qp->loop, &qp->task);
-	else
+	list_splice_tail(&qp->orphans, &qp->waiting);
+	loop_defer(qp->loop, &qp->task);
+	if (is_worth_waiting(qp))
+		timer_set(qp->loop, &qp->close_timer,
+			  qp->opts.close_timeout_ms * NS_PER_MS);
+	else if (qp->conn.state != NT_DOWN)
 		nt_close(&qp->conn);
 }

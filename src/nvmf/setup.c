@@ -18,7 +18,6 @@
 #define CSTS_CFS	 2u
 #define POLL_MS		 10
 #define ICD_MAX		 ((uint64_t)1 << 20)
-#define OAES_NS_ATTR	 (1u << 8)
 #define KIND_DISCOVERY	 2
 
 static void run_step(struct nvmf_ctrl *ctrl);
@@ -121,7 +120,7 @@ static void ask_identify(struct nvmf_ctrl *ctrl, struct nvmf_admin *req)
 static void ask_events(struct nvmf_ctrl *ctrl, struct nvmf_admin *req)
 {
 	nvme_cmd_set_feature(&req->sqe, NVME_FEAT_FID_ASYNC_EVENT,
-			     OAES_NS_ATTR);
+			     ctrl->events);
 }
 
 static void ask_queues(struct nvmf_ctrl *ctrl, struct nvmf_admin *req)
@@ -145,6 +144,7 @@ static int got_connect(struct nvmf_ctrl *ctrl, const struct nvme_cqe *cqe)
 
 static int got_version(struct nvmf_ctrl *ctrl, const struct nvme_cqe *cqe)
 {
+	ctrl->info.version = cqe->dw0;
 	return SETUP_CAP;
 }
 
@@ -216,6 +216,11 @@ static void read_limits(struct nvmf_ctrl *ctrl, const struct nvme_id_ctrl *id)
 		info->mqes = MIN(info->mqes, (uint16_t)id->maxcmd);
 	info->nn = id->nn;
 	info->kas_100ms = id->kas;
+	info->abort_limit = id->acl + 1u;
+	info->error_entries = id->elpe + 1u;
+	info->has_ana = id->cmic & NVME_CTRL_CMIC_MULTI_ANA_REPORTING;
+	info->ana_transition_s = info->has_ana ? id->anatt : 0;
+	info->ana_groups = info->has_ana ? id->nanagrpid : 0;
 	info->has_write_cache = id->vwc & 1;
 	info->is_discovery = id->cntrltype == KIND_DISCOVERY ||
 			     strcmp(ctrl->opts.subnqn, NVME_DISC_NQN) == 0;
@@ -234,19 +239,19 @@ static int got_identify(struct nvmf_ctrl *ctrl, const struct nvme_cqe *cqe)
 		log_warn("identify reports another controller id",
 			 "peer=%s connect=%u identify=%u", ctrl->conn.peer,
 			 info->cntlid, id->cntlid);
+	ctrl->events = events_wanted(ctrl, id->oaes);
 	if (info->is_discovery)
-		return SETUP_DONE;
+		return ctrl->events ? SETUP_EVENTS : SETUP_DONE;
 	if (id->ioccsz < 4)
 		return fail(ctrl, -EPROTO, "IOCCSZ below a command's size");
 	if ((id->sqes & 0xf) > 6 || (id->cqes & 0xf) > 4)
 		return fail(ctrl, -EOPNOTSUPP, "unusual queue entry sizes");
-	ctrl->wants_events = id->oaes & OAES_NS_ATTR;
-	return ctrl->wants_events ? SETUP_EVENTS : SETUP_QUEUES;
+	return SETUP_EVENTS;
 }
 
 static int got_events(struct nvmf_ctrl *ctrl, const struct nvme_cqe *cqe)
 {
-	return SETUP_QUEUES;
+	return ctrl->info.is_discovery ? SETUP_DONE : SETUP_QUEUES;
 }
 
 static int got_queues(struct nvmf_ctrl *ctrl, const struct nvme_cqe *cqe)
@@ -282,8 +287,13 @@ static void step_done(struct nvmf_admin *req)
 	struct nvmf_ctrl *ctrl = container_of(req, struct nvmf_ctrl, req);
 	int next;
 
+	ctrl->is_setup_out = false;
 	if (ctrl->conn.state != NT_READY)
 		return;
+	if (ctrl->is_closing) {
+		ctrl_shutdown(ctrl);
+		return;
+	}
 	if (req->sc != NVME_SC_OK && ctrl->step == SETUP_CONNECT) {
 		connect_refused(&ctrl->conn, &ctrl->opts, req->sc,
 				req->cqe.dw0);
@@ -319,6 +329,7 @@ static void run_step(struct nvmf_ctrl *ctrl)
 			   ctrl->opts.connect_timeout_ms * NS_PER_MS;
 	*req = (struct nvmf_admin){.done = step_done};
 	steps[ctrl->step].ask(ctrl, req);
+	ctrl->is_setup_out = true;
 	ctrl_admin_submit(ctrl, req, deadline);
 }
 

@@ -148,6 +148,10 @@ void nt_cmd_answer(struct nt_cmd *cmd, uint16_t sc)
 	/* A target that says "done" but moved too little did not do it. */
 	if (cmd->sc == NVME_SC_OK && moved(cmd) != cmd->bytes)
 		cmd->sc = NVME_SC_DATA_XFER_ERROR;
+	/* The answer to an Abort; a success came before it and is one. */
+	if (cmd->sc != NVME_SC_OK && cmd->is_aborting)
+		cmd->sc = cmd->is_cancelled ? NVME_SC_ABORT_REQUESTED
+					    : NVME_SC_HOST_ABORTED;
 	cmd->has_response = true;
 	nt_cmd_settle(cmd);
 }
@@ -159,35 +163,126 @@ void nt_cmds_abort(struct nt_conn *conn)
 		struct nt_cmd *cmd =
 			list_first(&conn->inflight, struct nt_cmd, node);
 
-		cmd->sc = cmd->is_expired ? NVME_SC_HOST_ABORTED
-					  : NVME_SC_HOST_PATH_ERROR;
+		cmd->sc = cmd->is_cancelled ? NVME_SC_ABORT_REQUESTED
+			  : cmd->is_expired ? NVME_SC_HOST_ABORTED
+					    : NVME_SC_HOST_PATH_ERROR;
 		cmd->tx_refs = 0;
 		complete(cmd);
 	}
 }
 
-void nt_cmds_expire(struct nt_conn *conn)
+static void watch(struct nt_conn *conn)
 {
-	uint64_t now = loop_now_ns(conn->loop);
-	unsigned expired = 0;
+	struct nt_cmd *cmd;
+
+	if (list_is_empty(&conn->inflight))
+		return;
+	cmd = list_first(&conn->inflight, struct nt_cmd, node);
+	if (cmd->deadline_ns != NT_NO_DEADLINE)
+		timer_set_at(conn->loop, &conn->timer, cmd->deadline_ns);
+}
+
+static void set_deadline(struct nt_cmd *cmd, uint64_t deadline_ns)
+{
+	list_del(&cmd->node);
+	cmd->deadline_ns = deadline_ns;
+	insert_by_deadline(cmd->conn, cmd);
+}
+
+/* None of its bytes have left, nor are they about to. */
+static bool is_unsent(const struct nt_cmd *cmd)
+{
+	return !cmd->is_capsule_sent && !cmd->tx_refs;
+}
+
+static void give_back(struct nt_cmd *cmd)
+{
+	cmd->sc = cmd->is_cancelled ? NVME_SC_ABORT_REQUESTED
+				    : NVME_SC_HOST_ABORTED;
+	complete(cmd);
+}
+
+static void ask_abort(struct nt_cmd *cmd)
+{
+	struct nt_conn *conn = cmd->conn;
+
+	cmd->is_aborting = true;
+	set_deadline(cmd, loop_now_ns(conn->loop) +
+				  conn->opts.abort_timeout_ms * NS_PER_MS);
+	nt_stat_add(NT_STAT_ABORTS, 1);
+	conn->opts.on_late(conn, cmd);
+}
+
+static void fail_late(struct nt_conn *conn, uint64_t now)
+{
+	unsigned late = 0;
 	struct nt_cmd *cmd;
 
 	list_for_each (cmd, &conn->inflight, node) {
 		if (cmd->deadline_ns > now)
 			break;
-		cmd->is_expired = true;
-		expired++;
+		if (!cmd->is_cancelled && !cmd->is_expired)
+			nt_stat_add(NT_STAT_TIMEOUTS, 1);
+		cmd->is_expired = !cmd->is_cancelled;
+		late++;
 	}
-	if (expired) {
-		nt_stat_add(NT_STAT_TIMEOUTS, expired);
-		nt_fail(conn, -ETIMEDOUT,
-			"%s did not answer %u command%s in time", conn->peer,
-			expired, expired > 1 ? "s" : "");
-		return;
+	nt_fail(conn, -ETIMEDOUT, "%s did not answer %u command%s in time",
+		conn->peer, late, late > 1 ? "s" : "");
+}
+
+/* A loop that was busy finds deadlines passed, but also perhaps the answers:
+ * they are read first. */
+static bool was_busy(struct nt_conn *conn, uint64_t deadline_ns)
+{
+	uint64_t now = loop_now_ns(conn->loop);
+
+	if (conn->is_second_look ||
+	    now < deadline_ns + NT_LATE_MS * NS_PER_MS) {
+		conn->is_second_look = false;
+		return false;
 	}
-	if (list_is_empty(&conn->inflight))
+	conn->is_second_look = true;
+	timer_set_at(conn->loop, &conn->timer, now + NT_LATE_MS * NS_PER_MS);
+	return true;
+}
+
+void nt_cmds_expire(struct nt_conn *conn)
+{
+	uint64_t now = loop_now_ns(conn->loop);
+
+	while (conn->state == NT_READY && !list_is_empty(&conn->inflight)) {
+		struct nt_cmd *cmd =
+			list_first(&conn->inflight, struct nt_cmd, node);
+
+		if (cmd->deadline_ns > now)
+			break;
+		if (!cmd->is_cancelled && was_busy(conn, cmd->deadline_ns))
+			return;
+		if (cmd->is_aborting || !conn->opts.on_late) {
+			fail_late(conn, now);
+			return;
+		}
+		if (!cmd->is_cancelled)
+			nt_stat_add(NT_STAT_TIMEOUTS, 1);
+		cmd->is_expired = !cmd->is_cancelled;
+		if (is_unsent(cmd))
+			give_back(cmd);
+		else
+			ask_abort(cmd);
+	}
+	if (conn->state == NT_READY)
+		watch(conn);
+}
+
+void nt_cmd_cancel(struct nt_cmd *cmd)
+{
+	struct nt_conn *conn = cmd->conn;
+
+	if (!cmd->in_use || cmd->is_cancelled || cmd->is_aborting ||
+	    !conn->opts.on_late)
 		return;
-	cmd = list_first(&conn->inflight, struct nt_cmd, node);
-	if (cmd->deadline_ns != NT_NO_DEADLINE)
+	cmd->is_cancelled = true;
+	set_deadline(cmd, loop_now_ns(conn->loop));
+	if (conn->state == NT_READY)
 		timer_set_at(conn->loop, &conn->timer, cmd->deadline_ns);
 }

@@ -50,6 +50,7 @@ static void lane_open(struct lane *lane, uint64_t gen)
 		.qid = (uint16_t)(lane->worker->index + 1),
 		.opts = &path->opts,
 		.info = path->info,
+		.ctrl = path->ctrl,
 	};
 	int ret;
 

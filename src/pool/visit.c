@@ -397,6 +397,7 @@ static void visit_ns_done(int ret, const struct nvmf_ns_info *ns, size_t count,
 		return;
 	v->step = "open an I/O queue";
 	opts.info = *nvmf_ctrl_info(v->ctrl);
+	opts.ctrl = v->ctrl;
 	if (take_buffers(v) ||
 	    nvmf_qp_open(set_loop(v->set), &opts, visit_qp_state, v, &v->qp)) {
 		v->qp = NULL;

@@ -6,6 +6,7 @@ NVMF_STAT(CONNECT_FAILURES, connect_failures,
 	  "NVMe-oF connections that could not be made")
 NVMF_STAT(DISCONNECTS, disconnects, "NVMe-oF connections that ended")
 NVMF_STAT(TIMEOUTS, timeouts, "NVMe commands that missed their deadline")
+NVMF_STAT(ABORTS, aborts, "NVMe commands whose Abort was asked for")
 NVMF_STAT(COMMANDS, commands, "NVMe commands sent")
 NVMF_STAT(ERRORS, errors, "NVMe commands that failed")
 NVMF_STAT(BYTES_READ, bytes_read, "Bytes of good NVMe reads")
