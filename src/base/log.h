@@ -19,8 +19,7 @@ enum log_level {
 	LOG_DEBUG
 };
 
-/* Any thread may change it at any time. */
-extern _Atomic(enum log_level) log_level_max;
+extern enum log_level log_level_max; /* set before threads start */
 
 /* "error|warn|warning|info|debug"; -EINVAL. */
 int log_level_parse(const char *text, enum log_level *out);

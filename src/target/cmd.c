@@ -22,6 +22,8 @@ void cmd_start(struct tgt_req *req, uint32_t icd_len)
 	tgt_count(&conn->shard->counters.commands, 1);
 	if (conn->ctrl && conn->state == CONN_LIVE)
 		ctrl_heard(conn->ctrl, loop_now_ns(conn->shard->loop));
+	if (fault_is_on(&conn->tgt->faults) && fault_command(req))
+		return;
 	if ((sqe->flags & SQE_FUSE) ||
 	    (sqe->flags & SQE_PSDT) != NVME_SQE_PSDT_SGL)
 		req_complete(req, NVME_SC_BAD_FIELD | NVME_SC_DNR);

@@ -118,6 +118,7 @@ void conn_close(struct tgt_conn *conn, const char *why)
 	conn->state = CONN_CLOSED;
 	timer_cancel(conn->shard->loop, &conn->timer);
 	loop_undefer(conn->shard->loop, &conn->tx_task);
+	fault_conn_closed(conn);
 	stream_close(&conn->s, on_closed);
 }
 
@@ -218,6 +219,7 @@ struct tgt_req *conn_req_take(struct tgt_conn *conn)
 	req->sc = NVME_SC_OK;
 	req->result = 0;
 	req->tx_want = 0;
+	req->fault.acts = 0;
 	req->ns = NULL;
 	req->data = NULL;
 	req->len = req->received = 0;

@@ -26,6 +26,7 @@ enum req_state {
 	REQ_BUSY,    /* back end, or control loop, works on it */
 	REQ_PARKED,  /* asynchronous event request */
 	REQ_SENDING, /* answer on its way out */
+	REQ_LOST,    /* a fault: never answered */
 };
 
 enum { /* what is to be sent for a request */
@@ -57,6 +58,8 @@ struct tgt_req {
 	uint8_t tx_want;
 	bool is_in_tx; /* header bytes below are being sent */
 	bool is_final; /* the answer, not only an R2T */
+	struct fault_plan fault;
+	struct timer hold; /* while a fault holds the answer up */
 	struct nvme_sqe sqe;
 	struct tgt_ns *ns;
 	uint64_t off;  /* in the back end */
@@ -156,6 +159,11 @@ struct tgt_conn {
 	uint8_t term[PDU_TERM_MAX];
 	struct iovec ctl; /* one of these, sent before all else; len 0: none */
 	bool is_stream_closed, is_gone;
+	/* a fault: FAULT_RX, FAULT_TX */
+	uint8_t stall_sides;
+	uint32_t stall_id;
+	uint64_t stall_end_ns;
+	struct timer stall_timer;
 };
 
 /* Control loop: takes fd over. */
@@ -190,6 +198,8 @@ void conn_rx_start(struct tgt_conn *conn);
 void rx_into(struct tgt_req *req);
 /* Goes on after a stall. */
 void conn_rx_resume(struct tgt_conn *conn);
+/* Goes on after a fault has let go. */
+void conn_rx_go(struct tgt_conn *conn);
 
 /* conn_tx.c */
 void conn_tx_kick(struct tgt_conn *conn);
@@ -198,6 +208,21 @@ void req_complete(struct tgt_req *req, uint16_t sc);
 /* Same, with len bytes of req->data going to the host. */
 void req_complete_data(struct tgt_req *req);
 void req_send_r2t(struct tgt_req *req);
+/* The last step of these three: want (TX_*) waits for its turn. */
+void tx_queue(struct tgt_req *req, uint8_t want);
+
+/* fault_conn.c: behind fault_is_on(), or acts of the request's plan. */
+/* A command has come, a Connect with its data; true: it is dealt with. */
+bool fault_command(struct tgt_req *req);
+bool fault_connect(struct tgt_req *req);
+/* req->io, ready to be submitted. */
+void fault_submit(struct bdev *bdev, struct tgt_req *req);
+/* true: want must not be queued (now). */
+bool fault_answer(struct tgt_req *req, uint8_t want);
+/* PDUs in iov[0..n), with room for as many again; returns the new n. */
+unsigned fault_pdus(struct tgt_req *req, uint8_t want, struct iovec *iov,
+		    unsigned n);
+void fault_conn_closed(struct tgt_conn *conn);
 
 /* --- commands; each ends in req_complete*() sooner or later --- */
 /* icd_len: bytes that stand behind the command in its capsule.  They are

@@ -49,7 +49,8 @@ static void rx_post(struct tgt_conn *conn)
 	uint32_t rest = conn->rx_tail - conn->rx_head;
 	unsigned count = 0;
 
-	if (conn->is_rx_posted || !stream_is_open(&conn->s))
+	if (conn->is_rx_posted || !stream_is_open(&conn->s) ||
+	    (conn->stall_sides & FAULT_RX))
 		return;
 	ASSERT(rest < CONN_RX_BYTES);
 	if (rest && conn->rx_head)
@@ -356,7 +357,8 @@ static void rx_run(struct tgt_conn *conn)
 	if (conn->is_rx_running)
 		return; /* resumed from inside a step */
 	conn->is_rx_running = true;
-	while (conn->state < CONN_TERM && steps[conn->rx_stage](conn))
+	while (conn->state < CONN_TERM && !(conn->stall_sides & FAULT_RX) &&
+	       steps[conn->rx_stage](conn))
 		;
 	conn->is_rx_running = false;
 	if (conn->state >= CONN_TERM) {
@@ -373,6 +375,11 @@ void conn_rx_start(struct tgt_conn *conn)
 {
 	conn->rx_stage = RX_HEAD;
 	rx_post(conn);
+}
+
+void conn_rx_go(struct tgt_conn *conn)
+{
+	rx_run(conn);
 }
 
 void conn_rx_resume(struct tgt_conn *conn)

@@ -98,6 +98,8 @@ static unsigned tx_build(struct tgt_req *req, struct iovec *iov)
 		n += tx_build_data(req, iov + n);
 	if (req->tx_want & TX_RESP)
 		n += tx_build_resp(req, iov + n);
+	if (unlikely(req->fault.acts))
+		n = fault_pdus(req, req->tx_want, iov, n);
 	req->tx_want = 0;
 	req->is_in_tx = true;
 	return n;
@@ -139,11 +141,12 @@ static void on_sent(struct stream *s, int res)
 static void tx_flush(struct loop_task *task)
 {
 	struct tgt_conn *conn = container_of(task, struct tgt_conn, tx_task);
-	struct iovec iov[TX_IOV];
+	struct iovec iov[TX_IOV + TX_IOV_REQ]; /* a fault may double the last */
 	struct tgt_req *req;
 	unsigned n = 0;
 
-	if (conn->is_tx_busy || !stream_is_open(&conn->s))
+	if (conn->is_tx_busy || !stream_is_open(&conn->s) ||
+	    (conn->stall_sides & FAULT_TX))
 		return;
 	if (conn->ctl.iov_len) {
 		iov[n++] = conn->ctl;
@@ -170,10 +173,12 @@ void conn_tx_kick(struct tgt_conn *conn)
 	loop_defer(conn->shard->loop, &conn->tx_task);
 }
 
-static void tx_queue(struct tgt_req *req, uint8_t want)
+void tx_queue(struct tgt_req *req, uint8_t want)
 {
 	struct tgt_conn *conn = req->conn;
 
+	if (unlikely(req->fault.acts) && fault_answer(req, want))
+		return;
 	if (conn->state == CONN_TERM || conn->state == CONN_CLOSED) {
 		if (!req->is_in_tx)
 			conn_req_release(req);

@@ -107,6 +107,8 @@ void fabrics_connect(struct tgt_req *req)
 		req_complete(req, sc);
 		return;
 	}
+	if (fault_is_on(&conn->tgt->faults) && fault_connect(req))
+		return;
 	conn->qid = (uint16_t)(req->sqe.cdw10 >> 16);
 	conn->creq = req;
 	conn->state = CONN_CONNECT;

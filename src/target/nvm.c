@@ -118,7 +118,10 @@ void nvm_io(struct tgt_req *req, enum bdev_op op, void *data,
 	req->io.iovcnt = data ? 1 : 0;
 	req->state = REQ_BUSY;
 	conn->busy_count++;
-	bdev->ops->submit(bdev, conn->shard->loop, &req->io);
+	if (unlikely(req->fault.acts))
+		fault_submit(bdev, req);
+	else
+		bdev->ops->submit(bdev, conn->shard->loop, &req->io);
 }
 
 uint16_t nvm_io_end(struct tgt_req *req)
@@ -265,7 +268,8 @@ static void map_data(struct tgt_req *req)
 {
 	struct bdev *bdev = req->ns->bdev;
 
-	if (!req->ns->is_mapped)
+	/* A fault that spoils data must not spoil the medium's. */
+	if (!req->ns->is_mapped || unlikely(req->fault.acts & FAULT_BOUNCE))
 		return;
 	req->mem = MEM_MAPPED;
 	req->data = bdev->ops->map(bdev, req->off, req->len);

@@ -13,6 +13,7 @@
 
 #include "io/listener.h"
 #include "target/bufs.h"
+#include "target/fault_rule.h"
 #include "target/target.h"
 
 #define TGT_SUBSYS_MAX	 64
@@ -96,6 +97,7 @@ struct tgt {
 	struct tgt_listener *listeners[TGT_LISTENER_MAX];
 	atomic_uint listener_count;
 	_Atomic uint64_t genctr; /* of the discovery log */
+	struct fault_set faults;
 	/* control loop */
 	struct list ctrls, conns;
 	unsigned conn_count;

@@ -74,6 +74,7 @@ static void tgt_free(struct tgt *tgt)
 		}
 		free(tgt->subsys[i]);
 	}
+	fault_set_fini(&tgt->faults);
 	for (unsigned i = 0; tgt->shards && i < tgt->shard_count; i++)
 		bufs_fini(&tgt->shards[i].bufs);
 	free(tgt->shards);
@@ -141,6 +142,7 @@ int tgt_create(const struct tgt_opts *opts, struct tgt **out, struct err *err)
 	list_init(&tgt->conns);
 	tgt->next_cntlid = 1;
 	tgt->start_ns = time_mono_ns();
+	fault_set_init(&tgt->faults);
 	ret = opts_default(&tgt->opts, err);
 	if (!ret)
 		ret = shards_init(tgt, err);
@@ -358,6 +360,7 @@ void tgt_stop(struct tgt *tgt, void (*done)(void *arg), void *arg)
 
 	ASSERT(!tgt->is_stopping);
 	tgt->is_stopping = true;
+	fault_set_stop(&tgt->faults, tgt->opts.loop);
 	tgt->stop_done = done;
 	tgt->stop_arg = arg;
 	for (unsigned i = 0; i < count; i++)
