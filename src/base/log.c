@@ -16,7 +16,7 @@
 
 #define LINE_MAX_LEN 2048
 
-enum log_level log_level_max = LOG_INFO;
+_Atomic(enum log_level) log_level_max = LOG_INFO;
 
 static const char *log_name;
 static const char *const level_names[] = {"ERROR", "WARN", "INFO", "DEBUG"};

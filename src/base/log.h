@@ -19,7 +19,8 @@ enum log_level {
 	LOG_DEBUG
 };
 
-extern enum log_level log_level_max; /* set before threads start */
+/* Any thread may change it at any time. */
+extern _Atomic(enum log_level) log_level_max;
 
 /* "error|warn|warning|info|debug"; -EINVAL. */
 int log_level_parse(const char *text, enum log_level *out);

@@ -12,8 +12,12 @@
 
 int run_set_log_level(const char *text, struct err *err)
 {
-	if (log_level_parse(text, &log_level_max) == 0)
+	enum log_level level;
+
+	if (log_level_parse(text, &level) == 0) {
+		log_level_max = level;
 		return 0;
+	}
 	return err_set(err, -EINVAL,
 		       "--log_level: '%.40s' is not possible; expected "
 		       "error, warn, info or debug",

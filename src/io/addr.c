@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 static const struct sockaddr_in *addr_in(const struct addr *addr)
 {
@@ -73,6 +74,22 @@ int addr_resolve(const char *host, uint16_t port, struct addr *out,
 	return err_set(err, ret == EAI_AGAIN ? -EAGAIN : -ENOENT,
 		       "cannot resolve host \"%s\": %s", host,
 		       gai_strerror(ret));
+}
+
+int addr_unix(const char *path, struct addr *out)
+{
+	struct sockaddr_un *un = (struct sockaddr_un *)&out->ss;
+	size_t n = strlen(path);
+
+	memset(out, 0, sizeof(*out));
+	if (n == 0)
+		return -EINVAL;
+	if (n >= sizeof(un->sun_path))
+		return -ENAMETOOLONG;
+	un->sun_family = AF_UNIX;
+	memcpy(un->sun_path, path, n);
+	out->len = sizeof(*un);
+	return 0;
 }
 
 void addr_format_host(const struct addr *addr, char out[ADDR_TEXT_LEN])

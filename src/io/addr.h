@@ -19,6 +19,8 @@ int addr_parse(const char *host, uint16_t port, struct addr *out);
 /* Numeric or name (getaddrinfo): blocks, so never on a loop's thread. */
 int addr_resolve(const char *host, uint16_t port, struct addr *out,
 		 struct err *err);
+/* A Unix socket's file.  -EINVAL when empty, -ENAMETOOLONG. */
+int addr_unix(const char *path, struct addr *out);
 void addr_format(const struct addr *addr, char out[ADDR_TEXT_LEN]);
 /* The host alone, without port or brackets. */
 void addr_format_host(const struct addr *addr, char out[ADDR_TEXT_LEN]);
