@@ -9,9 +9,8 @@
 #include "target/conn.h"
 #include "target/ident.h"
 
-#define AEC_NS_CHANGED	  0x100u
-#define AEN_NS_CHANGED	  0x00040002u /* notice, attribute, log page 04h */
-#define ABORT_NOT_ABORTED 1
+#define AEC_NS_CHANGED 0x100u
+#define AEN_NS_CHANGED 0x00040002u /* notice, attribute, log page 04h */
 
 bool admin_data(struct tgt_req *req, uint32_t len)
 {
@@ -39,13 +38,6 @@ bool admin_data(struct tgt_req *req, uint32_t len)
 static void keep_alive(struct tgt_req *req)
 {
 	req_complete(req, NVME_SC_OK); /* cmd_start() has noted the time */
-}
-
-/* Commands are short or wait for the host itself: none is worth hunting. */
-static void abort_cmd(struct tgt_req *req)
-{
-	req->result = ABORT_NOT_ABORTED;
-	req_complete(req, NVME_SC_OK);
 }
 
 static bool aer_is_due(struct tgt_ctrl *ctrl)
@@ -88,6 +80,19 @@ void aer_start(struct tgt_req *req)
 	aer_check(conn);
 }
 
+void admin_reset(struct tgt_conn *conn)
+{
+	struct tgt_req *req;
+
+	while (!list_is_empty(&conn->parked)) {
+		req = list_first(&conn->parked, struct tgt_req, node);
+		list_del(&req->node);
+		conn_req_release(req);
+	}
+	conn->ctrl->is_aen_masked = false;
+	feature_init(conn->ctrl);
+}
+
 void admin_start(struct tgt_req *req)
 {
 	static const struct {
@@ -96,7 +101,7 @@ void admin_start(struct tgt_req *req)
 	} ops[] = {
 		{NVME_ADM_GET_LOG, log_page_start},
 		{NVME_ADM_IDENTIFY, identify_start},
-		{NVME_ADM_ABORT, abort_cmd},
+		{NVME_ADM_ABORT, abort_start},
 		{NVME_ADM_SET_FEATURES, feature_set},
 		{NVME_ADM_GET_FEATURES, feature_get},
 		{NVME_ADM_AER, aer_start},

@@ -216,6 +216,7 @@ struct tgt_req *conn_req_take(struct tgt_conn *conn)
 	ASSERT(req->state == REQ_FREE && req->mem == MEM_NONE);
 	req->state = REQ_RECV;
 	req->has_failed_digest = req->is_fua = req->is_final = false;
+	req->is_aborted = false;
 	req->sc = NVME_SC_OK;
 	req->result = 0;
 	req->tx_want = 0;

@@ -51,6 +51,7 @@ struct tgt_req {
 	uint8_t mem;	/* enum req_mem: whose data is */
 	bool has_failed_digest;
 	bool is_fua;
+	bool is_aborted; /* ends when the host has sent what it was asked for */
 	/* answer; set before tx_want */
 	uint16_t sc;
 	uint64_t result;
@@ -71,8 +72,10 @@ struct tgt_req {
 	void (*has_buffer)(struct buf_wait *wait); /* what follows the wait */
 	struct bdev_io io;
 	struct iovec iov;
-	unsigned range; /* dataset management: the next one */
-	struct {	/* header with room for its digest */
+	unsigned range;		/* dataset management: the next one */
+	struct mbox_msg msg;	/* to the control loop and back */
+	struct tgt_conn *other; /* abort: the queue that has the command */
+	struct {		/* header with room for its digest */
 		union {
 			struct pdu_data data;
 			struct pdu_r2t r2t;
@@ -136,6 +139,7 @@ struct tgt_conn {
 	struct tgt_req first;
 	struct tgt_req *reqs;
 	unsigned req_count, busy_count; /* busy: back end or control loop */
+	unsigned abort_count;
 	struct list free, parked;
 	/* receive */
 	uint8_t *rx_buf;
@@ -236,11 +240,14 @@ void fabrics_connect_done(struct tgt_conn *conn);
 void admin_start(struct tgt_req *req);
 void nvm_start(struct tgt_req *req, uint32_t icd_len);
 void nvm_data_ready(struct tgt_req *req);
+void abort_start(struct tgt_req *req);
 void log_page_start(struct tgt_req *req);
 void identify_start(struct tgt_req *req);
 void feature_get(struct tgt_req *req);
 void feature_set(struct tgt_req *req);
 void feature_init(struct tgt_ctrl *ctrl);
+/* The controller is disabled: features as at the start, events forgotten. */
+void admin_reset(struct tgt_conn *conn);
 void aer_start(struct tgt_req *req);
 /* Sends a namespace change notice when one is due and may be sent. */
 void aer_check(struct tgt_conn *admin);

@@ -298,6 +298,8 @@ static void rx_data_done(struct tgt_conn *conn)
 	}
 	if (req->has_failed_digest)
 		req_complete(req, NVME_SC_TRANSIENT_TRANSPORT);
+	else if (req->is_aborted)
+		req_complete(req, NVME_SC_ABORT_REQUESTED);
 	else
 		cmd_data_ready(req);
 }

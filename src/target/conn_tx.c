@@ -198,6 +198,32 @@ void req_send_r2t(struct tgt_req *req)
 	tx_queue(req, TX_R2T);
 }
 
+static bool has_lba(const struct nvme_sqe *sqe)
+{
+	return sqe->opcode == NVME_CMD_READ || sqe->opcode == NVME_CMD_WRITE ||
+	       sqe->opcode == NVME_CMD_COMPARE ||
+	       sqe->opcode == NVME_CMD_WRITE_ZEROES ||
+	       sqe->opcode == NVME_CMD_VERIFY;
+}
+
+static void note_error(struct tgt_req *req)
+{
+	const struct nvme_sqe *sqe = &req->sqe;
+	struct tgt_conn *conn = req->conn;
+	struct errlog_entry e = {
+		.sqid = conn->qid,
+		.cid = sqe->cid,
+		.sc = req->sc,
+		.nsid = sqe->opcode == NVME_OP_FABRICS ? 0 : sqe->nsid,
+	};
+
+	if (conn->qid && has_lba(sqe))
+		e.lba = sqe->cdw10 | (uint64_t)sqe->cdw11 << 32;
+	tgt_count(&conn->shard->counters.errors, 1);
+	if (conn->ctrl)
+		errlog_add(&conn->ctrl->errors, &e);
+}
+
 void req_complete(struct tgt_req *req, uint16_t sc)
 {
 	req->sc = sc;
@@ -205,7 +231,7 @@ void req_complete(struct tgt_req *req, uint16_t sc)
 	req->state = REQ_SENDING;
 	req_free_data(req);
 	if (sc)
-		tgt_count(&req->conn->shard->counters.errors, 1);
+		note_error(req);
 	tx_queue(req, TX_RESP);
 }
 

@@ -122,6 +122,7 @@ static void attach_admin(struct tgt_conn *conn)
 	ctrl->ka_timer.fire = ctrl_ka_fire;
 	atomic_store(&ctrl->kato_ms, conn->creq->sqe.cdw12);
 	atomic_store(&ctrl->last_ns, loop_now_ns(tgt->opts.loop));
+	errlog_init(&ctrl->errors);
 	feature_init(ctrl);
 	list_add_tail(&tgt->ctrls, &ctrl->node);
 	atomic_fetch_add(&tgt->stat_ctrls, 1);

@@ -192,6 +192,8 @@ static void prop_set(struct tgt_req *req)
 		csts |= CSTS_SHST_DONE;
 	else if (cc & CC_EN)
 		csts &= ~CSTS_SHST_DONE;
+	if (!(cc & CC_EN) && (atomic_load(&ctrl->cc) & CC_EN))
+		admin_reset(req->conn);
 	atomic_store(&ctrl->cc, cc);
 	atomic_store(&ctrl->csts, csts);
 	req_complete(req, NVME_SC_OK);

@@ -3,47 +3,65 @@
  * Get and Set Features.  Shard of the admin connection.  Invariant:
  * ctrl->features[fid] is what Get Features answers, for every fid in the table.
  */
+#include <string.h>
+
 #include "target/conn.h"
 #include "target/ident.h"
 
-#define SET_SAVE   (1u << 31)
-#define CAN_CHANGE (1u << 2) /* answer to "supported capabilities" */
-#define FID_VWC	   0x06
-#define FID_QUEUES 0x07
-#define FID_KATO   0x0f
+#define SET_SAVE     (1u << 31)
+#define FID_POWER    0x02
+#define FID_TEMP     0x04
+#define FID_RECOVERY 0x05
+#define FID_VWC	     0x06
+#define FID_QUEUES   0x07
+#define FID_KATO     0x0f
+#define FID_HOSTID   0x81
+#define HOSTID_EXHID 1u /* 128 bits */
+#define TEMP_VALUE   0x0000ffffu
+#define TEMP_SENSOR  0x000f0000u
+#define TEMP_ALL     0x000f0000u
+#define TEMP_TYPE(v) ((v) >> 20 & 3) /* 0 over, 1 under */
 
 enum {
 	SEL_CURRENT,
 	SEL_DEFAULT,
-	SEL_SAVED,
+	SEL_SAVED, /* nothing is: the default */
 	SEL_CAPABILITIES
+};
+
+enum { /* answer to SEL_CAPABILITIES */
+	CAN_BE_PER_NS = 2,
+	CAN_CHANGE = 4,
 };
 
 static const struct feature {
 	uint8_t fid;
-	bool on_discovery;
+	bool on_discovery, is_per_ns;
 	uint32_t mask; /* bits of CDW11 that can be set */
 	uint32_t def;
 } features[] = {
-	{.fid = 0x01, .mask = 0xffffff07},	       /* arbitration */
-	{.fid = 0x02},				       /* power management */
-	{.fid = 0x04, .mask = 0x003fffff, .def = 343}, /* temperature */
-	{.fid = 0x05, .mask = 0x0000ffff},	       /* error recovery */
-	{.fid = FID_VWC, .mask = 1, .def = 1},	       /* write cache */
-	{.fid = FID_QUEUES, .mask = 0xffffffff},       /* number of queues */
-	{.fid = 0x0a, .mask = 1},		       /* write atomicity */
+	{.fid = 0x01, .mask = 0xffffff07}, /* arbitration */
+	{.fid = FID_POWER},		   /* one power state */
+	{.fid = FID_TEMP, .mask = TEMP_VALUE, .def = IDENT_TEMP_HIGH},
+	{.fid = FID_RECOVERY, .mask = 0x0000ffff, .is_per_ns = true},
+	{.fid = FID_VWC, .mask = 1, .def = 1},
+	{.fid = FID_QUEUES, .mask = 0xffffffff},
+	{.fid = 0x0a, .mask = 1},				 /* atomicity */
 	{.fid = 0x0b, .mask = 0xffffffff, .on_discovery = true}, /* events */
 	{.fid = FID_KATO, .mask = 0xffffffff, .on_discovery = true},
+	{.fid = FID_HOSTID},
 };
 
 static const struct feature *feature_find(const struct tgt_req *req)
 {
-	bool is_discovery = req->conn->ctrl->ss->is_discovery;
+	struct tgt_subsys *ss = req->conn->ctrl->ss;
 	uint8_t fid = (uint8_t)req->sqe.cdw10;
 
+	if (fid == FID_VWC && !atomic_load(&ss->has_write_cache))
+		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
 		if (features[i].fid == fid)
-			return is_discovery && !features[i].on_discovery
+			return ss->is_discovery && !features[i].on_discovery
 				       ? NULL
 				       : &features[i];
 	}
@@ -66,29 +84,108 @@ void feature_init(struct tgt_ctrl *ctrl)
 		ctrl->features[features[i].fid] = features[i].def;
 	ctrl->features[FID_QUEUES] = queues_value(ctrl, UINT32_MAX);
 	ctrl->features[FID_KATO] = atomic_load(&ctrl->kato_ms);
+	ctrl->temp_under = 0;
 	atomic_store(&ctrl->wce, true);
 }
 
-void feature_get(struct tgt_req *req)
+/* --- Get --- */
+
+/* The thresholds of sensors that are not there can't be asked for. */
+static uint16_t temp_get(struct tgt_req *req, bool is_current)
 {
-	const struct feature *f = feature_find(req);
-	struct tgt_ctrl *ctrl = req->conn->ctrl;
+	const struct tgt_ctrl *ctrl = req->conn->ctrl;
+	uint32_t which = req->sqe.cdw11;
+	bool is_under = TEMP_TYPE(which) == 1;
+
+	if ((which & TEMP_SENSOR) || TEMP_TYPE(which) > 1)
+		return NVME_SC_BAD_FIELD | NVME_SC_DNR;
+	if (is_current)
+		req->result =
+			is_under ? ctrl->temp_under : ctrl->features[FID_TEMP];
+	else
+		req->result = is_under ? 0 : IDENT_TEMP_HIGH;
+	return NVME_SC_OK;
+}
+
+/* The one that came with Connect; the short form does not exist on fabrics. */
+static void hostid_get(struct tgt_req *req)
+{
+	const struct tgt_ctrl *ctrl = req->conn->ctrl;
+
+	if (!(req->sqe.cdw11 & HOSTID_EXHID)) {
+		req_complete(req, NVME_SC_BAD_FIELD | NVME_SC_DNR);
+	} else if (admin_data(req, sizeof(ctrl->hostid))) {
+		memcpy(req->data, ctrl->hostid, sizeof(ctrl->hostid));
+		req_complete_data(req);
+	}
+}
+
+static uint16_t feature_load(struct tgt_req *req, const struct feature *f)
+{
+	const struct tgt_ctrl *ctrl = req->conn->ctrl;
 	unsigned sel = req->sqe.cdw10 >> 8 & 7;
 
-	if (!f || sel > SEL_CAPABILITIES ||
-	    (f->fid == FID_VWC && !atomic_load(&ctrl->ss->has_write_cache))) {
-		req_complete(req, NVME_SC_BAD_FIELD | NVME_SC_DNR);
-		return;
-	}
 	if (sel == SEL_CAPABILITIES)
-		req->result = f->mask ? CAN_CHANGE : 0;
+		req->result = (f->mask ? CAN_CHANGE : 0) |
+			      (f->is_per_ns ? CAN_BE_PER_NS : 0);
+	else if (f->fid == FID_TEMP)
+		return temp_get(req, sel == SEL_CURRENT);
 	else if (sel == SEL_CURRENT)
 		req->result = ctrl->features[f->fid];
 	else if (f->fid == FID_QUEUES)
 		req->result = queues_value(ctrl, UINT32_MAX);
 	else
 		req->result = f->def;
-	req_complete(req, NVME_SC_OK);
+	return NVME_SC_OK;
+}
+
+void feature_get(struct tgt_req *req)
+{
+	const struct feature *f = feature_find(req);
+	unsigned sel = req->sqe.cdw10 >> 8 & 7;
+
+	if (!f || sel > SEL_CAPABILITIES)
+		req_complete(req, NVME_SC_BAD_FIELD | NVME_SC_DNR);
+	else if (f->fid == FID_HOSTID && sel != SEL_CAPABILITIES)
+		hostid_get(req);
+	else
+		req_complete(req, feature_load(req, f));
+}
+
+/* --- Set --- */
+
+static uint16_t temp_set(struct tgt_ctrl *ctrl, uint32_t value)
+{
+	uint32_t sensor = value & TEMP_SENSOR;
+
+	if ((sensor && sensor != TEMP_ALL) || TEMP_TYPE(value) > 1)
+		return NVME_SC_BAD_FIELD | NVME_SC_DNR;
+	if (TEMP_TYPE(value) == 1)
+		ctrl->temp_under = value & TEMP_VALUE;
+	else
+		ctrl->features[FID_TEMP] = value & TEMP_VALUE;
+	return NVME_SC_OK;
+}
+
+static uint16_t queues_set(struct tgt_req *req, uint32_t value)
+{
+	struct tgt_ctrl *ctrl = req->conn->ctrl;
+
+	if ((value & 0xffff) == 0xffff || value >> 16 == 0xffff)
+		return NVME_SC_BAD_FIELD | NVME_SC_DNR;
+	ctrl->features[FID_QUEUES] = queues_value(ctrl, value);
+	req->result = ctrl->features[FID_QUEUES];
+	return NVME_SC_OK;
+}
+
+static uint16_t kato_set(struct tgt_ctrl *ctrl, uint32_t value)
+{
+	if (value > UINT32_MAX - 100)
+		return NVME_SC_KA_INVALID | NVME_SC_DNR;
+	value = (value + 99) / 100 * 100; /* KAS is 100 ms */
+	atomic_store(&ctrl->kato_ms, value);
+	ctrl->features[FID_KATO] = value;
+	return NVME_SC_OK;
 }
 
 static uint16_t feature_store(struct tgt_req *req, const struct feature *f)
@@ -97,21 +194,18 @@ static uint16_t feature_store(struct tgt_req *req, const struct feature *f)
 	uint32_t value = req->sqe.cdw11;
 
 	switch (f->fid) {
+	case FID_POWER:
+		return value & 0x1f ? NVME_SC_BAD_FIELD | NVME_SC_DNR
+				    : NVME_SC_OK;
+	case FID_TEMP:
+		return temp_set(ctrl, value);
 	case FID_QUEUES:
-		if ((value & 0xffff) == 0xffff || value >> 16 == 0xffff)
-			return NVME_SC_BAD_FIELD | NVME_SC_DNR;
-		value = queues_value(ctrl, value);
-		req->result = value;
-		break;
+		return queues_set(req, value);
 	case FID_KATO:
-		if (value > UINT32_MAX - 100)
-			return NVME_SC_KA_INVALID | NVME_SC_DNR;
-		value = (value + 99) / 100 * 100; /* KAS is 100 ms */
-		atomic_store(&ctrl->kato_ms, value);
-		break;
+		return kato_set(ctrl, value);
+	case FID_HOSTID: /* Connect has set it */
+		return NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR;
 	case FID_VWC:
-		if (!atomic_load(&ctrl->ss->has_write_cache))
-			return NVME_SC_BAD_FIELD | NVME_SC_DNR;
 		atomic_store(&ctrl->wce, value & 1);
 		break;
 	default:
@@ -121,14 +215,29 @@ static uint16_t feature_store(struct tgt_req *req, const struct feature *f)
 	return NVME_SC_OK;
 }
 
+/* A namespace can be named only where there is something per namespace. */
+static uint16_t check_nsid(const struct tgt_req *req, const struct feature *f)
+{
+	struct tgt_subsys *ss = req->conn->ctrl->ss;
+	uint32_t nsid = req->sqe.nsid;
+
+	if (nsid == 0 || nsid == UINT32_MAX)
+		return NVME_SC_OK;
+	if (!tgt_ns_find(ss, nsid))
+		return NVME_SC_BAD_NS | NVME_SC_DNR;
+	return f->is_per_ns ? NVME_SC_OK : NVME_SC_FEATURE_NOT_NS | NVME_SC_DNR;
+}
+
 void feature_set(struct tgt_req *req)
 {
 	const struct feature *f = feature_find(req);
 	uint16_t sc = NVME_SC_BAD_FIELD | NVME_SC_DNR;
 
-	if (req->sqe.cdw10 & SET_SAVE)
+	if (f && (req->sqe.cdw10 & SET_SAVE))
 		sc = NVME_SC_FEATURE_NOT_SAVEABLE | NVME_SC_DNR;
 	else if (f)
+		sc = check_nsid(req, f);
+	if (!sc)
 		sc = feature_store(req, f);
 	req_complete(req, sc);
 	if (!sc)

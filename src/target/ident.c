@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "nvme/cmd.h"
 #include "nvme/id.h"
+#include "target/errlog.h"
 
 static_assert(sizeof(struct nvme_id_ctrl) == IDENT_BYTES, "identify");
 static_assert(sizeof(struct nvme_id_ns) == IDENT_BYTES, "identify");
@@ -50,7 +51,7 @@ static void ident_ctrl_nvm(const struct ident_ctrl *in, struct nvme_id_ctrl *id)
 {
 	id->cntrltype = 1;
 	id->cmic = 0x3; /* several ports, several controllers */
-	id->acl = 3;
+	id->acl = IDENT_ACL;
 	id->frmw = 0x3; /* one slot, read-only */
 	id->lpa = 0x6;	/* effects log, extended get log page */
 	id->sqes = 0x66;
@@ -77,7 +78,8 @@ void ident_ctrl(const struct ident_ctrl *in, uint8_t out[IDENT_BYTES])
 		.ctratt = 0x41, /* 128-bit host id, traffic keeps alive */
 		/* SGLs, no alignment asked; transport and offset forms */
 		.sgls = 0x100005,
-		.wctemp = 343,
+		.elpe = ERRLOG_ENTRIES - 1,
+		.wctemp = IDENT_TEMP_HIGH,
 		.cctemp = 353,
 	};
 
@@ -189,21 +191,28 @@ size_t ident_log_smart(const struct ident_smart *in, uint8_t *out)
 		.spare_thresh = 10,
 		.temperature = {300 & 0xff, 300 >> 8}, /* kelvin */
 	};
-	uint64_t unit = 512 * 1000;
+	uint64_t unit = 512 * 1000; /* a part of one counts as one */
 
-	put_u64(log.data_units_read, in->bytes_read / unit);
-	put_u64(log.data_units_written, in->bytes_written / unit);
+	put_u64(log.data_units_read, (in->bytes_read + unit - 1) / unit);
+	put_u64(log.data_units_written, (in->bytes_written + unit - 1) / unit);
 	put_u64(log.host_reads, in->reads);
 	put_u64(log.host_writes, in->writes);
+	put_u64(log.power_cycles, 1); /* this run */
 	put_u64(log.power_on_hours, in->up_hours);
+	put_u64(log.media_errors, in->media_errors);
+	put_u64(log.num_err_log_entries, in->errors);
 	memcpy(out, &log, sizeof(log));
 	return sizeof(log);
 }
 
-size_t ident_log_error(uint8_t *out)
+size_t ident_log_supported(const uint8_t *lids, size_t count, uint8_t *out)
 {
-	memset(out, 0, 64); /* ELPE 0: one entry, with error count 0: none */
-	return 64;
+	struct nvme_supported_log_pages log = {0};
+
+	for (size_t i = 0; i < count; i++)
+		log.lid_support[lids[i]] = 1; /* LSUPP */
+	memcpy(out, &log, sizeof(log));
+	return sizeof(log);
 }
 
 size_t ident_log_firmware(uint8_t *out)

@@ -13,6 +13,8 @@
 #define IDENT_MODEL	 "Mooncake NVMe-oF target"
 #define IDENT_VERSION	 0x00010400u /* NVMe 1.4 */
 #define IDENT_KAS_100MS	 1	     /* keep-alive granularity: 100 ms */
+#define IDENT_ACL	 3	     /* 0's based: four Aborts at a time */
+#define IDENT_TEMP_HIGH	 343	     /* kelvin */
 #define IDENT_AERL	 3	     /* 0's based: four parked requests */
 #define IDENT_LOG_HEADER 1024	     /* of the discovery log */
 #define IDENT_WZSL	 13	     /* Write Zeroes: 4 KiB << 13 = 32 MiB */
@@ -46,9 +48,10 @@ void ident_ns_common(const struct ident_ns *in, uint8_t out[IDENT_BYTES]);
 /* Log pages; each returns its length.  out has room for IDENT_BYTES. */
 struct ident_smart {
 	uint64_t bytes_read, bytes_written, reads, writes, up_hours;
+	uint64_t errors, media_errors;
 };
 size_t ident_log_smart(const struct ident_smart *in, uint8_t *out);
-size_t ident_log_error(uint8_t *out);
+size_t ident_log_supported(const uint8_t *lids, size_t count, uint8_t *out);
 size_t ident_log_firmware(uint8_t *out);
 size_t ident_log_changed_ns(const uint32_t *nsids, size_t count, uint8_t *out);
 size_t ident_log_effects(uint8_t *out);

@@ -12,6 +12,7 @@
 #include "target/ident.h"
 
 #define LOG_RETAIN_EVENT (1u << 15)
+#define LID_DISCOVERY	 0x70
 
 struct page {
 	uint8_t *p; /* malloc'ed */
@@ -26,21 +27,26 @@ static bool page_alloc(struct page *page, size_t cap)
 
 static void page_error(struct tgt_req *req, struct page *page)
 {
-	page->len = ident_log_error(page->p);
+	errlog_read(&req->conn->ctrl->errors, page->p);
+	page->len = (size_t)ERRLOG_ENTRIES * ERRLOG_BYTES;
 }
 
 static void page_smart(struct tgt_req *req, struct page *page)
 {
 	struct tgt *tgt = req->conn->tgt;
+	uint64_t errors, media_errors;
 	struct tgt_counters sum;
 
 	tgt_counters_sum(tgt, &sum);
+	errlog_counts(&req->conn->ctrl->errors, &errors, &media_errors);
 	page->len = ident_log_smart(
 		&(struct ident_smart){
 			.bytes_read = sum.bytes_read,
 			.bytes_written = sum.bytes_written,
 			.reads = sum.reads,
 			.writes = sum.writes,
+			.errors = errors,
+			.media_errors = media_errors,
 			.up_hours = (time_mono_ns() - tgt->start_ns) /
 				    (3600 * NS_PER_S),
 		},
@@ -120,29 +126,51 @@ static void page_discovery(struct tgt_req *req, struct page *page)
 	page->len = (size_t)(out - page->p);
 }
 
+static void page_supported(struct tgt_req *req, struct page *page);
+
 static const struct log_page {
 	uint8_t lid;
 	bool on_discovery;
 	size_t cap;
 	void (*make)(struct tgt_req *req, struct page *page);
 } pages[] = {
+	{0x00, true, IDENT_BYTES, page_supported},
 	{0x01, true, IDENT_BYTES, page_error},
 	{0x02, false, IDENT_BYTES, page_smart},
 	{0x03, false, IDENT_BYTES, page_firmware},
 	{0x04, false, IDENT_BYTES, page_changed_ns},
 	{0x05, false, IDENT_BYTES, page_effects},
-	{0x70, true, IDENT_LOG_HEADER + 1024 * TGT_SUBSYS_MAX *TGT_LISTENER_MAX,
+	{LID_DISCOVERY, true,
+	 IDENT_LOG_HEADER + 1024 * TGT_SUBSYS_MAX *TGT_LISTENER_MAX,
 	 page_discovery},
 };
 
-static const struct log_page *page_find(const struct tgt_req *req)
+static bool page_is_here(const struct tgt_req *req, const struct log_page *lp)
 {
 	bool is_discovery = req->conn->ctrl->ss->is_discovery;
+
+	return is_discovery ? lp->on_discovery : lp->lid != LID_DISCOVERY;
+}
+
+/* The table names itself. */
+static void page_supported(struct tgt_req *req, struct page *page)
+{
+	uint8_t lids[ARRAY_SIZE(pages)];
+	size_t count = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+		if (page_is_here(req, &pages[i]))
+			lids[count++] = pages[i].lid;
+	}
+	page->len = ident_log_supported(lids, count, page->p);
+}
+
+static const struct log_page *page_find(const struct tgt_req *req)
+{
 	uint8_t lid = (uint8_t)req->sqe.cdw10;
 
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
-		if (pages[i].lid == lid &&
-		    (is_discovery ? pages[i].on_discovery : lid != 0x70))
+		if (pages[i].lid == lid && page_is_here(req, &pages[i]))
 			return &pages[i];
 	}
 	return NULL;

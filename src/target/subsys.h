@@ -13,6 +13,7 @@
 
 #include "io/listener.h"
 #include "target/bufs.h"
+#include "target/errlog.h"
 #include "target/fault_rule.h"
 #include "target/target.h"
 
@@ -80,8 +81,10 @@ struct tgt_ctrl {
 	_Atomic uint32_t kato_ms;
 	_Atomic uint64_t last_ns; /* when the host was last heard */
 	atomic_bool wce;	  /* volatile write cache feature */
+	struct errlog errors;
 	/* shard of the admin connection */
 	uint32_t features[256]; /* by feature id, what Get Features answers */
+	uint32_t temp_under;	/* the other temperature threshold */
 	bool is_aen_masked;	/* until the changed list is read */
 	/* set by the control loop, taken by that shard; by nsid - 1 */
 	_Atomic uint64_t changed[TGT_NS_MAX / 64];
