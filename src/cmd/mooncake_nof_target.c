@@ -143,6 +143,8 @@ static int serve(struct nof_program *p, struct err *err)
 		ret = nof_listen_all(p, err);
 	if (!ret)
 		ret = nof_serve_all(p, err);
+	if (!ret)
+		ret = nof_fault_all(p, err);
 	if (!ret) {
 		announce(p);
 		loop_run(p->loop);

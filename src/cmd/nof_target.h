@@ -16,7 +16,7 @@
 #define NOF_DEFAULT_PORT 4420
 
 struct nof_config {
-	struct flag_list listen, namespaces, subsystems;
+	struct flag_list listen, namespaces, subsystems, faults;
 	char *nqn, *discovery, *log_level;
 	uint64_t threads, max_io_size, in_capsule, depth, queues, buffers;
 	uint64_t io_unit, spin_us;
@@ -43,5 +43,7 @@ int nof_listen_all(struct nof_program *p, struct err *err);
 /* The subsystems and namespaces that the options name; p->out says how to
  * reach them.  -errno with a sentence. */
 int nof_serve_all(struct nof_program *p, struct err *err);
+/* The faults that the options name. */
+int nof_fault_all(struct nof_program *p, struct err *err);
 
 #endif

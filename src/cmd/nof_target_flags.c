@@ -107,6 +107,15 @@ static const struct flag flags[] = {
 	 .arg = "SIZE",
 	 .attrs = FLAG_IGNORED | FLAG_HIDDEN,
 	 .help = "Known from SPDK; buffers here always fit the command."},
+	{.name = "fault",
+	 .type = FLAG_LIST,
+	 .off = OFF(faults),
+	 .arg = "KEY=VALUE[,KEY=VALUE]",
+	 .group = "Drills",
+	 .help = "Behave like a broken target, e.g. "
+		 "kind=delay,op=read,nsid=1,ms=50,every=100 (docs/drills.md "
+		 "has all kinds). For drills and tests, never for service; the "
+		 "log warns as long as it lasts."},
 	{.name = "log_level",
 	 .type = FLAG_STR,
 	 .off = OFF(log_level),

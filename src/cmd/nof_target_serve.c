@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "nvme/pdu.h"
+#include "target/fault.h"
 #include "target/ident.h"
 
 static int resolve(const char *text, uint16_t port, struct addr *out,
@@ -201,5 +202,16 @@ int nof_serve_all(struct nof_program *p, struct err *err)
 		ret = serve_main(p, err);
 	for (size_t i = 0; !ret && i < more->count; i++)
 		ret = serve_further(p, more->items[i], err);
+	return ret;
+}
+
+int nof_fault_all(struct nof_program *p, struct err *err)
+{
+	const struct flag_list *l = &p->config->faults;
+	uint32_t id;
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < l->count; i++)
+		ret = tgt_fault_set(p->tgt, l->items[i], &id, err);
 	return ret;
 }

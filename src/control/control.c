@@ -9,6 +9,7 @@
 
 static const struct jrpc_table *const tables[] = {
 	&control_framework,
+	&control_faults,
 	NULL,
 };
 

@@ -9,6 +9,7 @@
 #include "control/control.h"
 #include "control/jrpc.h"
 
+extern const struct jrpc_table control_faults;	  /* faults.c */
 extern const struct jrpc_table control_framework; /* framework.c */
 
 #endif
