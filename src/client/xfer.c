@@ -159,6 +159,7 @@ void xfer_submit(struct xfer *x, struct xfer_io *xio)
 
 	xio->xfer = x;
 	xio->io.done = xfer_done;
+	xio->io.flow = (uintptr_t)x;
 	atomic_fetch_add(&x->pending, 1);
 	ret = vol_submit(x->client->vols, &xio->io);
 	if (ret < 0) {

@@ -140,6 +140,11 @@ static const struct sc_entry {
 	{NVME_SC_READ_ERROR, -EIO, "unrecovered read error"},
 	{NVME_SC_COMPARE_FAILED, -EIO, "compare failure"},
 	{NVME_SC_ACCESS_DENIED, -EACCES, "access denied"},
+	{NVME_SC_ANA_PERSISTENT_LOSS, -EHOSTUNREACH,
+	 "ANA: no longer reachable this way"},
+	{NVME_SC_ANA_INACCESSIBLE, -EHOSTUNREACH,
+	 "ANA: not accessible this way now"},
+	{NVME_SC_ANA_TRANSITION, -EAGAIN, "ANA: in transition"},
 	{NVME_SC_HOST_PATH_ERROR, -ENOTCONN, "connection lost"},
 	{NVME_SC_HOST_ABORTED, -ETIMEDOUT, "no answer in time"},
 };

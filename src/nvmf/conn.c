@@ -231,7 +231,7 @@ static void conn_timer(struct timer *timer)
 void nt_connect(struct nt_conn *conn)
 {
 	struct io_sockopts so = {
-		.user_timeout_ms = conn->opts.io_timeout_ms,
+		.user_timeout_ms = conn->opts.ack_timeout_ms,
 		.keepalive_s = NT_IDLE_PROBE_S,
 	};
 

@@ -166,7 +166,9 @@ int nvmf_ctrl_open(struct loop *loop, const struct nvmf_opts *opts,
 	ctrl->page = calloc(1, sizeof(*ctrl->page));
 	nt.depth = ctrl->opts.admin_depth;
 	nt.connect_timeout_ms = ctrl->opts.connect_timeout_ms;
-	nt.io_timeout_ms = ctrl->opts.admin_timeout_ms;
+	nt.ack_timeout_ms = ctrl->opts.ack_timeout_ms
+				    ? ctrl->opts.ack_timeout_ms
+				    : ctrl->opts.admin_timeout_ms;
 	if (!ctrl->page || nt_init(&ctrl->conn, loop, &nt)) {
 		ctrl_free(ctrl);
 		return -ENOMEM;

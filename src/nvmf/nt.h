@@ -79,7 +79,7 @@ struct nt_cmd {
 struct nt_opts {
 	struct addr addr;
 	unsigned depth; /* queue entries; depth - 1 commands at a time */
-	uint32_t connect_timeout_ms, io_timeout_ms, abort_timeout_ms;
+	uint32_t connect_timeout_ms, ack_timeout_ms, abort_timeout_ms;
 	bool hdgst, ddgst;
 	void *arg;
 	/* Sends an Abort for a command that is late or cancelled; it has

@@ -64,6 +64,9 @@ struct nvmf_opts {
 	/* 0 = 1000: what commands in flight get when a queue is closed, and the
 	 * shutdown when a controller is */
 	uint32_t close_timeout_ms;
+	/* 0 = as long as a command: bytes of ours that are not acknowledged for
+	 * so long end the connection (TCP_USER_TIMEOUT) */
+	uint32_t ack_timeout_ms;
 	uint16_t admin_depth; /* 0 = 32 */
 	uint16_t io_depth;    /* 0 = 128; cut to CAP.MQES */
 	uint16_t io_queues;   /* asked of the controller, 0 = 4 */

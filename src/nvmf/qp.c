@@ -392,7 +392,9 @@ int nvmf_qp_open(struct loop *loop, const struct nvmf_qp_opts *opts,
 	qp->task.run = qp_task;
 	nt.depth = MIN(qp->opts.io_depth, qp->info.mqes);
 	nt.connect_timeout_ms = qp->opts.connect_timeout_ms;
-	nt.io_timeout_ms = qp->opts.command_timeout_ms;
+	nt.ack_timeout_ms = qp->opts.ack_timeout_ms
+				    ? qp->opts.ack_timeout_ms
+				    : qp->opts.command_timeout_ms;
 	nt.abort_timeout_ms = qp->opts.abort_timeout_ms;
 	if (nt_init(&qp->conn, loop, &nt)) {
 		free(qp);

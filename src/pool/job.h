@@ -8,20 +8,22 @@
 
 #include "pool/set.h"
 
+#define RETRY_NS (2 * NS_PER_S) /* patience with a way that was just lost */
+
 struct part {
 	struct mbox_msg msg;
 	struct vol_job *job;
 	struct worker *worker;
 	/* worker's thread from here on */
 	struct list node; /* worker->active */
-	struct list turn; /* worker->queue[] or a volume's parked parts */
+	struct turn turn; /* in worker->turns */
+	struct list wait; /* a volume's parked parts, a path's held ones */
 	struct split_cursor cur;
-	uint64_t next;	     /* chunk of the object */
-	unsigned ext;	     /* extent in which that one is, or before */
-	uint64_t ext_chunk;  /* number of the extent's first chunk */
-	uint64_t ext_start;  /* the extent's first byte in the object */
-	unsigned out;	     /* chunks under way */
-	uint64_t turn_bytes; /* issued in this turn */
+	uint64_t next;	    /* chunk of the object */
+	unsigned ext;	    /* extent in which that one is, or before */
+	uint64_t ext_chunk; /* number of the extent's first chunk */
+	uint64_t ext_start; /* the extent's first byte in the object */
+	unsigned out;	    /* chunks under way */
 	bool is_parked;
 	uint64_t wait_until_ns; /* parked: end of patience */
 };
@@ -64,5 +66,19 @@ void job_fail(struct vol_job *job, int ret, unsigned ext);
 void job_part_done(struct vol_job *job);
 /* Worker's thread: takes the part over. */
 void worker_accept(struct mbox_msg *msg);
+
+/* --- of the worker, for its chunks --- */
+enum issue {
+	ISSUE_GOOD,
+	ISSUE_LOCAL,
+	ISSUE_WAIT, /* for bytes of the budget */
+	ISSUE_PARKED,
+	ISSUE_OVER, /* nothing left */
+};
+/* The volume takes no I/O now: the part waits for it or fails. */
+enum issue part_wait(struct part *part, struct vol *vol);
+/* Until a chunk has come back; worker_unpark(held) is called then. */
+enum issue part_hold(struct part *part, struct list *held);
+void part_maybe_end(struct part *part);
 
 #endif

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -16,11 +17,14 @@
 #include "pool/vol.h"
 
 #define WORKERS_DEFAULT 4
+#define DEPTH_DEFAULT	128
+#define NUMA_NODES_MAX	1024
 
 enum kind {
 	KIND_UINT,
 	KIND_SIZE,
 	KIND_BOOL,
+	KIND_CHOICE, /* value = its place in the list */
 };
 
 enum { /* what a variable sets */
@@ -36,15 +40,31 @@ enum { /* what a variable sets */
 	SET_KATO_MS,
 	SET_HDGST,
 	SET_DDGST,
-	SET_NOTHING, /* checked only: it sizes something that we don't have */
+	SET_REQUESTS,
+	SET_ACK,
+	SET_LOSS_S,
+	SET_MULTIPATH,
+	SET_READ_WEIGHT,
+	SET_NUMA,
+	SET_DEBUG,
+	SET_DEBUG_MS,
+	SET_TRTYPE,
 	SET_COUNT,
 };
+
+static const char *const multipaths[] = {
+	[MULTIPATH_ROUND_ROBIN] = "round-robin",
+	[MULTIPATH_QUEUE_DEPTH] = "queue-depth",
+	[MULTIPATH_FAILOVER] = "failover",
+};
+static const char *const trtypes[] = {"TCP"};
 
 static const struct var {
 	const char *name;
 	enum kind kind;
 	unsigned set;
 	uint64_t min, max;
+	const char *const *choices; /* max + 1 of them */
 } vars[] = {
 	{"MC_NOF_WORKERS", KIND_UINT, SET_WORKERS, 1, VOL_WORKERS_MAX},
 	{"MC_NOF_SUBMIT_CHUNK_BYTES", KIND_SIZE, SET_CHUNK, CHUNK_MIN,
@@ -54,8 +74,9 @@ static const struct var {
 	{"MC_NOF_SPIN_US", KIND_UINT, SET_SPIN, 0, 100000},
 	{"MC_NVME_NUM_IO_QUEUES", KIND_UINT, SET_IO_QUEUES, 1, UINT16_MAX},
 	{"MC_NVME_IO_QUEUE_SIZE", KIND_UINT, SET_IO_DEPTH, 2, UINT16_MAX},
-	{"MC_NVME_IO_QUEUE_REQUESTS", KIND_UINT, SET_NOTHING, 1, UINT32_MAX},
-	{"MC_NVME_TRANSPORT_ACK_TIMEOUT", KIND_UINT, SET_NOTHING, 0, 31},
+	{"MC_NVME_IO_QUEUE_REQUESTS", KIND_UINT, SET_REQUESTS, 1, UINT32_MAX},
+	{"MC_NVME_TRANSPORT_ACK_TIMEOUT", KIND_UINT, SET_ACK, 0, 31},
+	{"MC_NVME_CTRL_LOSS_TMO", KIND_UINT, SET_LOSS_S, 0, 366 * 86400},
 	{"MC_NVME_ADMIN_QUEUE_SIZE", KIND_UINT, SET_ADMIN_DEPTH, 2, 4096},
 	{"MC_NVME_FABRICS_CONNECT_TIMEOUT_US", KIND_UINT, SET_CONNECT_US, 1000,
 	 600 * 1000 * 1000},
@@ -63,7 +84,23 @@ static const struct var {
 	{"MC_NVME_KEEP_ALIVE_MS", KIND_UINT, SET_KATO_MS, 0, 600000},
 	{"MC_NVME_HEADER_DIGEST", KIND_BOOL, SET_HDGST, 0, 1},
 	{"MC_NVME_DATA_DIGEST", KIND_BOOL, SET_DDGST, 0, 1},
+	{"MC_NOF_MULTIPATH", KIND_CHOICE, SET_MULTIPATH, 0,
+	 ARRAY_SIZE(multipaths) - 1, multipaths},
+	{"MC_NOF_READ_WEIGHT", KIND_UINT, SET_READ_WEIGHT, 1, 64},
+	{"MC_NOF_TRTYPE", KIND_CHOICE, SET_TRTYPE, 0, ARRAY_SIZE(trtypes) - 1,
+	 trtypes},
+	{"MC_NOF_DEBUG", KIND_BOOL, SET_DEBUG, 0, 1},
+	{"MC_NOF_DEBUG_INTERVAL_MS", KIND_UINT, SET_DEBUG_MS, 10, 3600000},
+	{"MC_STORE_NUMA_SOCKET_ID", KIND_UINT, SET_NUMA, 0, NUMA_NODES_MAX - 1},
 };
+
+static int parse_choice(const struct var *var, struct str text, uint64_t *out)
+{
+	for (*out = 0; *out <= var->max; (*out)++)
+		if (str_eq_nocase(text, str_of(var->choices[*out])))
+			return 0;
+	return -EINVAL;
+}
 
 static int parse_var(const struct var *var, struct str text, uint64_t *out)
 {
@@ -79,8 +116,33 @@ static int parse_var(const struct var *var, struct str text, uint64_t *out)
 		ret = str_to_bool(text, &b);
 		*out = b;
 		return ret;
+	case KIND_CHOICE:
+		return parse_choice(var, text, out);
 	}
 	UNREACHABLE();
+}
+
+static int refuse(const struct var *var, struct str text, struct err *err)
+{
+	static const char *const wanted[] = {
+		[KIND_UINT] = "a number",
+		[KIND_SIZE] = "a number of bytes",
+		[KIND_BOOL] = "0 or 1",
+	};
+	char list[128] = "";
+	size_t n = 0;
+
+	if (var->kind != KIND_CHOICE)
+		return err_set(err, -EINVAL,
+			       "%s=\"%.60s\" is not %s: correct it or unset it",
+			       var->name, text.p, wanted[var->kind]);
+	for (uint64_t i = 0; i <= var->max && n < sizeof(list); i++)
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s",
+				      i ? ", " : "", var->choices[i]);
+	return err_set(err, -EINVAL,
+		       "%s=\"%.60s\" is not supported: give one of %s, or "
+		       "unset it",
+		       var->name, text.p, list);
 }
 
 static int read_var(const struct var *var, uint64_t values[SET_COUNT],
@@ -92,12 +154,7 @@ static int read_var(const struct var *var, uint64_t values[SET_COUNT],
 	if (!text.n)
 		return 0;
 	if (parse_var(var, text, &value))
-		return err_set(err, -EINVAL,
-			       "%s=\"%.60s\" is not %s: correct it or unset it",
-			       var->name, text.p,
-			       var->kind == KIND_BOOL	? "0 or 1"
-			       : var->kind == KIND_SIZE ? "a number of bytes"
-							: "a number");
+		return refuse(var, text, err);
 	if (value < var->min || value > var->max)
 		return err_set(
 			err, -EINVAL,
@@ -133,6 +190,28 @@ static uint64_t default_workers(void)
 	return MIN(count, (uint64_t)WORKERS_DEFAULT);
 }
 
+static void fill_nvmf(const uint64_t v[SET_COUNT], struct nvmf_opts *out)
+{
+	uint64_t depth = v[SET_IO_DEPTH];
+
+	/* One entry of a queue stays empty. */
+	if (v[SET_REQUESTS])
+		depth = MIN(depth ? depth : DEPTH_DEFAULT, v[SET_REQUESTS] + 1);
+	*out = (struct nvmf_opts){
+		.kato_ms = (uint32_t)v[SET_KATO_MS],
+		.connect_timeout_ms =
+			(uint32_t)((v[SET_CONNECT_US] + 999) / 1000),
+		.command_timeout_ms = (uint32_t)v[SET_COMMAND_MS],
+		/* In powers of two of milliseconds; 0 is off. */
+		.ack_timeout_ms = v[SET_ACK] ? 1u << v[SET_ACK] : 0,
+		.admin_depth = (uint16_t)v[SET_ADMIN_DEPTH],
+		.io_depth = (uint16_t)depth,
+		.io_queues = (uint16_t)v[SET_IO_QUEUES],
+		.hdgst = v[SET_HDGST] != 0,
+		.ddgst = v[SET_DDGST] != 0,
+	};
+}
+
 int vol_opts_init(struct vol_opts *opts, struct err *err)
 {
 	uint64_t v[SET_COUNT] = {
@@ -140,6 +219,10 @@ int vol_opts_init(struct vol_opts *opts, struct err *err)
 		[SET_CHUNK] = 256 * KiB,
 		[SET_INFLIGHT] = 32 * MiB,
 		[SET_SPIN] = 0,
+		[SET_LOSS_S] = 600,
+		[SET_READ_WEIGHT] = 1,
+		[SET_NUMA] = UINT64_MAX,
+		[SET_DEBUG_MS] = 1000,
 	};
 	char machine_id[64];
 	int ret;
@@ -154,21 +237,13 @@ int vol_opts_init(struct vol_opts *opts, struct err *err)
 		.chunk_bytes = split_round_chunk(v[SET_CHUNK]),
 		.inflight_bytes = v[SET_INFLIGHT],
 		.spin_us = (uint32_t)v[SET_SPIN],
-		.nvmf =
-			{
-				.kato_ms = (uint32_t)v[SET_KATO_MS],
-				.connect_timeout_ms =
-					(uint32_t)((v[SET_CONNECT_US] + 999) /
-						   1000),
-				.command_timeout_ms =
-					(uint32_t)v[SET_COMMAND_MS],
-				.admin_depth = (uint16_t)v[SET_ADMIN_DEPTH],
-				.io_depth = (uint16_t)v[SET_IO_DEPTH],
-				.io_queues = (uint16_t)v[SET_IO_QUEUES],
-				.hdgst = v[SET_HDGST] != 0,
-				.ddgst = v[SET_DDGST] != 0,
-			},
+		.multipath = (enum vol_multipath)v[SET_MULTIPATH],
+		.loss_timeout_s = (uint32_t)v[SET_LOSS_S],
+		.read_weight = (uint32_t)v[SET_READ_WEIGHT],
+		.numa_node = (int)v[SET_NUMA], /* -1: any */
+		.debug_ms = v[SET_DEBUG] ? (uint32_t)v[SET_DEBUG_MS] : 0,
 	};
+	fill_nvmf(v, &opts->nvmf);
 	read_machine_id(machine_id);
 	host_id_derive(str_of(machine_id), &opts->nvmf.host);
 	return 0;

@@ -17,6 +17,7 @@
 
 #define BACKOFF_MIN_NS (100 * NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * NS_PER_S)
+#define GIVEN_UP_NS    (30 * NS_PER_S) /* after the loss timeout */
 #define LOOK_NS	       (30 * NS_PER_S) /* is anybody still using it? */
 #define CONNECT_MS     3000
 
@@ -124,26 +125,44 @@ static bool lane_is_quiet(const struct lane *lane)
 
 static bool path_is_wanted(const struct path *path)
 {
-	struct vol *vol;
+	struct vol_way *way;
 
-	list_for_each (vol, &path->vols, path_node)
-		if (vol_is_wanted(vol))
+	list_for_each (way, &path->ways, node)
+		if (vol_is_wanted(way->vol))
 			return true;
 	return false;
 }
 
-static void each_vol(struct path *path, void (*fn)(struct vol *vol))
+static void each_way(struct path *path, void (*fn)(struct vol_way *way))
 {
-	struct vol *vol, *tmp;
+	struct vol_way *way;
 
-	list_for_each_safe (vol, tmp, &path->vols, path_node)
-		fn(vol);
+	list_for_each (way, &path->ways, node)
+		fn(way);
+}
+
+bool path_is_given_up(const struct path *path)
+{
+	uint64_t now_ns = loop_now_ns(set_loop(path->set));
+
+	return path->failures &&
+	       now_ns - path->lost_ns >=
+		       path->set->opts.loss_timeout_s * NS_PER_S;
+}
+
+/* What is left of the last failure's pause is random, so that hosts which lost
+ * a target at the same moment don't return to it at the same moment. */
+static uint64_t pause_ns(struct path *path)
+{
+	uint64_t ns = BACKOFF_MIN_NS << MIN(path->failures - 1, 6u);
+
+	ns = path_is_given_up(path) ? GIVEN_UP_NS : MIN(ns, BACKOFF_MAX_NS);
+	return ns / 2 + rng_below(&path->set->rng, ns / 2);
 }
 
 static void path_rest(struct path *path)
 {
 	struct vol_set *set = path->set;
-	uint64_t ns = BACKOFF_MIN_NS << MIN(path->failures, 7u);
 
 	if (set->is_closing) {
 		path->state = PATH_GONE;
@@ -157,9 +176,7 @@ static void path_rest(struct path *path)
 		return;
 	}
 	path->state = PATH_BACKOFF;
-	ns = MIN(ns / 2, BACKOFF_MAX_NS);
-	timer_set(set_loop(set), &path->timer,
-		  ns / 2 + rng_below(&set->rng, ns / 2));
+	timer_set(set_loop(set), &path->timer, pause_ns(path));
 }
 
 static void path_ctrl_closed(void *arg)
@@ -199,33 +216,41 @@ static void path_close(struct path *path)
 
 static void path_fail(struct path *path, const struct err *err)
 {
-	char text[ENDPOINT_TEXT_LEN];
+	bool was_given_up = path_is_given_up(path);
 
 	path->err = (struct err){0};
 	if (err)
 		path->err = *err;
-	if (!path->failures++ && !path->set->is_closing) {
-		endpoint_format(&path->ep, text);
-		log_warn("path lost", "path=\"%s\" reason=\"%s\"", text,
-			 path->err.text);
-	}
 	path->failed_ns = loop_now_ns(set_loop(path->set));
+	if (path->state == PATH_LIVE)
+		stat_add(&path->lost_count, 1);
+	if (!path->failures++) {
+		path->lost_ns = path->failed_ns;
+		if (!path->set->is_closing)
+			log_warn("path lost", "path=\"%s\" reason=\"%s\"",
+				 path->name, path->err.text);
+	} else if (!was_given_up && path_is_given_up(path)) {
+		log_warn("path given up",
+			 "path=\"%s\" reason=\"%s\" it is tried again every "
+			 "%u s",
+			 path->name, path->err.text,
+			 (unsigned)(GIVEN_UP_NS / NS_PER_S));
+	}
 	path->state = PATH_CLOSING;
-	each_vol(path, vol_path_lost);
+	each_way(path, way_lost);
 	path_close(path);
 }
 
 static void path_live(struct path *path)
 {
-	char text[ENDPOINT_TEXT_LEN];
-
-	endpoint_format(&path->ep, text);
-	log_debug("path live", "path=\"%s\" queues=%u", text, path->lane_count);
+	if (path->failures)
+		log_info("path is back", "path=\"%s\" queues=%u", path->name,
+			 path->lane_count);
 	path->state = PATH_LIVE;
 	path->failures = 0;
 	path->was_idle = false;
 	timer_set(set_loop(path->set), &path->timer, RECHECK_NS);
-	each_vol(path, vol_path_live);
+	each_way(path, way_live);
 }
 
 static void path_step(struct path *path)
@@ -250,6 +275,19 @@ static void path_step(struct path *path)
 		path_live(path);
 }
 
+/* Queue pairs are opened by what the controller says now; people get to know
+ * what changed since the last time. */
+static void note_limits(struct path *path, const struct nvmf_ctrl_info *info)
+{
+	struct err what = {0};
+
+	if (path->has_info && nvmf_ctrl_info_differs(&path->info, info, &what))
+		log_info("the controller has changed",
+			 "path=\"%s\" what=\"%s\"", path->name, what.text);
+	path->info = *info;
+	path->has_info = true;
+}
+
 static void path_ctrl_state(struct nvmf_ctrl *ctrl, enum nvmf_state state,
 			    const struct err *err, void *arg)
 {
@@ -261,7 +299,7 @@ static void path_ctrl_state(struct nvmf_ctrl *ctrl, enum nvmf_state state,
 		path_fail(path, err);
 		return;
 	}
-	path->info = *nvmf_ctrl_info(ctrl);
+	note_limits(path, nvmf_ctrl_info(ctrl));
 	path->lane_count =
 		MIN(path->set->worker_count, (unsigned)path->info.io_queues);
 	if (!path->lane_count) {
@@ -301,7 +339,7 @@ static void path_start(struct path *path)
 
 	path->gen++;
 	path->state = PATH_RESOLVING;
-	each_vol(path, vol_path_retry);
+	each_way(path, way_retry);
 	path->resolve = resolve_start(
 		set_loop(path->set), &(struct resolve_req){
 					     .host = path->ep.traddr,
@@ -324,23 +362,83 @@ void path_want(struct path *path)
  * has used between two looks is closed. */
 static void path_look(struct path *path)
 {
-	bool is_wanted = path_is_wanted(path), has_unchecked = false;
-	struct vol *vol;
+	bool is_wanted = path_is_wanted(path), is_unsettled = false;
+	struct vol_way *way;
 
 	if (!is_wanted && path->was_idle) {
-		each_vol(path, vol_path_idle);
+		each_way(path, way_idle);
 		path_close(path);
 		return;
 	}
 	path->was_idle = !is_wanted;
-	list_for_each (vol, &path->vols, path_node) {
-		if (!vol_needs_check(vol))
-			continue;
-		has_unchecked = true;
-		vol_path_live(vol);
-	}
+	list_for_each (way, &path->ways, node)
+		is_unsettled |= !way_look(way);
 	timer_set(set_loop(path->set), &path->timer,
-		  has_unchecked ? RECHECK_NS : LOOK_NS);
+		  is_unsettled ? RECHECK_NS : LOOK_NS);
+}
+
+/* --- what the target says by itself --- */
+
+static void ana_done(int ret, const struct nvmf_ana_group *groups, size_t count,
+		     void *arg)
+{
+	struct path *path = arg;
+	struct vol_way *way;
+
+	path->is_ana_reading = false;
+	if (path->state != PATH_LIVE)
+		return;
+	if (ret) {
+		log_warn("ana log", "path=\"%s\" reason=\"%s\"", path->name,
+			 strerror(-ret));
+		groups = NULL;
+		count = 0;
+	}
+	list_for_each (way, &path->ways, node)
+		way_ana(way, groups, count);
+	path_recheck(path); /* a transition ends, with or without an event */
+	if (path->ana_again)
+		path_ana_read(path);
+}
+
+void path_ana_read(struct path *path)
+{
+	if (path->state != PATH_LIVE || !path->info.has_ana)
+		return;
+	path->ana_again = path->is_ana_reading;
+	if (!path->is_ana_reading)
+		path->is_ana_reading =
+			!nvmf_ana_get(path->ctrl, ana_done, path);
+}
+
+static void path_ana_poked(struct poke *poke)
+{
+	path_ana_read(container_of(poke, struct path, ana_poke));
+}
+
+static bool event_names(const struct nvmf_event *ev, uint32_t nsid)
+{
+	for (size_t i = 0; i < ev->nsid_count; i++)
+		if (ev->nsids[i] == nsid)
+			return true;
+	return !ev->nsid_count; /* it does not say which */
+}
+
+static void path_event(struct nvmf_ctrl *ctrl, const struct nvmf_event *ev,
+		       void *arg)
+{
+	struct path *path = arg;
+	struct vol_way *way;
+
+	if (path->state != PATH_LIVE)
+		return;
+	if (ev->kind == NVMF_EVENT_ANA_CHANGED)
+		path_ana_read(path);
+	if (ev->kind != NVMF_EVENT_NS_CHANGED)
+		return;
+	list_for_each (way, &path->ways, node)
+		if (event_names(ev, way->nsid))
+			way_live(way);
 }
 
 static void path_timer(struct timer *timer)
@@ -388,7 +486,7 @@ void path_shut(struct path *path)
 	}
 }
 
-static bool is_same_path(const struct endpoint *a, const struct endpoint *b)
+bool path_is_same(const struct endpoint *a, const struct endpoint *b)
 {
 	return a->trsvcid == b->trsvcid && a->trtype == b->trtype &&
 	       !strcmp(a->traddr, b->traddr) && !strcmp(a->subnqn, b->subnqn);
@@ -412,12 +510,16 @@ static struct path *path_create(struct vol_set *set, const struct endpoint *ep)
 			MIN(set->opts.nvmf.io_queues, path->opts.io_queues);
 	memcpy(path->opts.subnqn, ep->subnqn, sizeof(path->opts.subnqn));
 	path->timer.fire = path_timer;
-	list_init(&path->vols);
+	list_init(&path->ways);
+	endpoint_format(&path->ep, path->name);
+	poke_init(&path->ana_poke, set_loop(set), path_ana_poked);
+	path->opts.on_event = path_event;
 	for (unsigned i = 0; i < set->worker_count; i++) {
 		struct lane *lane = &path->lanes[i];
 
 		lane->path = path;
 		lane->worker = &set->workers[i];
+		list_init(&lane->load.held);
 		poke_init(&lane->cmd, lane->worker->shard.loop, lane_cmd);
 		poke_init(&lane->answer, set_loop(set), lane_answer);
 	}
@@ -430,7 +532,7 @@ struct path *path_get(struct vol_set *set, const struct endpoint *ep)
 	struct path *path;
 
 	list_for_each (path, &set->paths, node)
-		if (is_same_path(&path->ep, ep))
+		if (path_is_same(&path->ep, ep))
 			return path;
 	return path_create(set, ep);
 }

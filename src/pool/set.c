@@ -118,6 +118,11 @@ int vol_set_create(const struct vol_opts *opts, struct vol_set **out,
 	if (!set)
 		return err_set(err, -ENOMEM, "no memory for a volume set");
 	set_init(set, opts);
+	if (opts->numa_node >= 0) {
+		ret = numa_cpus(opts->numa_node, &set->cpus, err);
+		if (ret)
+			goto fail;
+	}
 	set->workers = calloc(opts->workers, sizeof(set->workers[0]));
 	if (!set->workers) {
 		ret = err_set(err, -ENOMEM, "no memory for workers");
@@ -129,6 +134,7 @@ int vol_set_create(const struct vol_opts *opts, struct vol_set **out,
 			goto fail;
 		set->worker_count++;
 	}
+	report_init(set);
 	*out = set;
 	return 0;
 fail:
@@ -163,6 +169,7 @@ static void set_close(void *arg)
 	struct path *path;
 
 	set->is_closing = true;
+	report_stop(set);
 	list_for_each (path, &set->paths, node)
 		path_shut(path);
 	set->closed = &close->gate;

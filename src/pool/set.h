@@ -13,6 +13,7 @@
 #define POOL_SET_H
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "base/pool.h"
 #include "base/rand.h"
@@ -20,11 +21,12 @@
 #include "pool/budget.h"
 #include "pool/resolve.h"
 #include "pool/split.h"
+#include "pool/stat.h"
+#include "pool/turns.h"
 #include "pool/vol.h"
 
-#define VOL_ENDPOINTS_MAX 8
+#define VOL_ENDPOINTS_MAX 8		 /* at most 16: see ways_good() */
 #define RECHECK_NS	  (2 * NS_PER_S) /* of volumes that are refused */
-#define CHUNK_PIECES	  34 /* more pieces than that go through a bounce */
 
 /* A message that may be sent any number of times; run() is called at least
  * once after each send, on the loop. */
@@ -43,11 +45,12 @@ struct worker {
 	struct shard shard;
 	struct vol_set *set;
 	unsigned index;
-	struct list active;   /* parts here, by arrival */
-	struct list queue[2]; /* parts that may issue chunks: reads, writes */
-	unsigned turn;	      /* which of the two is next */
+	struct list active;  /* parts here, by arrival */
+	struct turns turns;  /* those that may issue chunks */
+	struct list delayed; /* chunks that no way takes for the moment */
 	struct pool chunks, bounces;
 	struct timer timer;
+	struct timer again; /* for delayed chunks */
 	struct loop_task pump;
 	struct budget_waiter waiter;
 	struct poke wake; /* bytes of the budget were given back */
@@ -58,7 +61,7 @@ int worker_start(struct worker *w, struct vol_set *set, unsigned index,
 /* Zeroed and half-started are fine; the threads of all workers are stopped
  * before one is freed. */
 void worker_free(struct worker *w);
-/* Looks again at parts that wait for a volume. Worker's thread. */
+/* Looks again at parts that wait for a volume or a path. Worker's thread. */
 void worker_unpark(struct worker *w, struct list *parked);
 
 /* --- paths: connections to one subsystem at one address (path.c) --- */
@@ -76,6 +79,15 @@ enum path_state {
 enum lane_report {
 	LANE_LIVE = 1,
 	LANE_FAILED = 2
+};
+
+/* What a worker has to do with a path.  Written by that worker only. */
+struct lane_load {
+	_Atomic(uint64_t) inflight; /* bytes */
+	struct list held;	    /* parts that wait until there are fewer */
+	struct stat_dir dir[2];
+	_Atomic(uint64_t) retries; /* chunks that went on elsewhere */
+	_Atomic(uint64_t) errors[VOL_PATH_ERRORS];
 };
 
 /* One queue pair of a path, on one worker. */
@@ -96,6 +108,8 @@ struct lane {
 	struct poke answer;
 	/* control thread */
 	uint64_t opened_gen;
+	/* Of the worker's chunks on this path, whichever lane takes them. */
+	struct lane_load load;
 	/* Where the padding of reads goes: of one queue pair, because it
 	 * receives one payload at a time and computes the digest over what
 	 * lies here then. */
@@ -104,54 +118,100 @@ struct lane {
 
 struct path {
 	struct vol_set *set;
-	struct list node;   /* set->paths */
-	struct endpoint ep; /* nsid 0 */
-	struct list vols;
-	enum path_state state;
-	uint64_t gen; /* counts connections; 0 = never */
+	struct list node;	      /* set->paths */
+	struct endpoint ep;	      /* nsid 0 */
+	char name[ENDPOINT_TEXT_LEN]; /* ep as text */
+	struct list ways;
+	_Atomic(enum path_state) state; /* control thread writes */
+	uint64_t gen;			/* counts connections; 0 = never */
 	struct nvmf_opts opts;
 	struct resolve *resolve;
 	struct nvmf_ctrl *ctrl;
 	struct nvmf_ctrl_info info;
-	bool is_ctrl_closing;
-	unsigned lane_count;
-	unsigned failures;  /* in a row */
-	uint64_t failed_ns; /* when the last one was */
-	bool was_idle;	    /* nobody wanted it at the last look */
-	struct err err;	    /* why it is not LIVE */
+	bool is_ctrl_closing, has_info;
+	_Atomic(unsigned) lane_count; /* control thread writes */
+	unsigned failures;	      /* in a row */
+	uint64_t failed_ns;	      /* when the last one was */
+	uint64_t lost_ns;	      /* when the first one was */
+	_Atomic(uint64_t) lost_count; /* of connections that were live */
+	bool is_ana_reading, ana_again;
+	struct poke ana_poke; /* a worker was told of a transition */
+	bool was_idle;	      /* nobody wanted it at the last look */
+	struct err err;	      /* why it is not LIVE */
 	struct timer timer;
 	struct lane lanes[];
 };
+/* With the set's lock held. */
 struct path *path_get(struct vol_set *set, const struct endpoint *ep);
+bool path_is_same(const struct endpoint *a, const struct endpoint *b);
 void path_free(struct path *path);
 /* Control thread. */
 void path_want(struct path *path);
+/* It has been away for longer than the loss timeout. */
+bool path_is_given_up(const struct path *path);
 /* A volume failed its check: looked at again in a while. */
 void path_recheck(struct path *path);
+/* Reads the ANA states and tells the ways. */
+void path_ana_read(struct path *path);
 void path_shut(struct path *path); /* for good: the set is being destroyed */
+
+/* --- ways: a namespace behind a path, as one of a volume's (way.c) --- */
+enum way_state {
+	WAY_NEW,   /* not tried yet */
+	WAY_RETRY, /* was good, first new attempt */
+	WAY_READY,
+	WAY_FENCED, /* not the volume's namespace */
+	WAY_DOWN,
+};
+
+struct vol_way {
+	struct vol *vol;
+	struct path *path;
+	uint32_t nsid;
+	unsigned index; /* in vol->ways */
+	/* any thread: connection on which it was found good */
+	_Atomic(uint64_t) gen;
+	_Atomic(unsigned) lane_count;
+	/* control thread */
+	struct list node; /* path->ways */
+	enum way_state state;
+	bool was_ready, is_checking, check_again;
+	uint64_t check_gen, check_ns;
+	struct nvmf_ns_info ns;	 /* of the last check that was good */
+	enum nvme_ana_state ana; /* while READY; 0 = not known yet */
+	uint64_t ana_ns;	 /* since then */
+	struct nvmf_io io;
+	struct iovec iov;
+	void *check_buf;
+};
+/* Control thread, called by the path. */
+void way_live(struct vol_way *way);
+void way_lost(struct vol_way *way);
+void way_idle(struct vol_way *way);  /* closed because nobody used it */
+void way_retry(struct vol_way *way); /* a new attempt begins */
+/* groups NULL: the log page could not be read. */
+void way_ana(struct vol_way *way, const struct nvmf_ana_group *groups,
+	     size_t count);
+/* Checks what is to be checked; false: look again soon. */
+bool way_look(struct vol_way *way);
+/* The volume is wanted: connects or checks it, when it is time for that. */
+void way_want(struct vol_way *way);
 
 /* --- volumes (vol.c) --- */
 enum vol_state {
 	VOL_NEW,   /* not tried yet: I/O waits */
 	VOL_RETRY, /* was connected, first new attempt: I/O waits a little */
 	VOL_READY,
-	VOL_FENCED, /* superblock is not ours */
-	VOL_DOWN,   /* I/O fails at once */
-};
-
-/* A way to the volume. */
-struct vol_way {
-	struct path *path;
-	uint32_t nsid;
-	/* connection on which it was checked */
-	_Atomic(uint64_t) gen;
-	_Atomic(unsigned) lane_count;
+	VOL_CHANGING, /* its ways are in ANA transition: I/O waits */
+	VOL_FENCED,   /* what is there is not ours */
+	VOL_DOWN,     /* I/O fails at once */
 };
 
 struct vol_lane {
 	struct vol *vol;
 	struct worker *worker;
 	struct list parked; /* parts that wait for the volume */
+	unsigned turn;	    /* round robin: way to look at next */
 	struct poke poke;
 };
 
@@ -171,27 +231,24 @@ struct vol {
 	_Atomic(void *) mem; /* the segment is ours */
 	_Atomic(uint64_t) mem_size;
 	_Atomic(enum vol_state) state;
-	_Atomic(struct vol_way *) ready; /* not NULL while READY */
+	_Atomic(uint32_t) ready;  /* ways_good, ways_poor; 0 unless READY */
+	_Atomic(bool) is_partial; /* a way was not tried, or not again */
 	/* control thread */
 	struct poke control;
-	struct list path_node; /* path->vols of the current way */
-	unsigned way;
-	unsigned ways_failed; /* since the last success */
-	bool is_checking, was_ready;
-	struct path *check_path;
-	uint64_t check_gen, check_ns;
-	struct nvmf_io io;
-	struct iovec iov;
-	void *check_buf;
 	struct vol_lane lanes[];
 };
-/* Control thread, called by the path the volume is on. */
-void vol_path_live(struct vol *vol);
-void vol_path_lost(struct vol *vol);
-void vol_path_idle(struct vol *vol);  /* closed because nobody used it */
-void vol_path_retry(struct vol *vol); /* a new attempt begins */
+/* Which ways take I/O, by bit: poor ones when no good one is left. */
+static inline uint32_t ways_good(uint32_t ready)
+{
+	return ready & 0xffff;
+}
+static inline uint32_t ways_poor(uint32_t ready)
+{
+	return ready >> 16;
+}
 bool vol_is_wanted(const struct vol *vol);
-bool vol_needs_check(const struct vol *vol);
+/* Control thread: a way has changed. */
+void vol_refresh(struct vol *vol);
 void vol_free(struct vol *vol);
 
 struct mem_segment {
@@ -214,6 +271,7 @@ struct vol_set {
 	struct vol_opts opts;
 	struct worker *workers;
 	unsigned worker_count; /* started */
+	cpu_set_t cpus;	       /* of the NUMA node, if one is asked for */
 	struct budget budget;
 	struct counters counters;
 	_Atomic(unsigned) next_worker;
@@ -226,7 +284,17 @@ struct vol_set {
 	unsigned visits;
 	bool is_closing;
 	struct gate *closed;
+	struct timer debug;
+	struct poke debug_start;
 };
+
+/* report.c: queue states in the log, every opts.debug_ms. */
+void report_init(struct vol_set *set);
+void report_stop(struct vol_set *set); /* control thread */
+
+/* numa.c: CPUs on which the workers may run; -EINVAL says what is wrong. */
+int numa_cpus(int node, cpu_set_t *out, struct err *err);
+
 static inline struct loop *set_loop(const struct vol_set *set)
 {
 	return set->workers[0].shard.loop; /* of the control thread */

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Volume: a segment, the ways to it, and whether it is what the master says.
+ * Volume: a segment, the ways to it, and which of them take I/O.
  *
  * vol_get, vol_put and the tables: any thread, under the set's lock.  The state
- * machine: control thread.  Invariant: ready is not NULL only between a check
- * of identity and superblock that succeeded on a connection and the loss of
- * that connection; it names the generation, so I/O that comes late can't go to
- * a connection on which nothing was checked.
+ * and the ways: control thread.  Invariant: ready names READY ways only when it
+ * is stored, and the generation that a way names decides where I/O that comes
+ * late may go (way.c).
  */
 #include "pool/vol.h"
 
@@ -18,24 +17,86 @@
 #include "base/time.h"
 #include "pool/set.h"
 
-#define QUIET_NS (10 * NS_PER_S) /* so old a failure is no news any more */
+#define QUIET_NS (10 * NS_PER_S) /* of a way that is inaccessible */
 
-static void vol_set_state(struct vol *vol, enum vol_state state)
+static void publish(struct vol *vol, enum vol_state state, uint32_t ready)
 {
 	bool was_ready = atomic_load(&vol->state) == VOL_READY;
-	struct vol_way *way = &vol->ways[vol->way];
 
 	if (was_ready != (state == VOL_READY))
 		atomic_fetch_add(&vol->set->counters.connected,
 				 was_ready ? (uint64_t)-1 : 1);
-	if (state == VOL_READY) {
-		atomic_store(&way->lane_count, way->path->lane_count);
-		atomic_store(&way->gen, way->path->gen);
-	}
-	atomic_store(&vol->ready, state == VOL_READY ? way : NULL);
+	atomic_store(&vol->ready, ready);
 	atomic_store(&vol->state, state);
 	for (unsigned i = 0; i < vol->set->worker_count; i++)
 		poke_send(&vol->lanes[i].poke);
+}
+
+/* What a way that is READY counts for; its bit in *ready when it takes I/O. */
+static enum vol_state judge_ana(const struct vol_way *way, uint32_t *ready)
+{
+	uint64_t now_ns = loop_now_ns(set_loop(way->vol->set));
+
+	switch (way->ana) {
+	case NVME_ANA_STATE_OPTIMIZED:
+		*ready |= 1u << way->index;
+		return VOL_READY;
+	case NVME_ANA_STATE_NONOPTIMIZED:
+		*ready |= 1u << (16 + way->index);
+		return VOL_READY;
+	case NVME_ANA_STATE_INACCESSIBLE:
+		/* A moment: another way may be about to take over. */
+		return now_ns - way->ana_ns < QUIET_NS ? VOL_RETRY : VOL_DOWN;
+	case NVME_ANA_STATE_PERSISTENT_LOSS:
+		return VOL_DOWN;
+	default:
+		return VOL_CHANGING; /* or not known yet */
+	}
+}
+
+static enum vol_state judge_way(const struct vol_way *way, uint32_t *ready)
+{
+	switch (way->state) {
+	case WAY_NEW:
+		return VOL_NEW;
+	case WAY_RETRY:
+		return VOL_RETRY;
+	case WAY_READY:
+		return judge_ana(way, ready);
+	case WAY_FENCED:
+		return VOL_FENCED;
+	case WAY_DOWN:
+		return VOL_DOWN;
+	}
+	UNREACHABLE();
+}
+
+/* The most hopeful way decides. */
+void vol_refresh(struct vol *vol)
+{
+	static const enum vol_state order[] = {
+		VOL_READY, VOL_CHANGING, VOL_RETRY,
+		VOL_NEW,   VOL_FENCED,	 VOL_DOWN,
+	};
+	unsigned seen = 0, i = 0;
+	uint32_t ready = 0;
+
+	for (unsigned w = 0; w < vol->way_count; w++)
+		seen |= 1u << judge_way(&vol->ways[w], &ready);
+	while (!(seen & 1u << order[i]))
+		i++;
+	atomic_store(&vol->is_partial, seen & 1u << VOL_NEW);
+	if (order[i] != atomic_load(&vol->state) ||
+	    ready != atomic_load(&vol->ready))
+		publish(vol, order[i], ready);
+}
+
+unsigned vol_ways_ready(const struct vol *vol)
+{
+	uint32_t ready = atomic_load(&vol->ready);
+
+	return (unsigned)__builtin_popcount(ways_good(ready) ? ways_good(ready)
+							     : ready);
 }
 
 static void vol_unpark(struct poke *poke)
@@ -52,206 +113,15 @@ bool vol_is_wanted(const struct vol *vol)
 	return atomic_load(&vol->refs) > 0;
 }
 
-bool vol_needs_check(const struct vol *vol)
-{
-	return !vol->is_checking && vol_is_wanted(vol) &&
-	       atomic_load(&vol->state) != VOL_READY;
-}
-
-/* --- check of a volume on a live path --- */
-
-static bool check_is_stale(const struct vol *vol)
-{
-	const struct path *path = vol->ways[vol->way].path;
-
-	return path != vol->check_path || path->state != PATH_LIVE ||
-	       path->gen != vol->check_gen;
-}
-
-static void check_end(struct vol *vol, enum vol_state state, const char *why)
-{
-	char text[UUID_TEXT_LEN];
-	bool is_news = atomic_load(&vol->state) != state;
-
-	vol->is_checking = false;
-	if (check_is_stale(vol)) {
-		if (vol->ways[vol->way].path->state == PATH_LIVE)
-			vol_path_live(vol);
-		return;
-	}
-	vol->ways_failed = 0;
-	vol->was_ready = vol->was_ready || state == VOL_READY;
-	if (state != VOL_READY && is_news) {
-		uuid_format_hex(&vol->segment, text);
-		log_warn("volume refused", "segment=%s nsid=%u reason=\"%s\"",
-			 text, vol->ways[vol->way].nsid, why);
-	}
-	if (state != VOL_READY)
-		path_recheck(vol->check_path);
-	if (is_news)
-		vol_set_state(vol, state);
-}
-
-static void check_superblock(struct vol *vol)
-{
-	struct superblock sb;
-	struct err err = {0};
-
-	if (sb_decode(vol->check_buf, &sb, &err))
-		check_end(vol, VOL_FENCED, err.text);
-	else if (!uuid_eq(&sb.segment, &vol->segment))
-		check_end(vol, VOL_FENCED, "it is another segment's namespace");
-	else if (sb.epoch != vol->epoch)
-		check_end(vol, VOL_FENCED,
-			  "the superblock has another epoch: it was adopted "
-			  "anew");
-	else
-		check_end(vol, VOL_READY, NULL);
-}
-
-static void check_read_done(struct nvmf_io *io)
-{
-	struct vol *vol = container_of(io, struct vol, io);
-
-	if (io->sc != NVME_SC_OK)
-		check_end(vol, VOL_DOWN, nvme_sc_text(io->sc));
-	else
-		check_superblock(vol);
-}
-
-static void check_read(struct vol *vol, const struct nvmf_ns_info *ns)
-{
-	struct lane *lane = &vol->ways[vol->way].path->lanes[0];
-
-	vol->iov.iov_base = vol->check_buf;
-	vol->iov.iov_len = MAX(vol->block_bytes, (uint32_t)SB_BYTES);
-	vol->io = (struct nvmf_io){
-		.done = check_read_done,
-		.op = NVMF_READ,
-		.nsid = ns->nsid,
-		.lba_bytes = ns->lba_bytes,
-		.bytes = vol->iov.iov_len,
-		.iov = &vol->iov,
-		.iovcnt = 1,
-	};
-	/* Worker 0 is the control thread, so its lane is ours. */
-	if (lane->is_live && lane->gen == vol->check_gen)
-		nvmf_io_submit(lane->qp, &vol->io);
-	else
-		check_end(vol, VOL_DOWN, "the connection was lost");
-}
-
-static void check_ns_done(int ret, const struct nvmf_ns_info *ns, size_t count,
-			  void *arg)
-{
-	struct vol *vol = arg;
-
-	if (check_is_stale(vol) || ret || count != 1)
-		check_end(vol, VOL_DOWN,
-			  ret == -ENODEV ? "the namespace does not exist"
-					 : "identify failed");
-	else if (ns->lba_bytes != vol->block_bytes || ns->metadata_bytes)
-		check_end(vol, VOL_FENCED, "the block size is another one");
-	else if (vol->is_nof)
-		check_read(vol, ns);
-	else
-		check_end(vol, VOL_READY, NULL);
-}
-
-void vol_path_live(struct vol *vol)
-{
-	struct vol_way *way = &vol->ways[vol->way];
-
-	if (vol->is_checking || !vol_is_wanted(vol))
-		return;
-	vol->is_checking = true;
-	vol->check_path = way->path;
-	vol->check_gen = way->path->gen;
-	vol->check_ns = loop_now_ns(set_loop(vol->set));
-	if (nvmf_ns_get(way->path->ctrl, way->nsid, check_ns_done, vol))
-		vol->is_checking = false; /* the path looks again soon */
-}
-
-/* --- loss and retry --- */
-
-static void vol_move(struct vol *vol, unsigned way)
-{
-	list_del(&vol->path_node);
-	vol->way = way;
-	list_add_tail(&vol->ways[way].path->vols, &vol->path_node);
-}
-
-void vol_path_idle(struct vol *vol)
-{
-	vol_set_state(vol, VOL_NEW);
-}
-
-void vol_path_retry(struct vol *vol)
-{
-	const struct path *path = vol->ways[vol->way].path;
-	uint64_t now_ns = loop_now_ns(set_loop(vol->set));
-	bool is_long_ago = now_ns - path->failed_ns > QUIET_NS;
-
-	/* Once: a target that stays away must not cost every read 2 s, also
-	 * when nobody holds the volume between two reads. */
-	if (atomic_load(&vol->state) != VOL_NEW &&
-	    (vol->was_ready || is_long_ago)) {
-		vol->was_ready = false;
-		vol_set_state(vol, VOL_RETRY);
-	}
-}
-
-void vol_path_lost(struct vol *vol)
-{
-	unsigned way = (vol->way + 1) % vol->way_count;
-	struct path *next = vol->ways[way].path;
-
-	vol->ways_failed++;
-	if (vol->ways_failed % vol->way_count == 0 || !vol_is_wanted(vol)) {
-		vol_set_state(vol, VOL_DOWN); /* all were tried */
-		if (vol->way_count == 1)
-			return;
-	} else if (atomic_load(&vol->state) == VOL_READY) {
-		vol_set_state(vol, VOL_RETRY);
-	}
-	if (next == vol->ways[vol->way].path)
-		return;
-	vol_move(vol, way);
-	if (next->state == PATH_LIVE)
-		vol_path_live(vol);
-	else if (vol_is_wanted(vol))
-		path_want(next);
-}
-
-/* Also a volume that nobody held when the connection came up, or when the path
- * looked for those that were refused. */
-static bool is_unchecked(const struct vol *vol, const struct path *path)
-{
-	uint64_t now_ns = loop_now_ns(set_loop(vol->set));
-
-	return vol->check_path != path || vol->check_gen != path->gen ||
-	       atomic_load(&vol->state) == VOL_NEW ||
-	       now_ns - vol->check_ns > RECHECK_NS;
-}
-
-/* vol_get() wants it open. */
+/* vol_get() wants it open: all ways at once, none waits for another. */
 static void vol_control(struct poke *poke)
 {
 	struct vol *vol = container_of(poke, struct vol, control);
-	struct path *path;
 
-	if (!vol->way_count || vol->set->is_closing)
+	if (vol->set->is_closing)
 		return;
-	path = vol->ways[vol->way].path;
-	if (list_is_empty(&vol->path_node))
-		list_add_tail(&path->vols, &vol->path_node);
-	/* One that was refused is looked at again by the path, in its time:
-	 * who asks often must not keep the disk busy. */
-	if (path->state == PATH_LIVE && vol_needs_check(vol) &&
-	    is_unchecked(vol, path))
-		vol_path_live(vol);
-	else
-		path_want(path);
+	for (unsigned i = 0; i < vol->way_count; i++)
+		way_want(&vol->ways[i]);
 }
 
 /* --- tables, any thread --- */
@@ -277,10 +147,17 @@ static struct mem_segment *find_mem(struct vol_set *set,
 	return NULL;
 }
 
+static bool is_same_endpoint(const struct vol_way *way,
+			     const struct endpoint *ep)
+{
+	return way->nsid == ep->nsid && path_is_same(&way->path->ep, ep);
+}
+
 static int add_way(struct vol *vol, const char *text, struct err *err)
 {
 	struct vol_way *way = &vol->ways[vol->way_count];
 	struct endpoint ep;
+	size_t bytes;
 	int ret = endpoint_parse(str_of(text), &ep, err);
 
 	if (ret)
@@ -289,11 +166,19 @@ static int add_way(struct vol *vol, const char *text, struct err *err)
 		return err_set(err, -EINVAL, "endpoint '%.200s': %s", text,
 			       ep.nsid ? "only trtype:TCP is supported here"
 				       : "ns:<number> is missing");
+	for (unsigned i = 0; i < vol->way_count; i++)
+		if (is_same_endpoint(&vol->ways[i], &ep))
+			return 0; /* said twice */
+	bytes = MAX(vol->block_bytes, (uint32_t)SB_BYTES);
 	way->path = path_get(vol->set, &ep);
-	if (!way->path)
+	if (!way->path || posix_memalign(&way->check_buf, SB_BYTES, bytes)) {
+		way->check_buf = NULL;
 		return err_set(err, -ENOMEM, "no memory for a path");
+	}
+	way->vol = vol;
+	way->index = vol->way_count++;
 	way->nsid = ep.nsid;
-	vol->way_count++;
+	list_init(&way->node);
 	return 0;
 }
 
@@ -316,7 +201,8 @@ void vol_free(struct vol *vol)
 {
 	if (!vol)
 		return;
-	free(vol->check_buf);
+	for (unsigned i = 0; i < vol->way_count; i++)
+		free(vol->ways[i].check_buf);
 	free(vol);
 }
 
@@ -329,7 +215,6 @@ static void vol_init(struct vol *vol, struct vol_set *set,
 	vol->epoch = desc->epoch;
 	vol->block_bytes = desc->block_bytes;
 	vol->endpoints_hash = endpoints_hash(desc);
-	list_init(&vol->path_node);
 	poke_init(&vol->control, set_loop(set), vol_control);
 	for (unsigned i = 0; i < set->worker_count; i++) {
 		struct vol_lane *lane = &vol->lanes[i];
@@ -356,12 +241,6 @@ static int vol_create(struct vol_set *set, const struct vol_desc *desc,
 	if (!vol)
 		return err_set(err, -ENOMEM, "no memory for a volume");
 	vol_init(vol, set, desc);
-	bytes = MAX(vol->block_bytes, (uint32_t)SB_BYTES);
-	if (posix_memalign(&vol->check_buf, SB_BYTES, bytes)) {
-		vol->check_buf = NULL;
-		ret = err_set(err, -ENOMEM, "no memory for a volume");
-		goto fail;
-	}
 	for (unsigned i = 0; i < desc->endpoint_count; i++) {
 		ret = add_way(vol, desc->endpoints[i], err);
 		if (ret)
@@ -429,7 +308,8 @@ int vol_get(struct vol_set *set, const struct vol_desc *desc, struct vol **out,
 	ret = get_locked(set, desc, out, err);
 	pthread_mutex_unlock(&set->mu);
 	if (!ret && !atomic_load(&(*out)->mem) &&
-	    atomic_load(&(*out)->state) != VOL_READY)
+	    (atomic_load(&(*out)->state) != VOL_READY ||
+	     atomic_load(&(*out)->is_partial)))
 		poke_send(&(*out)->control);
 	return ret;
 }

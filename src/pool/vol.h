@@ -3,9 +3,10 @@
  * Volumes: connected namespaces, and I/O of whole objects on them.
  *
  * A set owns MC_NOF_WORKERS hidden shards.  Each volume has one controller per
- * path (on the first worker) and one queue pair per worker.  An object's I/O
- * is cut into chunks of MC_NOF_SUBMIT_CHUNK_BYTES that are spread over the
- * workers, under one process-wide limit of MC_NOF_INFLIGHT_BYTES_LIMIT bytes.
+ * path (on the first worker) and one queue pair per worker and path.  An
+ * object's I/O is cut into chunks of MC_NOF_SUBMIT_CHUNK_BYTES that are spread
+ * over the workers and over all live paths, under one process-wide limit of
+ * MC_NOF_INFLIGHT_BYTES_LIMIT bytes.  A chunk whose path fails goes by another.
  * Any thread may submit; done is called on a worker's thread.
  */
 #ifndef POOL_VOL_H
@@ -20,12 +21,29 @@
 struct vol_set;
 struct vol;
 
+/* Which of the ways to a volume that are equally good takes the next chunk. */
+enum vol_multipath {
+	MULTIPATH_ROUND_ROBIN,
+	MULTIPATH_QUEUE_DEPTH, /* where fewest bytes are in flight */
+	MULTIPATH_FAILOVER,    /* the first one of the list that works */
+};
+
 struct vol_opts {
 	uint32_t workers;	 /* MC_NOF_WORKERS, 4 or CPUs */
 	uint64_t chunk_bytes;	 /* MC_NOF_SUBMIT_CHUNK_BYTES, 256 KiB */
 	uint64_t inflight_bytes; /* MC_NOF_INFLIGHT_BYTES_LIMIT, 32 MiB */
 	struct nvmf_opts nvmf;	 /* addr and subnqn are ignored */
 	uint32_t spin_us;
+	enum vol_multipath multipath; /* MC_NOF_MULTIPATH */
+	/* MC_NVME_CTRL_LOSS_TMO, 600: a path that is away for so long is tried
+	 * seldom, and I/O no longer waits for it. */
+	uint32_t loss_timeout_s;
+	/* MC_NOF_READ_WEIGHT, 1: bytes of reads for each byte of writes while
+	 * both wait. */
+	uint32_t read_weight;
+	/* MC_STORE_NUMA_SOCKET_ID: CPUs of the workers, -1 = any */
+	int numa_node;
+	uint32_t debug_ms; /* MC_NOF_DEBUG: queue states are logged; 0 = no */
 };
 /* Defaults, then MC_NOF_* and MC_NVME_* (spec upstream-nof 4.1, 4.2), then
  * the stable host identity.  An invalid value is named and refused. */
@@ -42,7 +60,7 @@ struct vol_desc {
 	bool is_nof; /* superblock with segment and epoch is required */
 	uint64_t epoch;
 	uint32_t block_bytes;
-	const char *const *endpoints; /* text; tried in order */
+	const char *const *endpoints; /* text; all are used */
 	unsigned endpoint_count;
 };
 /* The volume of that segment, opened in the background when new (or when its
@@ -77,6 +95,9 @@ struct vol_io {
 	const struct iovec *iov; /* covers bytes exactly */
 	unsigned iovcnt;
 	uint64_t bytes;
+	/* Who asks: callers get fair turns, I/Os of one caller are served in
+	 * order.  0 = a caller of its own. */
+	uint64_t flow;
 	/* Monotonic.  What is not on the wire by then is given up; what is, is
 	 * awaited, at most for nvmf.command_timeout_ms: the memory must be the
 	 * caller's again when done is called. */
@@ -141,5 +162,30 @@ struct vol_stats {
 	uint64_t inflight_high; /* most bytes that were ever in flight */
 };
 void vol_stats_get(struct vol_set *set, struct vol_stats *out);
+
+/* A path: one subsystem at one address, shared by its volumes. */
+enum vol_path_error {
+	VOL_PATH_LOST,	  /* connection, or aborted with its queue */
+	VOL_PATH_TIMEOUT, /* command deadline */
+	VOL_PATH_ANA,
+	VOL_PATH_OTHER, /* any other status */
+	VOL_PATH_ERRORS,
+};
+struct vol_path_stats {
+	char name[ENDPOINT_TEXT_LEN];
+	const char *state; /* "live", "connecting", "away", "idle" */
+	unsigned queues;   /* of the last connection */
+	uint64_t inflight; /* bytes */
+	/* chunks: reads, writes */
+	uint64_t ops[2], bytes[2], p50_us[2], p99_us[2];
+	uint64_t errors[VOL_PATH_ERRORS];
+	uint64_t retries; /* chunks that went on to another attempt */
+	uint64_t lost;	  /* live connections that were lost */
+};
+/* At most max of them in out; returns how many there are. */
+size_t vol_paths_get(struct vol_set *set, struct vol_path_stats *out,
+		     size_t max);
+/* How often a volume may be read and written: ways that take I/O now. */
+unsigned vol_ways_ready(const struct vol *vol);
 
 #endif

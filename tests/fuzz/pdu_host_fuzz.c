@@ -117,7 +117,7 @@ static void start(uint8_t mode)
 {
 	struct nt_opts opts = {.depth = 16,
 			       .connect_timeout_ms = 1000,
-			       .io_timeout_ms = 1000,
+			       .ack_timeout_ms = 1000,
 			       .hdgst = mode & 1,
 			       .ddgst = mode & 2,
 			       .on_ready = conn_ready,

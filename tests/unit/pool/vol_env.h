@@ -131,6 +131,7 @@ static inline void env_set_start(struct env *env, const struct vol_opts *change)
 		opts.chunk_bytes = change->chunk_bytes;
 		opts.inflight_bytes = change->inflight_bytes;
 		opts.nvmf.ddgst = change->nvmf.ddgst;
+		opts.multipath = change->multipath;
 	}
 	opts.nvmf.command_timeout_ms = 1000;
 	opts.nvmf.connect_timeout_ms = 500;

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A chunk under way to or from a namespace, and its way there. */
+#ifndef POOL_CHUNK_H
+#define POOL_CHUNK_H
+
+#include "pool/job.h"
+
+#define CHUNK_PIECES 34 /* more pieces than that go through a bounce */
+
+struct chunk {
+	struct nvmf_io io;
+	struct part *part;
+	struct split_chunk at;
+	struct split_cursor cur; /* where the chunk begins */
+	unsigned ext;
+	struct vol_way *way;
+	struct lane *lane; /* who has the queue pair */
+	uint64_t gen;
+	uint64_t start_ns; /* when it was sent this way */
+	uint32_t tried;	   /* ways that failed it, by bit */
+	unsigned tries;
+	uint64_t until_ns; /* delayed: end of patience */
+	void *bounce;
+	struct mbox_msg msg;
+	struct list node; /* worker->delayed */
+	struct iovec iov[CHUNK_PIECES];
+};
+
+/* All on the worker's thread.  Sends the part's next chunk; the volume is
+ * READY or just was. */
+enum issue chunk_issue(struct part *part, const struct split_chunk *at,
+		       struct vol *vol);
+/* The timer of delayed chunks. */
+void chunks_again(struct timer *timer);
+
+/* Of the blocks that begin in the chunk: computes the checksums (write) or
+ * compares them (read; they end in it, too): 0 or -EILSEQ. */
+int chunk_crcs(const struct vol_io *io, const struct split_chunk *at,
+	       struct split_cursor cur);
+/* Compares unless it is a write or blocks are parted by chunks. */
+int chunk_verify(const struct vol_job *job, const struct split_chunk *at,
+		 struct split_cursor cur);
+
+#endif
