@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Late and cancelled commands, closing. */
+#include "world.h"
+
+#define BYTES 4096u
+
+struct test_io {
+	struct nvmf_io io;
+	struct iovec iov;
+	uint8_t buf[BYTES];
+	int done;
+};
+
+static struct test_io ios[80];
+
+static void io_done(struct nvmf_io *io)
+{
+	container_of(io, struct test_io, io)->done++;
+}
+
+static struct test_io *submit(unsigned i, enum nvmf_io_op op, uint32_t bytes)
+{
+	struct test_io *t = &ios[i];
+
+	memset(t, 0, sizeof(*t));
+	t->iov = (struct iovec){t->buf, bytes};
+	t->io = (struct nvmf_io){.done = io_done,
+				 .op = op,
+				 .nsid = 1,
+				 .lba_bytes = FAKE_LBA,
+				 .bytes = bytes,
+				 .iov = &t->iov,
+				 .iovcnt = 1};
+	nvmf_io_submit(w.qp, &t->io);
+	return t;
+}
+
+static void open_with_ctrl(void)
+{
+	struct nvmf_qp_opts opts = {.qid = 1, .opts = &w.opts};
+
+	world_ctrl_open();
+	world_until(&w.ctrl_live);
+	opts.info = *nvmf_ctrl_info(w.ctrl);
+	opts.ctrl = w.ctrl;
+	assert_int_equal(
+		nvmf_qp_open(w.loop, &opts, world_qp_state, NULL, &w.qp), 0);
+	world_until(&w.qp_live);
+}
+
+static uint64_t now_ms(void)
+{
+	return io_sim_now_ns(w.sim) / NS_PER_MS;
+}
+
+/* --- commands that hang --- */
+
+static struct {
+	struct fake_conn *io_conn;
+	uint16_t cids[64];
+	unsigned cid_count, hang_max; /* so many I/O commands hang */
+	unsigned aborts, aborts_now, aborts_most;
+	uint16_t sqid, late_sc;
+	bool is_deaf; /* Abort is answered, nothing else happens */
+	bool is_slow; /* Abort is answered later */
+	uint16_t abort_cids[16];
+} h;
+
+static bool has_hung(uint16_t cid)
+{
+	for (unsigned i = 0; i < h.cid_count; i++)
+		if (h.cids[i] == cid)
+			return true;
+	return false;
+}
+
+static bool hang(struct fake_conn *c, const union pdu_hdr *hdr,
+		 const uint8_t *data, uint32_t len)
+{
+	const struct nvme_sqe *sqe = &hdr->cmd.sqe;
+
+	if (hdr->ch.type != PDU_CAPSULE_CMD)
+		return false;
+	if (c->qid) {
+		if (h.cid_count >= h.hang_max)
+			return false;
+		h.io_conn = c;
+		h.cids[h.cid_count++] = sqe->cid;
+		return true;
+	}
+	if (sqe->opcode != NVME_ADM_ABORT)
+		return false;
+	h.abort_cids[h.aborts % 16] = sqe->cid;
+	h.aborts++;
+	h.aborts_now++;
+	h.aborts_most = MAX(h.aborts_most, h.aborts_now);
+	h.sqid = (uint16_t)sqe->cdw10;
+	if (h.is_slow)
+		return true;
+	h.aborts_now--;
+	fake_resp(c, sqe->cid, NVME_SC_OK, h.is_deaf);
+	if (!h.is_deaf && has_hung((uint16_t)(sqe->cdw10 >> 16)))
+		fake_resp(h.io_conn, (uint16_t)(sqe->cdw10 >> 16), h.late_sc,
+			  0);
+	return true;
+}
+
+static void start_hang(unsigned max)
+{
+	memset(&h, 0, sizeof(h));
+	h.hang_max = max;
+	h.late_sc = NVME_SC_ABORT_REQUESTED;
+	w.fake.hook = hang;
+}
+
+static void test_abort_saves_the_queue(void **state)
+{
+	struct test_io *late, *good;
+	uint64_t start;
+
+	w.opts.command_timeout_ms = 500;
+	open_with_ctrl();
+	start_hang(1);
+	start = now_ms();
+	late = submit(0, NVMF_READ, 4096);
+	world_until(&late->done);
+	assert_in_range(now_ms() - start, 500, 510);
+	assert_int_equal(late->io.sc, NVME_SC_HOST_ABORTED);
+	assert_int_equal(h.aborts, 1);
+	assert_int_equal(h.sqid, 1);
+	good = submit(1, NVMF_READ, 4096);
+	world_until(&good->done);
+	assert_int_equal(good->io.sc, NVME_SC_OK);
+	assert_int_equal(w.qp_failed + w.ctrl_failed, 0);
+}
+
+static void test_success_before_abort_counts(void **state)
+{
+	struct test_io *late;
+
+	w.opts.command_timeout_ms = 500;
+	open_with_ctrl();
+	start_hang(1);
+	h.late_sc = NVME_SC_OK;
+	late = submit(0, NVMF_FLUSH, 0);
+	world_until(&late->done);
+	assert_int_equal(late->io.sc, NVME_SC_OK);
+	assert_int_equal(w.qp_failed, 0);
+}
+
+static void test_deaf_target_costs_the_queue(void **state)
+{
+	struct test_io *late;
+	uint64_t start;
+
+	w.opts.command_timeout_ms = 500;
+	w.opts.abort_timeout_ms = 300;
+	open_with_ctrl();
+	start_hang(1);
+	h.is_deaf = true;
+	start = now_ms();
+	late = submit(0, NVMF_READ, 4096);
+	world_until(&w.qp_failed);
+	assert_in_range(now_ms() - start, 799, 810);
+	assert_int_equal(late->done, 1);
+	assert_int_equal(late->io.sc, NVME_SC_HOST_ABORTED);
+	assert_int_equal(w.ctrl_failed, 0);
+}
+
+/* ACL 1: two at a time, the others when those are answered. */
+static void test_abort_limit(void **state)
+{
+	w.fake.id.acl = 1;
+	w.opts.command_timeout_ms = 500;
+	open_with_ctrl();
+	start_hang(8);
+	h.is_slow = true;
+	for (unsigned i = 0; i < 8; i++)
+		submit(i, NVMF_READ, 4096);
+	world_run_ms(600);
+	assert_int_equal(h.aborts, 2);
+	for (unsigned n = 0; n < 8; n++) {
+		fake_resp(w.fake.conns[0], h.abort_cids[n], NVME_SC_OK, 0);
+		h.aborts_now--;
+		fake_resp(h.io_conn, h.cids[n], NVME_SC_ABORT_REQUESTED, 0);
+		world_run_ms(5);
+	}
+	assert_int_equal(h.aborts, 8);
+	assert_int_equal(h.aborts_most, 2);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(ios[i].done, 1);
+	assert_int_equal(w.qp_failed, 0);
+}
+
+static void test_cancel(void **state)
+{
+	struct test_io *sent, *waiting;
+
+	w.opts.io_depth = 2; /* one slot */
+	open_with_ctrl();
+	start_hang(1);
+	sent = submit(0, NVMF_READ, 4096);
+	world_run_ms(5);
+	waiting = submit(1, NVMF_READ, 4096);
+	nvmf_io_cancel(w.qp, &waiting->io);
+	assert_int_equal(waiting->done, 0);
+	world_until(&waiting->done);
+	assert_int_equal(waiting->io.sc, NVME_SC_ABORT_REQUESTED);
+	assert_int_equal(sent->done, 0);
+	nvmf_io_cancel(w.qp, &sent->io);
+	nvmf_io_cancel(w.qp, &sent->io);
+	world_until(&sent->done);
+	assert_int_equal(sent->io.sc, NVME_SC_ABORT_REQUESTED);
+	assert_int_equal(h.aborts, 1);
+	assert_int_equal(w.qp_failed, 0);
+}
+
+/* In a slot, but behind a gather that is full: no byte of it has left. */
+static void test_cancel_unsent(void **state)
+{
+	struct test_io *t = NULL;
+
+	open_with_ctrl();
+	start_hang(0);
+	/* 70 in-capsule writes are more than the network takes at once. */
+	io_sim_set_faults(w.sim, &(struct io_sim_faults){
+					 .latency_min_ns = 5 * NS_PER_MS,
+					 .latency_max_ns = 5 * NS_PER_MS});
+	for (unsigned i = 0; i < 70; i++)
+		t = submit(i, NVMF_WRITE, 4096);
+	nvmf_io_cancel(w.qp, &t->io);
+	assert_int_equal(t->done, 0);
+	world_run_ms(50);
+	for (unsigned i = 0; i < 70; i++)
+		assert_int_equal(ios[i].done, 1);
+	assert_int_equal(ios[68].io.sc, NVME_SC_OK);
+	assert_int_equal(t->io.sc, NVME_SC_ABORT_REQUESTED);
+	assert_int_equal(h.aborts + w.qp_failed, 0);
+}
+
+/* --- closing --- */
+
+static void test_close_lets_commands_end(void **state)
+{
+	struct test_io *t;
+
+	open_with_ctrl();
+	start_hang(1);
+	t = submit(0, NVMF_FLUSH, 0);
+	world_run_ms(5);
+	nvmf_qp_close(TAKE(w.qp), world_counted, &w.qp_closed);
+	world_run_ms(100);
+	assert_int_equal(w.qp_closed + t->done, 0);
+	fake_resp(h.io_conn, h.cids[0], NVME_SC_OK, 0);
+	world_until(&w.qp_closed);
+	assert_int_equal(t->done, 1);
+	assert_int_equal(t->io.sc, NVME_SC_OK);
+}
+
+static void test_close_is_bounded(void **state)
+{
+	struct test_io *t;
+	uint64_t start;
+
+	w.opts.close_timeout_ms = 400;
+	open_with_ctrl();
+	start_hang(64);
+	t = submit(0, NVMF_READ, 4096);
+	world_run_ms(5);
+	start = now_ms();
+	nvmf_qp_close(TAKE(w.qp), world_counted, &w.qp_closed);
+	world_until(&w.qp_closed);
+	assert_in_range(now_ms() - start, 400, 410);
+	assert_int_equal(t->io.sc, NVME_SC_HOST_PATH_ERROR);
+}
+
+static bool mute(struct fake_conn *c, const union pdu_hdr *hdr,
+		 const uint8_t *data, uint32_t len)
+{
+	return true;
+}
+
+static void test_ctrl_close_is_bounded(void **state)
+{
+	uint64_t start;
+
+	w.opts.close_timeout_ms = 400;
+	world_ctrl_open();
+	world_until(&w.ctrl_live);
+	w.fake.hook = mute;
+	start = now_ms();
+	nvmf_ctrl_close(TAKE(w.ctrl), world_counted, &w.ctrl_closed);
+	world_until(&w.ctrl_closed);
+	assert_in_range(now_ms() - start, 400, 410);
+}
+
+static unsigned shst_polls;
+
+static bool shut_slowly(struct fake_conn *c, const union pdu_hdr *hdr,
+			const uint8_t *data, uint32_t len)
+{
+	const struct nvme_sqe *sqe = &hdr->cmd.sqe;
+
+	if (hdr->ch.type != PDU_CAPSULE_CMD || sqe->opcode != NVME_OP_FABRICS ||
+	    (sqe->nsid & 0xff) != NVME_FCTYPE_PROP_GET ||
+	    sqe->cdw11 != NVME_PROP_CSTS || !c->fake->shutdowns)
+		return false;
+	shst_polls++;
+	fake_resp(c, sqe->cid, NVME_SC_OK, shst_polls < 5 ? 1u << 2 : 2u << 2);
+	return true;
+}
+
+static void test_shutdown_is_awaited(void **state)
+{
+	world_ctrl_open();
+	world_until(&w.ctrl_live);
+	shst_polls = 0;
+	w.fake.hook = shut_slowly;
+	nvmf_ctrl_close(TAKE(w.ctrl), world_counted, &w.ctrl_closed);
+	world_until(&w.ctrl_closed);
+	assert_int_equal(w.fake.shutdowns, 1);
+	assert_int_equal(shst_polls, 5);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_abort_saves_the_queue),
+		T(test_success_before_abort_counts),
+		T(test_deaf_target_costs_the_queue),
+		T(test_abort_limit),
+		T(test_cancel),
+		T(test_cancel_unsent),
+		T(test_close_lets_commands_end),
+		T(test_close_is_bounded),
+		T(test_ctrl_close_is_bounded),
+		T(test_shutdown_is_awaited),
+	};
+#undef T
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
