@@ -146,7 +146,7 @@ static void greet(struct nt_conn *conn)
 	struct iovec iov = {ic, sizeof(*ic)};
 
 	static_assert(sizeof(conn->tx_heads[0].bytes) >= sizeof(*ic), "ICReq");
-	pdu_icreq(ic, 0, dgst, 0);
+	pdu_icreq(ic, 0, dgst, NT_R2TS - 1);
 	conn->state = NT_GREETING;
 	stream_send(&conn->stream, &iov, 1, ic_sent);
 	nt_rx_start(conn);

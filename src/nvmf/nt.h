@@ -30,6 +30,8 @@
 #define NT_LINGER_MS	200 /* for a TermReq to be read by the target */
 #define NT_NO_DEADLINE	UINT64_MAX
 #define NT_LATE_MS	50 /* the loop was busy: look once more */
+#define NT_R2TS		4  /* outstanding per command: MAXR2T 3 on the wire */
+#define NT_ASKED	8  /* ranges of a write that R2Ts may leave apart */
 #define NT_IDLE_PROBE_S 5  /* TCP keepalive of a connection without traffic */
 
 struct nt_conn;
@@ -47,6 +49,16 @@ enum nt_dir {
 	NT_WRITE
 };
 
+struct nt_r2t {
+	uint16_t ttag;
+	uint32_t off, len;
+	uint32_t sent; /* gathered */
+};
+
+struct nt_range {
+	uint32_t off, end;
+};
+
 /* A command slot.  Owner: the queue between nt_cmd_take and nt_cmd_submit, the
  * connection until done. */
 struct nt_cmd {
@@ -56,6 +68,8 @@ struct nt_cmd {
 	bool is_in_capsule;
 	uint32_t bytes;
 	struct nt_cursor data;
+	uint32_t *crcs; /* NULL, or one of each crc_bytes of data */
+	uint32_t crc_bytes;
 	uint64_t deadline_ns;
 	void (*done)(struct nt_cmd *cmd); /* may reuse no field after return */
 	void *owner;
@@ -73,7 +87,13 @@ struct nt_cmd {
 	uint32_t received;  /* C2HData bytes */
 	uint32_t requested; /* sum of R2T lengths */
 	uint32_t sent;	    /* H2CData bytes gathered */
-	uint16_t ttag;
+	/* R2Ts not yet gathered, a ring; all that R2Ts ever asked for */
+	struct nt_r2t r2ts[NT_R2TS];
+	unsigned r2t_first, r2t_count;
+	struct nt_range asked[NT_ASKED];
+	unsigned asked_count;
+	struct nt_cursor base; /* of a write's data: R2Ts come in any order */
+	uint32_t data_off;     /* where data stands behind base */
 };
 
 struct nt_opts {

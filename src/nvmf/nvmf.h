@@ -268,8 +268,19 @@ struct nvmf_io {
 	uint64_t bytes;
 	const struct iovec *iov; /* covers exactly bytes */
 	unsigned iovcnt;
+	/*
+	 * Optional: CRC-32C of each crc_bytes of the payload (the last may be
+	 * shorter), as many as it takes, so that what digests compute anyway is
+	 * computed once.  crc_bytes is a multiple of lba_bytes.  A write: the
+	 * caller's, valid when submitted; digests are made of them.  A read:
+	 * the queue's, of the bytes as they came; valid when sc is OK and
+	 * has_crcs (max_transfer may be too small for a block).
+	 */
+	uint32_t *crcs;
+	uint32_t crc_bytes;
 	/* result */
 	uint16_t sc;
+	bool has_crcs;
 	/* private */
 	struct list node;
 	uint64_t issued, completed; /* bytes */

@@ -88,14 +88,23 @@ static void io_cmd_done(struct nt_cmd *cmd)
 	io_finish(io);
 }
 
-static uint32_t next_bytes(const struct nvmf_qp *qp, const struct nvmf_io *io)
+/* Of one command, as far as the target goes. */
+static uint64_t most_bytes(const struct nvmf_qp *qp, const struct nvmf_io *io)
 {
 	uint64_t max = MIN((uint64_t)NLB_MAX * io->lba_bytes,
 			   (uint64_t)qp->info.max_transfer);
 
 	max = ALIGN_DOWN(MIN(max, (uint64_t)UINT32_MAX), io->lba_bytes);
-	return (uint32_t)MIN(MAX(max, (uint64_t)io->lba_bytes),
-			     io->bytes - io->issued);
+	return MAX(max, (uint64_t)io->lba_bytes);
+}
+
+static uint32_t next_bytes(const struct nvmf_qp *qp, const struct nvmf_io *io)
+{
+	uint64_t max = most_bytes(qp, io);
+
+	if (io->has_crcs) /* no block is parted between commands */
+		max -= max % io->crc_bytes;
+	return (uint32_t)MIN(max, io->bytes - io->issued);
 }
 
 static void issue(struct nvmf_qp *qp, struct nvmf_io *io, struct nt_cmd *cmd)
@@ -120,6 +129,10 @@ static void issue(struct nvmf_qp *qp, struct nvmf_io *io, struct nt_cmd *cmd)
 		cmd->is_in_capsule =
 			is_write && cmd->bytes <= qp->info.icd_bytes;
 		cmd->data = cur;
+		if (io->has_crcs) {
+			cmd->crc_bytes = io->crc_bytes;
+			cmd->crcs = io->crcs + io->issued / io->crc_bytes;
+		}
 		nt_cursor_skip(&cur, cmd->bytes);
 		io->iov_index = io->iovcnt - cur.cnt;
 		io->iov_off = cur.off;
@@ -169,12 +182,16 @@ void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io)
 	ASSERT((io->op == NVMF_FLUSH) == (io->bytes == 0));
 	ASSERT(io->op == NVMF_FLUSH ||
 	       (IS_POW2(io->lba_bytes) && io->bytes % io->lba_bytes == 0));
+	ASSERT(!io->crcs ||
+	       (io->crc_bytes && io->crc_bytes % io->lba_bytes == 0));
 	io->sc = NVME_SC_OK;
 	io->issued = io->completed = 0;
 	io->iov_index = 0;
 	io->iov_off = 0;
 	io->cmds = 0;
 	io->is_cancelled = false;
+	io->has_crcs =
+		io->crcs && io->bytes && io->crc_bytes <= most_bytes(qp, io);
 	qp->waiting_count++;
 	if (qp->is_closing || qp->state == NVMF_FAILED) {
 		list_add_tail(&qp->orphans, &io->node);

@@ -54,9 +54,37 @@ static void rx_recv(struct nt_conn *conn)
 	stream_recv(&conn->stream, conn->rx_iov, count, rx_done);
 }
 
+/* The digest of the PDU and the sums of the caller's blocks from one look at
+ * the bytes. */
+static void sum_blocks(struct nt_conn *conn, uint32_t n)
+{
+	struct nt_cmd *cmd = conn->rx_cmd;
+	struct nt_cursor cur = conn->rx_cur;
+	uint32_t at = cmd->received;
+
+	while (n) {
+		uint32_t in_block = at % cmd->crc_bytes;
+		uint32_t len = MIN(n, cmd->crc_bytes - in_block);
+		uint32_t *sum = &cmd->crcs[at / cmd->crc_bytes];
+		uint32_t crc = nt_cursor_crc(&cur, 0, len);
+
+		*sum = in_block ? crc32c_combine(*sum, crc, len) : crc;
+		if (conn->lim.ddgst)
+			conn->rx_crc =
+				conn->rx_crc
+					? crc32c_combine(conn->rx_crc, crc, len)
+					: crc;
+		nt_cursor_skip(&cur, len);
+		at += len;
+		n -= len;
+	}
+}
+
 static void payload_arrived(struct nt_conn *conn, uint32_t n)
 {
-	if (conn->lim.ddgst)
+	if (conn->rx_cmd->crcs)
+		sum_blocks(conn, n);
+	else if (conn->lim.ddgst)
 		conn->rx_crc = nt_cursor_crc(&conn->rx_cur, conn->rx_crc, n);
 	nt_cursor_skip(&conn->rx_cur, n);
 	conn->rx_left -= n;

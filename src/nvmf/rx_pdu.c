@@ -88,6 +88,41 @@ static bool on_data(struct nt_conn *conn, const union pdu_hdr *hdr)
 	return true;
 }
 
+/* Takes note of a range that is asked for; false when part of it was before,
+ * or when it leaves more ranges apart than are remembered. */
+static bool claim(struct nt_cmd *cmd, uint32_t off, uint32_t end)
+{
+	struct nt_range *joined = NULL;
+
+	for (unsigned i = 0; i < cmd->asked_count; i++) {
+		struct nt_range *r = &cmd->asked[i];
+
+		if (off < r->end && end > r->off)
+			return false;
+	}
+	for (unsigned i = 0; i < cmd->asked_count; i++) {
+		struct nt_range *r = &cmd->asked[i];
+
+		if (r->end != off && r->off != end)
+			continue;
+		off = MIN(off, r->off);
+		end = MAX(end, r->end);
+		*r = (struct nt_range){off, end};
+		if (joined) { /* it filled the gap between the two */
+			*joined = *r;
+			*r = cmd->asked[--cmd->asked_count];
+			return true;
+		}
+		joined = r;
+	}
+	if (joined)
+		return true;
+	if (cmd->asked_count == NT_ASKED)
+		return false;
+	cmd->asked[cmd->asked_count++] = (struct nt_range){off, end};
+	return true;
+}
+
 static bool on_r2t(struct nt_conn *conn, const union pdu_hdr *hdr)
 {
 	const struct pdu_r2t *r2t = &hdr->r2t;
@@ -96,18 +131,26 @@ static bool on_r2t(struct nt_conn *conn, const union pdu_hdr *hdr)
 	if (!cmd || cmd->dir != NT_WRITE || cmd->is_in_capsule)
 		return violation(conn, PDU_FES_HEADER_FIELD,
 				 offsetof(struct pdu_r2t, cccid), hdr);
-	/* We announced MAXR2T 0: one at a time. */
-	if (cmd->sent != cmd->requested)
-		return violation(conn, PDU_FES_R2T_LIMIT, 0, hdr);
-	if (r2t->r2to != cmd->requested)
+	if (r2t->r2to % 4)
+		return violation(conn, PDU_FES_HEADER_FIELD,
+				 offsetof(struct pdu_r2t, r2to), hdr);
+	if (r2t->r2to >= cmd->bytes)
 		return violation(conn, PDU_FES_DATA_RANGE,
 				 offsetof(struct pdu_r2t, r2to), hdr);
-	if (!r2t->r2tl || r2t->r2tl > cmd->bytes - cmd->requested)
+	if (!r2t->r2tl || r2t->r2tl > cmd->bytes - r2t->r2to)
 		return violation(conn, PDU_FES_DATA_RANGE,
 				 offsetof(struct pdu_r2t, r2tl), hdr);
-	cmd->ttag = r2t->ttag;
+	if (cmd->r2t_count == NT_R2TS)
+		return violation(conn, PDU_FES_R2T_LIMIT, 0, hdr);
+	if (!claim(cmd, r2t->r2to, r2t->r2to + r2t->r2tl))
+		return violation(conn, PDU_FES_DATA_RANGE,
+				 offsetof(struct pdu_r2t, r2to), hdr);
+	cmd->r2ts[(cmd->r2t_first + cmd->r2t_count++) % NT_R2TS] =
+		(struct nt_r2t){
+			.ttag = r2t->ttag, .off = r2t->r2to, .len = r2t->r2tl};
 	cmd->requested += r2t->r2tl;
-	nt_tx_queue(conn, cmd);
+	if (list_is_empty(&cmd->tx_node))
+		nt_tx_queue(conn, cmd);
 	return true;
 }
 

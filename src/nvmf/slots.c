@@ -81,6 +81,7 @@ void nt_cmd_submit(struct nt_conn *conn, struct nt_cmd *cmd)
 		.type = cmd->is_in_capsule ? NVME_SGL_DATA_OFFSET
 					   : NVME_SGL_TRANSPORT,
 	};
+	cmd->base = cmd->data;
 	insert_by_deadline(conn, cmd);
 	conn->inflight_count++;
 	if (cmd->deadline_ns != NT_NO_DEADLINE &&

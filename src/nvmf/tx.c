@@ -23,10 +23,38 @@ static void add_iov(struct nt_conn *conn, void *p, size_t n)
 	conn->tx_iov[conn->tx_iovs++] = (struct iovec){p, n};
 }
 
+/* CRC-32C of data [off, off + n), from the caller's sums where it covers whole
+ * blocks of them; cur stands at off. */
+static uint32_t data_crc(const struct nt_cmd *cmd, const struct nt_cursor *cur,
+			 uint32_t off, uint32_t n)
+{
+	struct nt_cursor at = *cur;
+	uint32_t crc = 0;
+
+	if (!cmd->crcs)
+		return nt_cursor_crc(cur, 0, n);
+	while (n) {
+		uint32_t start = off - off % cmd->crc_bytes;
+		uint32_t end = start + MIN(cmd->crc_bytes, cmd->bytes - start);
+		uint32_t len = MIN(n, end - off);
+		bool is_whole = off == start && len == end - start;
+		uint32_t one = is_whole ? cmd->crcs[off / cmd->crc_bytes]
+					: nt_cursor_crc(&at, 0, len);
+
+		crc = crc ? crc32c_combine(crc, one, len) : one;
+		nt_cursor_skip(&at, len);
+		off += len;
+		n -= len;
+	}
+	return crc;
+}
+
 /* Header (digest, padding), payload from cur, data digest. */
 static void add_pdu(struct nt_conn *conn, struct nt_cmd *cmd,
-		    union pdu_hdr *hdr, uint32_t bytes, struct nt_cursor *cur)
+		    union pdu_hdr *hdr, uint32_t bytes)
 {
+	uint32_t off = hdr->ch.type == PDU_H2C_DATA ? hdr->data.datao : 0;
+	struct nt_cursor *cur = &cmd->data;
 	struct nt_tx_head *head = &conn->tx_heads[conn->tx_pdus];
 	size_t mapped = bytes;
 	size_t head_len;
@@ -47,7 +75,7 @@ static void add_pdu(struct nt_conn *conn, struct nt_cmd *cmd,
 					       NT_TX_IOVS - conn->tx_iovs);
 		ASSERT(mapped == bytes);
 		if (conn->lim.ddgst) {
-			head->ddgst = nt_cursor_crc(cur, 0, bytes);
+			head->ddgst = data_crc(cmd, cur, off, bytes);
 			add_iov(conn, &head->ddgst, sizeof(head->ddgst));
 		}
 		nt_cursor_skip(cur, bytes);
@@ -83,18 +111,33 @@ static bool add_capsule(struct nt_conn *conn, struct nt_cmd *cmd)
 		bytes = 0;
 	}
 	hdr.cmd.sqe = cmd->sqe;
-	add_pdu(conn, cmd, &hdr, bytes, &cmd->data);
+	add_pdu(conn, cmd, &hdr, bytes);
 	cmd->is_capsule_sent = true;
 	return true;
 }
 
+/* data stands where the first R2T wants to go on. */
+static void seek_data(struct nt_cmd *cmd, uint32_t off)
+{
+	if (off < cmd->data_off) {
+		cmd->data = cmd->base;
+		cmd->data_off = 0;
+	}
+	nt_cursor_skip(&cmd->data, off - cmd->data_off);
+	cmd->data_off = off;
+}
+
 static bool add_data(struct nt_conn *conn, struct nt_cmd *cmd)
 {
-	uint32_t left = cmd->requested - cmd->sent;
+	struct nt_r2t *r2t = &cmd->r2ts[cmd->r2t_first];
+	uint32_t left = r2t->len - r2t->sent;
 	uint32_t bytes = MIN(left, conn->maxh2c);
-	size_t room = room_for(conn, cmd, bytes);
 	union pdu_hdr hdr = {.data = {.ch.type = PDU_H2C_DATA}};
+	size_t room;
 
+	ASSERT(cmd->r2t_count);
+	seek_data(cmd, r2t->off + r2t->sent);
+	room = room_for(conn, cmd, bytes);
 	if (room < bytes)
 		bytes = (uint32_t)ALIGN_DOWN(room, 4);
 	if (!bytes)
@@ -102,11 +145,17 @@ static bool add_data(struct nt_conn *conn, struct nt_cmd *cmd)
 	if (bytes == left)
 		hdr.ch.flags = PDU_F_LAST;
 	hdr.data.cccid = cmd->cid;
-	hdr.data.ttag = cmd->ttag;
-	hdr.data.datao = cmd->sent;
+	hdr.data.ttag = r2t->ttag;
+	hdr.data.datao = r2t->off + r2t->sent;
 	hdr.data.datal = bytes;
-	add_pdu(conn, cmd, &hdr, bytes, &cmd->data);
+	add_pdu(conn, cmd, &hdr, bytes);
+	cmd->data_off += bytes;
 	cmd->sent += bytes;
+	r2t->sent += bytes;
+	if (bytes == left) {
+		cmd->r2t_first = (cmd->r2t_first + 1) % NT_R2TS;
+		cmd->r2t_count--;
+	}
 	return true;
 }
 

@@ -36,6 +36,7 @@ struct fake_conn {
 	struct {
 		struct nvme_sqe sqe;
 		uint32_t got, asked;
+		unsigned out; /* R2Ts */
 	} writes[8];
 };
 
@@ -52,10 +53,13 @@ struct fake {
 	uint32_t maxh2c, c2h_piece, r2t_piece;
 	uint8_t cpda; /* 0's based dwords */
 	bool no_success;
-	int cut_after; /* PDUs sent before it hangs up; -1 = never */
+	unsigned r2ts;	   /* at a time, 0 = 1 */
+	bool r2t_reversed; /* the last piece first */
+	int cut_after;	   /* PDUs sent before it hangs up; -1 = never */
 	/* what it has seen */
 	unsigned pdus_sent, keep_alives, shutdowns, terms, h2c_pdus;
 	uint16_t term_fes;
+	uint32_t term_fei;
 	uint32_t cc;
 	/* what it tells */
 	struct nvme_id_ctrl id;
@@ -307,16 +311,23 @@ static inline void fake_admin(struct fake_conn *c, const struct nvme_sqe *sqe)
 
 static inline void fake_write_more(struct fake_conn *c, unsigned slot)
 {
+	struct fake *f = c->fake;
 	uint32_t len = c->writes[slot].sqe.sgl.len;
-	uint32_t at = c->writes[slot].asked;
-	uint32_t n = MIN(c->fake->r2t_piece, len - at);
+	uint32_t at, n;
 
 	if (c->writes[slot].got == len) {
 		c->writes[slot].sqe.sgl.len = 0;
 		fake_resp(c, c->writes[slot].sqe.cid, NVME_SC_OK, 0);
-	} else if (c->writes[slot].got == at) {
+		return;
+	}
+	while (c->writes[slot].out < MAX(f->r2ts, 1u) &&
+	       c->writes[slot].asked < len) {
+		at = c->writes[slot].asked;
+		n = MIN(f->r2t_piece, len - at);
 		c->writes[slot].asked += n;
-		fake_r2t(c, c->writes[slot].sqe.cid, at, n);
+		c->writes[slot].out++;
+		fake_r2t(c, c->writes[slot].sqe.cid,
+			 f->r2t_reversed ? len - at - n : at, n);
 	}
 }
 
@@ -344,6 +355,7 @@ static inline void fake_io(struct fake_conn *c, const struct nvme_sqe *sqe,
 		ASSERT(slot < ARRAY_SIZE(c->writes));
 		c->writes[slot].sqe = *sqe;
 		c->writes[slot].got = c->writes[slot].asked = 0;
+		c->writes[slot].out = 0;
 		fake_write_more(c, slot);
 	}
 }
@@ -358,17 +370,22 @@ static inline void fake_h2c(struct fake_conn *c, const union pdu_hdr *hdr,
 	       !c->writes[slot].sqe.sgl.len)
 		slot++;
 	ASSERT(slot < ARRAY_SIZE(c->writes));
-	ASSERT(hdr->data.datao == c->writes[slot].got && len <= f->maxh2c);
+	ASSERT(len <= f->maxh2c);
+	ASSERT(f->r2ts > 1 || f->r2t_reversed ||
+	       hdr->data.datao == c->writes[slot].got);
 	ASSERT(hdr->data.datal == len);
 	f->h2c_pdus++;
 	memcpy(f->disk + (size_t)c->writes[slot].sqe.cdw10 * FAKE_LBA +
 		       hdr->data.datao,
 	       data, len);
 	c->writes[slot].got += len;
-	ASSERT(!!(hdr->ch.flags & PDU_F_LAST) ==
-	       (c->writes[slot].got == c->writes[slot].asked));
-	if (hdr->ch.flags & PDU_F_LAST)
+	ASSERT(f->r2ts > 1 ||
+	       !!(hdr->ch.flags & PDU_F_LAST) ==
+		       (c->writes[slot].got == c->writes[slot].asked));
+	if (hdr->ch.flags & PDU_F_LAST) {
+		c->writes[slot].out--;
 		fake_write_more(c, slot);
+	}
 }
 
 static inline void fake_icresp(struct fake_conn *c, uint8_t dgst)
@@ -389,6 +406,7 @@ static inline void fake_pdu(struct fake_conn *c, const union pdu_hdr *hdr,
 	if (hdr->ch.type == PDU_H2C_TERM) {
 		c->fake->terms++;
 		c->fake->term_fes = hdr->term.fes;
+		memcpy(&c->fake->term_fei, hdr->term.fei, sizeof(uint32_t));
 		fake_hang_up(c);
 		return;
 	}

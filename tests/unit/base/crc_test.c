@@ -54,6 +54,9 @@ static void test_against_bitwise(void **state)
 
 		assert_int_equal(whole, bitwise(0, p, n));
 		assert_int_equal(crc32c(a, p + cut, n - cut), whole);
+		assert_int_equal(crc32c_combine(a, crc32c(0, p + cut, n - cut),
+						(uint32_t)(n - cut)),
+				 whole);
 	}
 }
 

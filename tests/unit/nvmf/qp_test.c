@@ -137,6 +137,8 @@ static void test_shapes(void **state)
 		w.fake.maxh2c = 4096 + 4 * (uint32_t)rng_below(&rng, 5000);
 		w.fake.c2h_piece = 1 + (uint32_t)rng_below(&rng, 70000);
 		w.fake.r2t_piece = 512 + 4 * (uint32_t)rng_below(&rng, 9000);
+		w.fake.r2ts = 1 + (unsigned)rng_below(&rng, 4);
+		w.fake.r2t_reversed = seed & 8;
 		w.fake.no_success = seed & 4;
 		w.fake.id.mdts = seed % 3 ? 3 : 0;
 		world_open();
@@ -144,6 +146,46 @@ static void test_shapes(void **state)
 			round_trip((1 + rng_below(&rng, 400)) * FAKE_LBA, i,
 				   &rng);
 		assert_int_equal(w.qp_failed + w.ctrl_failed, 0);
+		world_reset();
+	}
+}
+
+/* The caller's sums are what digests are made of, and what a read gives. */
+static void test_block_sums(void **state)
+{
+	static const uint32_t blocks[] = {512, 1536, 8192, 131072};
+	enum {
+		BYTES = 130048
+	};
+	uint32_t sums[BYTES / 512], want[BYTES / 512];
+	struct test_io t;
+
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(blocks); i++) {
+		uint32_t size = blocks[i / 2], n = (BYTES + size - 1) / size;
+
+		w.opts.ddgst = i % 2;
+		w.fake.c2h_piece = 10000;
+		w.fake.r2t_piece = 20000;
+		w.fake.id.mdts = 4; /* 64 KiB: less than the largest block */
+		world_open();
+		io_init(&t, NVMF_WRITE, 0, BYTES, NULL);
+		fill(&t, i);
+		for (unsigned k = 0; k < n; k++)
+			want[k] = crc32c(0, t.buf + k * size,
+					 MIN(size, BYTES - k * size));
+		t.io.crcs = want;
+		t.io.crc_bytes = size;
+		run(&t); /* the fake checks each digest */
+		assert_int_equal(t.io.sc, NVME_SC_OK);
+		t.io.op = NVMF_READ;
+		t.io.crcs = sums;
+		memset(sums, 0xee, sizeof(sums));
+		run(&t);
+		assert_int_equal(t.io.sc, NVME_SC_OK);
+		assert_int_equal(t.io.has_crcs, size <= 65536);
+		if (t.io.has_crcs)
+			assert_memory_equal(sums, want, n * sizeof(*sums));
+		free(t.buf);
 		world_reset();
 	}
 }
@@ -369,11 +411,11 @@ static void test_close_busy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_sizes),	    TEST(test_shapes),
-		TEST(test_crumbs),	    TEST(test_full_gather),
-		TEST(test_flush_and_range), TEST(test_depth),
-		TEST(test_timeout),	    TEST(test_cut_anywhere),
-		TEST(test_close_busy),
+		TEST(test_sizes),	 TEST(test_shapes),
+		TEST(test_crumbs),	 TEST(test_block_sums),
+		TEST(test_full_gather),	 TEST(test_flush_and_range),
+		TEST(test_depth),	 TEST(test_timeout),
+		TEST(test_cut_anywhere), TEST(test_close_busy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,7 @@ static const struct rude {
 	const char *what;
 	enum victim victim;
 	/* sent in this order; cid is filled in where it says CID */
-	union pdu_hdr pdus[3];
+	union pdu_hdr pdus[5];
 	unsigned count;
 	int fes;
 } * rude;
@@ -96,10 +96,16 @@ static const struct rude table[] = {
 	{"data for a write", ON_WRITE, {C2H(4, 0, 512)}, 1, 1},
 	{"R2T too long", ON_WRITE, {R2T(0, BYTES + 1)}, 1, 4},
 	{"R2T of nothing", ON_WRITE, {R2T(0, 0)}, 1, 4},
-	{"R2T not from 0", ON_WRITE, {R2T(4096, 4096)}, 1, 4},
+	{"R2T not of dwords", ON_WRITE, {R2T(4098, 4094)}, 1, 1},
+	{"R2T behind the end", ON_WRITE, {R2T(BYTES, 4)}, 1, 4},
+	{"R2T twice", ON_WRITE, {R2T(0, 4096), R2T(2048, 4096)}, 2, 4},
 	{"R2T overflow", ON_WRITE, {R2T(0xfffff000, 0x2000)}, 1, 4},
 	{"success before the data", ON_WRITE, {R2T(0, BYTES), RESP}, 2, 2},
-	{"two R2Ts at a time", ON_WRITE, {R2T(0, 4096), R2T(4096, 4096)}, 2, 5},
+	{"five R2Ts at a time",
+	 ON_WRITE,
+	 {R2T(0, 4), R2T(8, 4), R2T(16, 4), R2T(24, 4), R2T(32, 4)},
+	 5,
+	 5},
 };
 
 static bool answer_rudely(struct fake_conn *c, const union pdu_hdr *hdr,
