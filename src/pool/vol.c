@@ -91,6 +91,18 @@ void vol_refresh(struct vol *vol)
 		publish(vol, order[i], ready);
 }
 
+/* Of the path that has most. */
+unsigned vol_queue_pairs(const struct vol *vol)
+{
+	uint32_t ready = atomic_load(&vol->ready);
+	unsigned most = 0;
+
+	for (unsigned w = 0; w < vol->way_count; w++)
+		if ((ways_good(ready) | ways_poor(ready)) & 1u << w)
+			most = MAX(most, atomic_load(&vol->ways[w].lane_count));
+	return most;
+}
+
 unsigned vol_ways_ready(const struct vol *vol)
 {
 	uint32_t ready = atomic_load(&vol->ready);

@@ -69,6 +69,9 @@ struct vol_desc {
 int vol_get(struct vol_set *set, const struct vol_desc *desc, struct vol **out,
 	    struct err *err);
 void vol_put(struct vol *vol);
+/* Queue pairs of one path to it, so workers that reach it by one of their own;
+ * 0 when it is not connected. */
+unsigned vol_queue_pairs(const struct vol *vol);
 /* This process serves the segment itself: I/O becomes a memcpy. */
 int vol_attach_memory(struct vol_set *set, const struct uuid *segment,
 		      void *mem, uint64_t size);
