@@ -35,7 +35,8 @@ struct env {
 	uint8_t *mem[NS_COUNT];
 	void *mem_p[NS_COUNT]; /* the same */
 	uint32_t block;
-	uint16_t max_queues;
+	uint64_t ns_bytes;	/* what the target says, at most NS_BYTES */
+	struct tgt_opts limits; /* of the target; its loop is set here */
 };
 
 struct env_call {
@@ -49,7 +50,7 @@ static inline struct bdev *env_bdev(struct env *env, unsigned i)
 	struct bdev *bdev = NULL;
 	struct err err = {0};
 
-	if (bdev_ram_create(env->mem[i], NS_BYTES, &bdev, &err))
+	if (bdev_ram_create(env->mem[i], env->ns_bytes, &bdev, &err))
 		fail_msg("%s", err.text);
 	bdev->block = env->block;
 	return bdev;
@@ -58,14 +59,12 @@ static inline struct bdev *env_bdev(struct env *env, unsigned i)
 static inline void env_tgt_start_on(void *arg)
 {
 	struct env *env = arg;
-	struct tgt_opts opts = {
-		.loop = env->shard.loop,
-		.max_queues = env->max_queues,
-	};
+	struct tgt_opts opts = env->limits;
 	struct tgt_subsys *ss;
 	struct err err = {0};
 	struct addr addr;
 
+	opts.loop = env->shard.loop;
 	if (tgt_create(&opts, &env->tgt, &err) ||
 	    tgt_subsys_add(env->tgt, NQN, NULL, &ss, &err))
 		fail_msg("%s", err.text);
@@ -130,10 +129,15 @@ static inline void env_set_start(struct env *env, const struct vol_opts *change)
 		opts.workers = change->workers;
 		opts.chunk_bytes = change->chunk_bytes;
 		opts.inflight_bytes = change->inflight_bytes;
+		opts.nvmf.hdgst = change->nvmf.hdgst;
 		opts.nvmf.ddgst = change->nvmf.ddgst;
 		opts.multipath = change->multipath;
+		opts.nvmf.kato_ms = change->nvmf.kato_ms;
+		opts.nvmf.abort_timeout_ms = change->nvmf.abort_timeout_ms;
 	}
-	opts.nvmf.command_timeout_ms = 1000;
+	opts.nvmf.command_timeout_ms = change && change->nvmf.command_timeout_ms
+					       ? change->nvmf.command_timeout_ms
+					       : 1000;
 	opts.nvmf.connect_timeout_ms = 500;
 	if (vol_set_create(&opts, &env->set, &err))
 		fail_msg("%s", err.text);
@@ -143,7 +147,7 @@ static inline void env_init(struct env *env, uint32_t block)
 {
 	struct err err = {0};
 
-	*env = (struct env){.block = block};
+	*env = (struct env){.block = block, .ns_bytes = NS_BYTES};
 	for (unsigned i = 0; i < NS_COUNT; i++) {
 		uuid_make(&env->segments[i]);
 		assert_int_equal(mem_map(NS_BYTES, false, &env->mem_p[i]), 0);

@@ -352,7 +352,7 @@ static void test_random_other(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		env_init(&env, cases[i].block);
 		env_tgt_stop(&env);
-		env.max_queues = cases[i].queues;
+		env.limits.max_queues = cases[i].queues;
 		env_tgt_start(&env);
 		env_set_start(&env,
 			      &(struct vol_opts){.workers = cases[i].workers,
