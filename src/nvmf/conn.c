@@ -271,6 +271,7 @@ void nt_fini(struct nt_conn *conn)
 {
 	ASSERT(conn->state == NT_IDLE || conn->state == NT_DOWN);
 	ASSERT(!conn->inflight_count);
+	nt_auth_destroy(conn->auth);
 	free(conn->tx_heads);
 	free(conn->tx_cmds);
 	free(conn->tx_iov);

@@ -23,6 +23,7 @@
 static void ctrl_free(struct nvmf_ctrl *ctrl)
 {
 	free(ctrl->page);
+	secret_clear(&ctrl->opts, sizeof(ctrl->opts));
 	free(ctrl);
 }
 

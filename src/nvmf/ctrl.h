@@ -13,6 +13,7 @@
 
 enum setup_step {
 	SETUP_CONNECT,
+	SETUP_AUTH,
 	SETUP_VERSION,
 	SETUP_CAP,
 	SETUP_READ_CC,
@@ -51,6 +52,7 @@ struct nvmf_ctrl {
 	atomic_bool is_down; /* told to queue pairs: nothing to wait for */
 	/* setup.c; req is the shutdown request later */
 	enum setup_step step;
+	uint32_t connect_dw0; /* of the answer: is authentication asked for? */
 	struct nvmf_admin req;
 	struct timer timer; /* polls CSTS, then paces keep-alive */
 	struct nvme_connect_data connect;

@@ -34,6 +34,7 @@
 #define NT_ASKED	8  /* ranges of a write that R2Ts may leave apart */
 #define NT_IDLE_PROBE_S 5  /* TCP keepalive of a connection without traffic */
 
+struct nt_auth;
 struct nt_conn;
 
 /* Walks an iovec array that belongs to someone else. */
@@ -141,6 +142,7 @@ struct nt_conn {
 	struct nt_cmd *slots;
 	unsigned slot_count, inflight_count;
 	struct list free, inflight;
+	struct nt_auth *auth; /* under way (auth.c), else NULL; owned */
 	/* sending */
 	struct list tx_queue;
 	struct loop_task tx_task;
@@ -196,6 +198,18 @@ void nt_cmds_abort(struct nt_conn *conn);
 void nt_cmd_cancel(struct nt_cmd *cmd);
 /* Acts on deadlines that have passed, then sets the timer. */
 void nt_cmds_expire(struct nt_conn *conn);
+
+/* auth.c */
+/*
+ * The Connect was answered with this dword 0.  Authenticates when the target
+ * asks for it or opts has a key, and fails the connection with a sentence when
+ * that does not succeed.  done runs once, perhaps inside the call, unless the
+ * connection fails.  opts is the caller's and stays as it is until then.
+ */
+void nt_auth_start(struct nt_conn *conn, const struct nvmf_opts *opts,
+		   uint32_t dw0, void (*done)(struct nt_conn *conn));
+void nt_auth_pump(struct nt_auth *auth);    /* a slot came free */
+void nt_auth_destroy(struct nt_auth *auth); /* NULL is fine */
 
 /* tx.c */
 void nt_tx_init(struct nt_conn *conn);

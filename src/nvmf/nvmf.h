@@ -21,6 +21,7 @@
 #ifndef NVMF_NVMF_H
 #define NVMF_NVMF_H
 
+#include "crypt/key.h"
 #include "io/loop.h"
 #include "nvme/cmd.h"
 #include "nvme/endpoint.h"
@@ -54,6 +55,10 @@ struct nvmf_opts {
 	struct addr addr; /* resolved by the caller, off the loop */
 	char subnqn[NVME_NQN_LEN];
 	struct host_id host;
+	/* DH-HMAC-CHAP (len 0 = none): with a key of its own the host always
+	 * authenticates, with the controller's as well the target must, too.
+	 * Copies are cleared when their object goes. */
+	struct dhchap_key dhchap_key, dhchap_ctrl_key;
 	uint32_t kato_ms;	     /* 0 = 5000; NVMF_KATO_OFF = none */
 	uint32_t connect_timeout_ms; /* 0 = 3000: TCP + ICReq + Connect */
 	uint32_t command_timeout_ms; /* 0 = 5000: each I/O command */

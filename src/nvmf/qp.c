@@ -282,6 +282,15 @@ void nvmf_io_cancel(struct nvmf_qp *qp, struct nvmf_io *io)
 
 /* --- opening --- */
 
+static void auth_done(struct nt_conn *conn)
+{
+	struct nvmf_qp *qp = conn->opts.arg;
+
+	qp->state = NVMF_LIVE;
+	qp->on_state(qp, NVMF_LIVE, &(struct err){0}, qp->arg);
+	qp_pump(qp);
+}
+
 static void connect_done(struct nt_cmd *cmd)
 {
 	struct nvmf_qp *qp = cmd->conn->opts.arg;
@@ -292,9 +301,7 @@ static void connect_done(struct nt_cmd *cmd)
 		connect_refused(&qp->conn, &qp->opts, cmd->sc, cmd->cqe.dw0);
 		return;
 	}
-	qp->state = NVMF_LIVE;
-	qp->on_state(qp, NVMF_LIVE, &(struct err){0}, qp->arg);
-	qp_pump(qp);
+	nt_auth_start(&qp->conn, &qp->opts, cmd->cqe.dw0, auth_done);
 }
 
 static void conn_ready(struct nt_conn *conn)
@@ -332,6 +339,12 @@ static void conn_slot(struct nt_conn *conn)
 		nt_close(conn);
 }
 
+static void qp_free(struct nvmf_qp *qp)
+{
+	secret_clear(&qp->opts, sizeof(qp->opts));
+	free(qp);
+}
+
 static void qp_task(struct loop_task *task)
 {
 	struct nvmf_qp *qp = container_of(task, struct nvmf_qp, task);
@@ -346,7 +359,7 @@ static void qp_task(struct loop_task *task)
 	closed = qp->closed;
 	arg = qp->closed_arg;
 	nt_fini(&qp->conn);
-	free(qp);
+	qp_free(qp);
 	if (closed)
 		closed(arg);
 }
@@ -414,7 +427,7 @@ int nvmf_qp_open(struct loop *loop, const struct nvmf_qp_opts *opts,
 				    : qp->opts.command_timeout_ms;
 	nt.abort_timeout_ms = qp->opts.abort_timeout_ms;
 	if (nt_init(&qp->conn, loop, &nt)) {
-		free(qp);
+		qp_free(qp);
 		return -ENOMEM;
 	}
 	nt_connect(&qp->conn);

@@ -26,6 +26,7 @@ const char *setup_step_text(enum setup_step step)
 {
 	static const char *const text[] = {
 		[SETUP_CONNECT] = "Connect",
+		[SETUP_AUTH] = "authentication",
 		[SETUP_VERSION] = "reading VS",
 		[SETUP_CAP] = "reading CAP",
 		[SETUP_READ_CC] = "reading CC",
@@ -137,9 +138,8 @@ static int got_connect(struct nvmf_ctrl *ctrl, const struct nvme_cqe *cqe)
 	ctrl->info.cntlid = (uint16_t)cqe->dw0;
 	if (ctrl->info.cntlid >= 0xfff0)
 		return fail(ctrl, -EPROTO, "reserved controller id");
-	if (cqe->dw0 >> 16 & 6)
-		return fail(ctrl, -EACCES, "it asks for authentication");
-	return SETUP_VERSION;
+	ctrl->connect_dw0 = cqe->dw0;
+	return SETUP_AUTH;
 }
 
 static int got_version(struct nvmf_ctrl *ctrl, const struct nvme_cqe *cqe)
@@ -314,6 +314,14 @@ static void step_done(struct nvmf_admin *req)
 	run_step(ctrl);
 }
 
+static void auth_done(struct nt_conn *conn)
+{
+	struct nvmf_ctrl *ctrl = conn->opts.arg;
+
+	ctrl->step = SETUP_VERSION;
+	run_step(ctrl);
+}
+
 static void run_step(struct nvmf_ctrl *ctrl)
 {
 	uint64_t now = loop_now_ns(ctrl->loop);
@@ -322,6 +330,11 @@ static void run_step(struct nvmf_ctrl *ctrl)
 
 	if (ctrl->step == SETUP_DONE) {
 		ctrl_live(ctrl);
+		return;
+	}
+	if (ctrl->step == SETUP_AUTH) {
+		nt_auth_start(&ctrl->conn, &ctrl->opts, ctrl->connect_dw0,
+			      auth_done);
 		return;
 	}
 	if (ctrl->step == SETUP_CONNECT)

@@ -124,6 +124,8 @@ static void complete(struct nt_cmd *cmd)
 	cmd->done(cmd);
 	next_generation(cmd);
 	list_add_tail(&conn->free, &cmd->node);
+	if (conn->auth)
+		nt_auth_pump(conn->auth);
 	if (conn->state == NT_READY)
 		conn->opts.on_slot(conn);
 }

@@ -4,10 +4,18 @@
  * Shard's thread.  Invariant: every command is answered exactly once, or its
  * connection ends.
  */
-#include "target/conn.h"
+#include "target/auth.h"
 
 #define SQE_FUSE 0x03
 #define SQE_PSDT 0xc0
+
+static bool is_auth(const struct nvme_sqe *sqe)
+{
+	uint8_t type = (uint8_t)sqe->nsid;
+
+	return sqe->opcode == NVME_OP_FABRICS &&
+	       (type == NVME_FCTYPE_AUTH_SEND || type == NVME_FCTYPE_AUTH_RECV);
+}
 
 static bool cmd_is_ready(const struct tgt_conn *conn)
 {
@@ -27,6 +35,8 @@ void cmd_start(struct tgt_req *req, uint32_t icd_len)
 	if ((sqe->flags & SQE_FUSE) ||
 	    (sqe->flags & SQE_PSDT) != NVME_SQE_PSDT_SGL)
 		req_complete(req, NVME_SC_BAD_FIELD | NVME_SC_DNR);
+	else if (conn->needs_auth && !is_auth(sqe))
+		req_complete(req, NVME_SC_AUTH_REQUIRED | NVME_SC_DNR);
 	else if (sqe->opcode == NVME_OP_FABRICS)
 		fabrics_start(req, icd_len);
 	else if (!cmd_is_ready(conn))
@@ -39,7 +49,9 @@ void cmd_start(struct tgt_req *req, uint32_t icd_len)
 
 void cmd_data_ready(struct tgt_req *req)
 {
-	if (req->sqe.opcode == NVME_OP_FABRICS)
+	if (is_auth(&req->sqe))
+		auth_send_ready(req);
+	else if (req->sqe.opcode == NVME_OP_FABRICS)
 		fabrics_connect(req);
 	else
 		nvm_data_ready(req);

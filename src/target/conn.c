@@ -12,10 +12,12 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "target/auth.h"
 
-#define HANDSHAKE_NS	(10 * NS_PER_S) /* accept to Connect answered */
-#define LINGER_NS	(1 * NS_PER_S)	/* last words, and draining */
-#define USER_TIMEOUT_MS 30000		/* unacknowledged bytes */
+#define HANDSHAKE_NS                                                           \
+	(10 * NS_PER_S) /* for Connect, then as long for authentication */
+#define LINGER_NS	(1 * NS_PER_S) /* last words, and draining */
+#define USER_TIMEOUT_MS 30000	       /* unacknowledged bytes */
 
 static void conn_post(struct tgt_conn *conn, struct loop *loop,
 		      void (*run)(struct mbox_msg *msg))
@@ -26,6 +28,7 @@ static void conn_post(struct tgt_conn *conn, struct loop *loop,
 
 static void conn_free(struct tgt_conn *conn)
 {
+	auth_destroy(conn->auth);
 	free(conn->rx_buf);
 	free(conn->icd_buf);
 	free(conn->reqs);
@@ -173,7 +176,10 @@ static void on_attached(struct mbox_msg *msg)
 	conn->busy_count--;
 	if (conn->state == CONN_CONNECT) {
 		conn->state = conn->ctrl ? CONN_LIVE : CONN_NEW;
-		if (conn->ctrl)
+		if (conn->ctrl && conn->needs_auth)
+			timer_set(conn->shard->loop, &conn->timer,
+				  HANDSHAKE_NS);
+		else if (conn->ctrl)
 			timer_cancel(conn->shard->loop, &conn->timer);
 	}
 	fabrics_connect_done(conn);

@@ -14,6 +14,8 @@
 #include "nvme/pdu.h"
 #include "target/ctrl.h"
 
+struct tgt_auth;
+
 #define CONN_RX_BYTES  32768
 #define CONN_ADMIN_ICD 8192 /* in-capsule data of the admin queue */
 #define CONN_DATA_HEAD 128  /* most bytes in front of the data */
@@ -124,6 +126,7 @@ struct tgt_conn {
 	struct nvme_connect_data cdata;
 	struct tgt_req *creq;
 	struct tgt_ctrl *ctrl; /* NULL until connected */
+	bool needs_auth;       /* until then only authentication is served */
 	/* shard */
 	struct stream s;
 	int fd; /* until the stream has it */
@@ -133,7 +136,8 @@ struct tgt_conn {
 	uint16_t sqhd;
 	bool is_no_flow_control;
 	bool hdgst, ddgst;
-	uint32_t pda; /* the host's, in bytes */
+	uint32_t pda;	       /* the host's, in bytes */
+	struct tgt_auth *auth; /* NULL: never tried; owned */
 	/* Slots: one from the start, the rest after Connect.  TTAG 0 is first.
 	 */
 	struct tgt_req first;

@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
-#include "target/conn.h"
+#include "target/auth.h"
 
 #define CNTLID_MAX	   0xffef
 #define KATO_CHECK_NS	   (10 * NS_PER_S) /* no time-out set: look again */
@@ -82,6 +82,9 @@ static void conn_join(struct tgt_conn *conn, struct tgt_ctrl *ctrl)
 	conn->ctrl = ctrl;
 	conn->creq->sc = NVME_SC_OK;
 	conn->creq->result = ctrl->cntlid;
+	conn->needs_auth = auth_is_needed(ctrl);
+	if (conn->needs_auth)
+		conn->creq->result |= AUTH_REQ_ATR;
 	if (ctrl->is_dead)
 		conn_kill(conn);
 }

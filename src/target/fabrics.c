@@ -9,7 +9,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
-#include "target/conn.h"
+#include "target/auth.h"
 #include "target/ident.h"
 
 #define CATTR_NO_FLOW_CONTROL (1u << 2)
@@ -224,6 +224,10 @@ void fabrics_start(struct tgt_req *req, uint32_t icd_len)
 		connect_start(req, icd_len);
 	else if (conn->state != CONN_LIVE)
 		req_complete(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
+	else if (type == NVME_FCTYPE_AUTH_SEND)
+		auth_send_start(req, icd_len);
+	else if (type == NVME_FCTYPE_AUTH_RECV)
+		auth_recv_start(req);
 	else if (is_prop && conn->qid)
 		req_complete(req, NVME_SC_BAD_FIELD | NVME_SC_DNR);
 	else if (type == NVME_FCTYPE_PROP_GET)

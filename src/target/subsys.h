@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 
+#include "base/log.h"
 #include "io/listener.h"
 #include "target/bufs.h"
 #include "target/errlog.h"
@@ -102,6 +103,8 @@ struct tgt {
 	_Atomic uint64_t genctr; /* of the discovery log */
 	struct fault_set faults;
 	/* control loop */
+	struct tgt_keyring *keyring; /* NULL: no keys; owned (keys.h) */
+	struct log_rate auth_rate;   /* of lines about failures */
 	struct list ctrls, conns;
 	unsigned conn_count;
 	uint16_t next_cntlid;

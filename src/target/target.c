@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "target/conn.h"
 #include "target/ident.h"
+#include "target/keys.h"
 
 #define MIN_TRANSFER	8192u /* MDTS 0, 4 KiB, would mean "no limit" */
 #define MIN_H2CDATA	4096u
@@ -77,6 +78,7 @@ static void tgt_free(struct tgt *tgt)
 	fault_set_fini(&tgt->faults);
 	for (unsigned i = 0; tgt->shards && i < tgt->shard_count; i++)
 		bufs_fini(&tgt->shards[i].bufs);
+	keyring_destroy(tgt->keyring);
 	free(tgt->shards);
 	free(tgt);
 }

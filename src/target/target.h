@@ -11,7 +11,9 @@
 #define TARGET_TARGET_H
 
 #include "base/uuid.h"
+#include "crypt/key.h"
 #include "io/loop.h"
+#include "nvme/auth.h"
 #include "nvme/endpoint.h"
 #include "target/bdev.h"
 
@@ -55,6 +57,27 @@ int tgt_listen(struct tgt *tgt, struct addr *addr, struct err *err);
  * made by tgt_listen(); for a wildcard one, the address on which the asking
  * connection came in. */
 int tgt_listen_discovery(struct tgt *tgt, struct addr *addr, struct err *err);
+/*
+ * Keys (DH-HMAC-CHAP).  A host that has keys must authenticate before anything
+ * else, on each of its queues; ctrl (len 0 = none) is what the target proves
+ * itself with when the host asks for that.  NULL as name stands for any that
+ * has no entry of its own; the discovery service asks for no keys.  Set again,
+ * the new keys count from the next authentication on, and who is connected
+ * stays.  keys NULL takes an entry away.  -EINVAL without host key, -ENOENT,
+ * -ENOMEM.
+ */
+struct tgt_keys {
+	struct dhchap_key host, ctrl;
+};
+int tgt_keys_set(struct tgt *tgt, const char *subnqn, const char *hostnqn,
+		 const struct tgt_keys *keys);
+/* Takes away all entries that name the subsystem. */
+void tgt_keys_drop(struct tgt *tgt, const char *subnqn);
+/* Hashes and DH groups that hosts may use, in the order in which they are
+ * picked; NULL or none = all that we know. */
+int tgt_auth_set(struct tgt *tgt, const struct auth_ids *hashes,
+		 const struct auth_ids *groups);
+
 struct tgt_stats {
 	uint64_t connections, controllers, commands, errors;
 	uint64_t bytes_read, bytes_written;

@@ -318,6 +318,15 @@ uint16_t tw_admin(struct t_wire *w, struct nvme_sqe *sqe, void *data,
 	return recv_answer(w, sqe, data, len, cqe ? cqe : &none);
 }
 
+uint16_t tw_admin_out(struct t_wire *w, struct nvme_sqe *sqe, const void *data,
+		      uint32_t len)
+{
+	struct nvme_cqe cqe;
+
+	tw_send_cmd(w, sqe, data, len);
+	return recv_answer(w, sqe, NULL, 0, &cqe);
+}
+
 uint16_t tw_connect(struct t_wire *w, const char *nqn, uint16_t qid,
 		    uint16_t cntlid, struct nvme_cqe *cqe)
 {

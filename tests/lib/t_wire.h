@@ -65,6 +65,9 @@ void tw_expect_term(struct t_wire *w, uint16_t fes);
  * without the phase bit. */
 uint16_t tw_admin(struct t_wire *w, struct nvme_sqe *sqe, void *data,
 		  uint32_t len, struct nvme_cqe *cqe);
+/* Same, with data in the capsule. */
+uint16_t tw_admin_out(struct t_wire *w, struct nvme_sqe *sqe, const void *data,
+		      uint32_t len);
 /* Status of a Connect; cntlid 0xffff for an admin queue.  On success
  * w->cntlid is set. */
 uint16_t tw_connect(struct t_wire *w, const char *nqn, uint16_t qid,
