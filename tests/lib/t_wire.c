@@ -330,7 +330,8 @@ uint16_t tw_admin_out(struct t_wire *w, struct nvme_sqe *sqe, const void *data,
 uint16_t tw_connect(struct t_wire *w, const char *nqn, uint16_t qid,
 		    uint16_t cntlid, struct nvme_cqe *cqe)
 {
-	struct nvme_connect_data d = {.cntlid = cntlid, .hostid = {1, 2, 3}};
+	struct nvme_connect_data d = {.cntlid = cntlid,
+				      .hostid = {1, 2, 3, w->host}};
 	struct nvme_cqe own;
 	struct nvme_sqe sqe;
 	uint16_t sc;
@@ -409,27 +410,34 @@ static void answer_r2t(struct t_wire *w, const struct nvme_sqe *sqe,
 	}
 }
 
-uint16_t tw_write(struct t_wire *w, uint32_t nsid, uint64_t slba,
-		  const void *data, uint32_t len, bool in_capsule)
+uint16_t tw_data_out(struct t_wire *w, struct nvme_sqe *sqe, const void *data,
+		     uint32_t len, bool in_capsule)
 {
-	struct nvme_sqe sqe;
 	union pdu_hdr hdr;
 
-	nvme_cmd_rw(&sqe, true, nsid, slba, len / 4096);
 	if (in_capsule) {
-		tw_send_cmd(w, &sqe, data, len);
+		tw_send_cmd(w, sqe, data, len);
 	} else {
-		sqe.sgl = (struct nvme_sgl){.len = len,
-					    .type = NVME_SGL_TRANSPORT};
-		tw_send_cmd(w, &sqe, NULL, 0);
+		sqe->sgl = (struct nvme_sgl){.len = len,
+					     .type = NVME_SGL_TRANSPORT};
+		tw_send_cmd(w, sqe, NULL, 0);
 	}
 	for (;;) {
 		tw_recv(w, &hdr, NULL, 0);
 		if (hdr.ch.type == PDU_CAPSULE_RESP)
 			break;
 		assert_int_equal(hdr.ch.type, PDU_R2T);
-		answer_r2t(w, &sqe, &hdr, data);
+		answer_r2t(w, sqe, &hdr, data);
 	}
-	assert_int_equal(hdr.resp.cqe.cid, sqe.cid);
+	assert_int_equal(hdr.resp.cqe.cid, sqe->cid);
 	return hdr.resp.cqe.status >> 1;
+}
+
+uint16_t tw_write(struct t_wire *w, uint32_t nsid, uint64_t slba,
+		  const void *data, uint32_t len, bool in_capsule)
+{
+	struct nvme_sqe sqe;
+
+	nvme_cmd_rw(&sqe, true, nsid, slba, len / 4096);
+	return tw_data_out(w, &sqe, data, len, in_capsule);
 }

@@ -39,6 +39,7 @@ struct t_wire {
 	uint8_t cattr; /* of Connect */
 	uint16_t next_cid;
 	uint32_t kato_ms;
+	uint8_t host; /* tells host ids apart */
 	uint16_t cntlid;
 	struct pdu_ic icresp;
 };
@@ -80,6 +81,9 @@ void tw_io_queue(struct t_wire *w, const struct addr *addr,
 /* Whole commands. */
 uint16_t tw_read(struct t_wire *w, uint32_t nsid, uint64_t slba, void *data,
 		 uint32_t len);
+/* Any command with data for the target; follows R2Ts unless in_capsule. */
+uint16_t tw_data_out(struct t_wire *w, struct nvme_sqe *sqe, const void *data,
+		     uint32_t len, bool in_capsule);
 uint16_t tw_write(struct t_wire *w, uint32_t nsid, uint64_t slba,
 		  const void *data, uint32_t len, bool in_capsule);
 
