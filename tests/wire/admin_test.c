@@ -130,7 +130,6 @@ static void features_have_values(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		uint32_t fid = cases[i].fid;
 
-		print_message("feature %#x\n", fid);
 		assert_int_equal(
 			set_feature((struct feature_args){fid, 0, cases[i].set},
 				    NULL),
