@@ -178,12 +178,23 @@ static void tcp_connected(struct stream *stream, int res)
 void nt_greet_done(struct nt_conn *conn, const struct pdu_ic *ic)
 {
 	uint8_t want = (uint8_t)(conn->opts.hdgst | conn->opts.ddgst << 1);
+	uint32_t fei = 0;
 
 	ASSERT(conn->state == NT_GREETING);
-	if (ic->pfv != 0 || ic->pda > 31 || (ic->dgst & ~want) ||
-	    ic->max < NT_MAXH2C_MIN || ic->max % 4) {
+	if (ic->pfv != 0) {
 		nt_protocol_error(conn, PDU_FES_UNSUPPORTED,
 				  offsetof(struct pdu_ic, pfv), ic,
+				  sizeof(*ic));
+		return;
+	}
+	if (ic->pda > 31)
+		fei = offsetof(struct pdu_ic, pda);
+	else if (ic->dgst & ~want)
+		fei = offsetof(struct pdu_ic, dgst);
+	else if (ic->max < NT_MAXH2C_MIN || ic->max % 4)
+		fei = offsetof(struct pdu_ic, max);
+	if (fei) {
+		nt_protocol_error(conn, PDU_FES_HEADER_FIELD, fei, ic,
 				  sizeof(*ic));
 		return;
 	}

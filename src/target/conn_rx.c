@@ -205,8 +205,10 @@ static bool rx_check_head(struct tgt_conn *conn, const struct pdu_ch *ch)
 		.is_ready = conn->state != CONN_IC,
 		.hdgst = conn->hdgst,
 		.ddgst = conn->ddgst,
-		.plen_max = CONN_DATA_HEAD + PDU_DIGEST_LEN +
-			    (ch->type == PDU_H2C_DATA ? o->max_h2cdata : icd),
+		/* H2CData beyond MAXH2CDATA is an error of its own. */
+		.plen_max = ch->type == PDU_H2C_DATA
+				    ? UINT32_MAX
+				    : CONN_DATA_HEAD + PDU_DIGEST_LEN + icd,
 	};
 	uint32_t fei;
 	int fes = pdu_check(ch, &lim, &fei);

@@ -60,6 +60,8 @@ struct fake {
 	unsigned pdus_sent, keep_alives, shutdowns, terms, h2c_pdus;
 	uint16_t term_fes;
 	uint32_t term_fei;
+	uint8_t term_echo[128]; /* the header it complains about */
+	uint32_t term_echo_len;
 	uint32_t cc;
 	/* what it tells */
 	struct nvme_id_ctrl id;
@@ -407,6 +409,9 @@ static inline void fake_pdu(struct fake_conn *c, const union pdu_hdr *hdr,
 		c->fake->terms++;
 		c->fake->term_fes = hdr->term.fes;
 		memcpy(&c->fake->term_fei, hdr->term.fei, sizeof(uint32_t));
+		c->fake->term_echo_len =
+			MIN(len, (uint32_t)sizeof(c->fake->term_echo));
+		memcpy(c->fake->term_echo, data, c->fake->term_echo_len);
 		fake_hang_up(c);
 		return;
 	}
@@ -452,6 +457,11 @@ static inline size_t fake_parse(struct fake_conn *c)
 	if (hdr.ch.flags & PDU_F_HDGST) {
 		memcpy(&crc, c->rx + hdr.ch.hlen, sizeof(crc));
 		ASSERT(crc == crc32c(0, c->rx, hdr.ch.hlen));
+	}
+	if (hdr.ch.type == PDU_H2C_TERM) {
+		fake_pdu(c, &hdr, c->rx + hdr.ch.hlen,
+			 hdr.ch.plen - hdr.ch.hlen);
+		return hdr.ch.plen;
 	}
 	if (hdr.ch.pdo)
 		len = hdr.ch.plen - hdr.ch.pdo - (c->ddgst ? 4 : 0);

@@ -240,16 +240,36 @@ void tw_expect_eof(struct t_wire *w)
 	assert_true(ret <= 0);
 }
 
+static void expect_term(struct t_wire *w, uint16_t fes, union pdu_hdr *hdr,
+			uint8_t echo[PDU_TERM_MAX])
+{
+	tw_recv(w, hdr, echo, PDU_TERM_MAX);
+	assert_int_equal(hdr->ch.type, PDU_C2H_TERM);
+	assert_int_equal(hdr->term.fes, fes);
+	shutdown(w->fd, SHUT_WR);
+	tw_expect_eof(w);
+}
+
 void tw_expect_term(struct t_wire *w, uint16_t fes)
 {
 	uint8_t echo[PDU_TERM_MAX];
 	union pdu_hdr hdr;
 
-	tw_recv(w, &hdr, echo, sizeof(echo));
-	assert_int_equal(hdr.ch.type, PDU_C2H_TERM);
-	assert_int_equal(hdr.term.fes, fes);
-	shutdown(w->fd, SHUT_WR);
-	tw_expect_eof(w);
+	expect_term(w, fes, &hdr, echo);
+}
+
+void tw_expect_term_at(struct t_wire *w, uint16_t fes, uint32_t fei,
+		       uint8_t type)
+{
+	uint8_t echo[PDU_TERM_MAX];
+	union pdu_hdr hdr;
+	uint32_t got;
+
+	expect_term(w, fes, &hdr, echo);
+	memcpy(&got, hdr.term.fei, sizeof(got));
+	assert_int_equal(got, fei);
+	assert_true(hdr.ch.plen > sizeof(hdr.term));
+	assert_int_equal(echo[0], type);
 }
 
 /* --- connecting --- */

@@ -62,6 +62,9 @@ uint32_t tw_recv(struct t_wire *w, union pdu_hdr *hdr, void *data,
 void tw_expect_eof(struct t_wire *w);
 /* The target sends C2HTermReq with that FES, then ends. */
 void tw_expect_term(struct t_wire *w, uint16_t fes);
+/* … and with that offset, echoing the type of PDU it complains about. */
+void tw_expect_term_at(struct t_wire *w, uint16_t fes, uint32_t fei,
+		       uint8_t type);
 /* Sends, then receives the answer; data-in goes to data. Returns the status
  * without the phase bit. */
 uint16_t tw_admin(struct t_wire *w, struct nvme_sqe *sqe, void *data,
