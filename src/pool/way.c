@@ -280,7 +280,7 @@ static void expect_back(struct vol_way *way)
 
 void way_lost(struct vol_way *way)
 {
-	if (way->was_ready)
+	if (way->was_ready && !path_is_given_up(way->path))
 		expect_back(way);
 	else
 		set_state(way, WAY_DOWN);

@@ -5,12 +5,17 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "target/fault.h"
+
 #define DATA  POOL_DATA_OFFSET
 #define EPOCH 3
 
-/* A second target in a thread of its own, over the memory of the first. */
+/* A second target over the memory of the first: in the same thread, because
+ * TSan does not see that the network orders what both do to it, or in one of
+ * its own, so that one of them can stand still. */
 struct peer {
-	struct env env; /* shard, tgt, port; mem is the first one's */
+	struct env env; /* tgt, port; shard and mem are the first one's */
+	bool has_thread;
 };
 
 struct world {
@@ -32,7 +37,8 @@ static void peer_start(struct peer *peer, const struct env *first)
 	peer->env = *first;
 	peer->env.tgt = NULL;
 	peer->env.port = 0;
-	if (shard_start(&peer->env.shard, &(struct loop_opts){.name = "peer"},
+	if (peer->has_thread &&
+	    shard_start(&peer->env.shard, &(struct loop_opts){.name = "peer"},
 			&err))
 		fail_msg("%s", err.text);
 	env_tgt_start(&peer->env);
@@ -72,7 +78,8 @@ static void world_close(struct world *w)
 	w->env.set = NULL;
 	if (w->peer.env.tgt)
 		env_tgt_stop(&w->peer.env);
-	shard_stop(&w->peer.env.shard);
+	if (w->peer.has_thread)
+		shard_stop(&w->peer.env.shard);
 	env_fini(&w->env);
 }
 
@@ -186,7 +193,7 @@ static void test_queue_depth(void **state)
 {
 	static uint8_t buf[OBJECT];
 	struct block block = {.msg.run = block_run};
-	struct world w = {0};
+	struct world w = {.peer.has_thread = true};
 	struct env_io r = {0};
 	uint64_t done;
 
@@ -297,6 +304,194 @@ static void test_path_dies(void **state)
 	world_close(&w);
 }
 
+/* --- what must not be mixed up or held up --- */
+
+static void peer_restart(struct world *w, const struct uuid *ns_uuid)
+{
+	if (w->peer.env.tgt)
+		env_tgt_stop(&w->peer.env);
+	w->peer.env.ns_uuid = *ns_uuid;
+	env_tgt_start(&w->peer.env);
+}
+
+/* A clone: the same superblock, another namespace. */
+static void test_other_namespace(void **state)
+{
+	struct uuid other, none = {0};
+	static uint8_t buf[64 * KiB];
+	struct world w = {0};
+
+	open_default(&w, MULTIPATH_ROUND_ROBIN);
+	uuid_make(&other);
+	env_tgt_stop(&w.peer.env);
+	wait_ways(&w, 1);
+	peer_restart(&w, &other);
+	while (strcmp(stats_of(&w, 1).state, "live") != 0)
+		nap_ms(5);
+	for (unsigned i = 0; i < 50; i++) {
+		assert_int_equal(transfer(&w, false, buf, sizeof(buf)), 0);
+		assert_int_equal(vol_ways_ready(w.vol), 1);
+	}
+	peer_restart(&w, &none);
+	wait_ways(&w, 2);
+	world_close(&w);
+}
+
+/* A target that stands still under all the load that fits does not keep
+ * another one's volume from being read. */
+static void test_stuck_elsewhere(void **state)
+{
+	struct vol_opts change = {.workers = 2,
+				  .chunk_bytes = 64 * KiB,
+				  .inflight_bytes = MiB,
+				  .nvmf.command_timeout_ms = 30000};
+	static uint8_t big[16 * MiB], small[256 * KiB];
+	struct block block = {.msg.run = block_run};
+	struct env_io r = {0};
+	struct world w = {.peer.has_thread = true};
+	struct vol *stuck;
+
+	world_open(&w, &change);
+	stuck = env_vol(&w.env, 1, false, 0);
+	w.env.port = w.peer.env.port; /* for env_vol() */
+	w.vol = env_vol(&w.env, 2, false, 0);
+	r.io = (struct vol_io){
+		.done = env_io_done,
+		.extents = &(struct vol_extent){stuck, DATA, sizeof(big)},
+		.extent_count = 1,
+		.iov = &(struct iovec){big, sizeof(big)},
+		.iovcnt = 1,
+		.bytes = sizeof(big),
+		.deadline_ns = time_mono_ns() + 60 * NS_PER_S,
+	};
+	assert_int_equal(transfer(&w, false, small, sizeof(small)), 0);
+	assert_int_equal(env_simple(&w.env, &(struct env_simple){.vol = stuck,
+								 .off = DATA,
+								 .len = 1,
+								 .buf = small}),
+			 0);
+	gate_init(&block.begun);
+	gate_init(&block.end);
+	loop_post(w.env.shard.loop, &block.msg);
+	gate_wait(&block.begun);
+	gate_init(&r.gate);
+	assert_int_equal(vol_submit(w.env.set, &r.io), 0);
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(transfer(&w, i % 2, small, sizeof(small)), 0);
+	gate_open(&block.end);
+	env_sync(&w.env);
+	gate_wait(&r.gate);
+	assert_int_equal(r.io.ret, 0);
+	vol_put(stuck);
+	world_close(&w);
+}
+
+/* --- statuses that say "not this way" --- */
+
+struct fault_call {
+	struct env *env;
+	const char *text;
+};
+
+static void fault_on(void *arg)
+{
+	struct fault_call *call = arg;
+	struct err err = {0};
+	uint32_t id;
+
+	if (!call->text)
+		tgt_fault_clear(call->env->tgt, 0);
+	else if (tgt_fault_set(call->env->tgt, call->text, &id, &err))
+		fail_msg("%s", err.text);
+}
+
+static void fault(struct env *env, const char *text)
+{
+	shard_call(&env->shard, fault_on,
+		   &(struct fault_call){.env = env, .text = text});
+}
+
+/* Write, read, compare. */
+static void round_trip(struct world *w, uint8_t fill)
+{
+	static uint8_t out[2 * MiB], in[2 * MiB];
+
+	memset(out, fill, sizeof(out));
+	assert_int_equal(transfer(w, true, out, sizeof(out)), 0);
+	memset(in, 0, sizeof(in));
+	assert_int_equal(transfer(w, false, in, sizeof(in)), 0);
+	assert_memory_equal(in, out, sizeof(in));
+}
+
+static void test_statuses(void **state)
+{
+	static const char *const statuses[] = {
+		"kind=error,status=0x302", /* inaccessible */
+		"kind=error,status=0x303", /* transition */
+		"kind=error,status=0x360", /* controller pathing error */
+		"kind=error,status=0x008", /* queue deleted */
+	};
+	struct world w = {0};
+	uint64_t errors = 0;
+
+	open_default(&w, MULTIPATH_ROUND_ROBIN);
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+		struct vol_path_stats s;
+
+		fault(&w.peer.env, statuses[i]);
+		round_trip(&w, (uint8_t)(i + 1));
+		fault(&w.peer.env, NULL);
+		s = stats_of(&w, 1);
+		assert_true(s.errors[VOL_PATH_ANA] + s.errors[VOL_PATH_LOST] >
+			    errors);
+		errors = s.errors[VOL_PATH_ANA] + s.errors[VOL_PATH_LOST];
+		assert_int_equal(s.retries, errors);
+		assert_int_equal(s.errors[VOL_PATH_OTHER], 0);
+	}
+	world_close(&w);
+}
+
+/* A bad medium is bad by any way, and "do not retry" is a word. */
+static void test_final_statuses(void **state)
+{
+	static const char *const statuses[] = {
+		"kind=error,status=0x281",
+		"kind=error,status=0x4302",
+	};
+	static uint8_t buf[2 * MiB];
+	struct world w = {0};
+
+	open_default(&w, MULTIPATH_ROUND_ROBIN);
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+		fault(&w.peer.env, statuses[i]);
+		assert_true(transfer(&w, false, buf, sizeof(buf)) < 0);
+		fault(&w.peer.env, NULL);
+		assert_int_equal(stats_of(&w, 1).retries, 0);
+	}
+	world_close(&w);
+}
+
+/* Both are in transition for a while: I/O waits for its end, or its own. */
+static void test_transition(void **state)
+{
+	static const char text[] = "kind=error,status=0x303,count=40";
+	static uint8_t buf[64 * KiB];
+	struct env_simple s = {
+		.len = sizeof(buf), .off = DATA, .buf = buf, .timeout_ns = 1};
+	struct world w = {0};
+
+	open_default(&w, MULTIPATH_ROUND_ROBIN);
+	fault(&w.env, text);
+	fault(&w.peer.env, text);
+	round_trip(&w, 9);
+	fault(&w.env, "kind=error,status=0x303");
+	fault(&w.peer.env, "kind=error,status=0x303");
+	s.vol = w.vol;
+	s.timeout_ns = 120 * NS_PER_MS;
+	assert_int_equal(env_simple(&w.env, &s), -ETIMEDOUT);
+	world_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +499,11 @@ int main(void)
 		cmocka_unit_test(test_failover_policy),
 		cmocka_unit_test(test_queue_depth),
 		cmocka_unit_test(test_path_dies),
+		cmocka_unit_test(test_statuses),
+		cmocka_unit_test(test_final_statuses),
+		cmocka_unit_test(test_transition),
+		cmocka_unit_test(test_other_namespace),
+		cmocka_unit_test(test_stuck_elsewhere),
 	};
 
 	log_level_max = LOG_ERROR;

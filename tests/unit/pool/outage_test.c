@@ -92,6 +92,20 @@ static void test_restart_seldom_held(void **state)
 	assert_int_equal(ret, 0);
 }
 
+static void expect_fenced(struct env *env, struct vol *vol)
+{
+	for (int i = 0; i < 500; i++) {
+		int ret = read_once(env, vol, 0);
+
+		if (ret == -ESTALE)
+			return;
+		assert_int_equal(ret, -EHOSTUNREACH);
+		nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000},
+			  NULL);
+	}
+	fail_msg("the volume is not refused");
+}
+
 /* Another disk came back under the same address. */
 static void test_swapped_disk(void **state)
 {
@@ -105,16 +119,86 @@ static void test_swapped_disk(void **state)
 	uuid_make(&env->segments[0]);
 	env_superblock(env, 0, 1);
 	env_tgt_start(env);
-	for (int i = 0; i < 500; i++) {
-		int ret = read_once(env, vol, 0);
+	expect_fenced(env, vol);
+	vol_put(vol);
+}
 
-		if (ret == -ESTALE)
-			break;
-		assert_int_equal(ret, -EHOSTUNREACH);
-		nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000},
-			  NULL);
-		assert_true(i < 499);
+/* The namespace came back smaller than the segment; then with its old size. */
+static void test_shrunk(void **state)
+{
+	struct env *env = *state;
+	struct vol *vol;
+
+	env_superblock(env, 0, 1);
+	vol = env_vol(env, 0, true, 1);
+	assert_int_equal(read_once(env, vol, 0), 0);
+	env_tgt_stop(env);
+	env->ns_bytes = NS_BYTES / 2;
+	env_tgt_start(env);
+	expect_fenced(env, vol);
+	env_tgt_stop(env);
+	env->ns_bytes = NS_BYTES;
+	env_tgt_start(env);
+	read_until_good(env, vol, 12 * NS_PER_S);
+	vol_put(vol);
+}
+
+/* Fewer queues than workers, other limits of a command: all goes on. */
+static void test_other_limits(void **state)
+{
+	static const struct {
+		uint16_t queues;
+		uint32_t transfer;
+	} limits[] = {{1, 128 * KiB}, {3, MiB}, {2, 64 * KiB}};
+	struct env *env = *state;
+	static char out[2 * MiB], in[2 * MiB];
+	struct vol_path_stats stats;
+	struct vol *vol;
+
+	vol_set_destroy(env->set);
+	env_set_start(env, &(struct vol_opts){.workers = 3,
+					      .chunk_bytes = 128 * KiB,
+					      .inflight_bytes = 32 * MiB});
+	env_superblock(env, 0, 1);
+	vol = env_vol(env, 0, true, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+		struct env_simple s = {.vol = vol,
+				       .is_write = true,
+				       .off = DATA,
+				       .len = sizeof(out),
+				       .buf = out};
+
+		env_tgt_stop(env);
+		env->limits.max_queues = limits[i].queues;
+		env->limits.max_transfer = limits[i].transfer;
+		env_tgt_start(env);
+		read_until_good(env, vol, 12 * NS_PER_S);
+		memset(out, 'a' + (int)i, sizeof(out));
+		assert_int_equal(env_simple(env, &s), 0);
+		s.is_write = false;
+		s.buf = in;
+		assert_int_equal(env_simple(env, &s), 0);
+		assert_memory_equal(in, out, sizeof(in));
+		assert_int_equal(vol_paths_get(env->set, &stats, 1), 1);
+		assert_int_equal(stats.queues, limits[i].queues);
 	}
+	vol_put(vol);
+}
+
+/* After the loss timeout nothing waits for the path. */
+static void test_given_up(void **state)
+{
+	struct env *env = *state;
+	struct vol *vol;
+
+	vol_set_destroy(env->set);
+	env->gives_up = true;
+	env_set_start(env, NULL);
+	vol = env_vol(env, 0, false, 0);
+	assert_int_equal(read_once(env, vol, 0), 0);
+	env_tgt_stop(env);
+	for (int i = 0; i < 50; i++)
+		assert_int_equal(read_once(env, vol, 0), -EHOSTUNREACH);
 	vol_put(vol);
 }
 
@@ -422,6 +506,9 @@ int main(void)
 		TEST(test_restart),
 		TEST(test_restart_seldom_held),
 		TEST(test_swapped_disk),
+		TEST(test_shrunk),
+		TEST(test_other_limits),
+		TEST(test_given_up),
 		TEST(test_fenced),
 		TEST(test_fenced_seldom_held),
 		TEST(test_refused_connection),

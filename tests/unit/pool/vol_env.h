@@ -37,6 +37,8 @@ struct env {
 	uint32_t block;
 	uint64_t ns_bytes;	/* what the target says, at most NS_BYTES */
 	struct tgt_opts limits; /* of the target; its loop is set here */
+	bool gives_up;		/* loss timeout 0 */
+	struct uuid ns_uuid;	/* of the first namespace; zero = derived */
 };
 
 struct env_call {
@@ -68,10 +70,14 @@ static inline void env_tgt_start_on(void *arg)
 	if (tgt_create(&opts, &env->tgt, &err) ||
 	    tgt_subsys_add(env->tgt, NQN, NULL, &ss, &err))
 		fail_msg("%s", err.text);
-	for (unsigned i = 0; i < NS_COUNT; i++)
-		if (tgt_ns_add(ss, env_bdev(env, i), &(struct tgt_ns_opts){0},
-			       &err) != (int)i + 1)
+	for (unsigned i = 0; i < NS_COUNT; i++) {
+		struct tgt_ns_opts ns = {0};
+
+		if (i == 0)
+			ns.uuid = env->ns_uuid;
+		if (tgt_ns_add(ss, env_bdev(env, i), &ns, &err) != (int)i + 1)
 			fail_msg("%s", err.text);
+	}
 	assert_int_equal(addr_parse("127.0.0.1", env->port, &addr), 0);
 	if (tgt_listen(env->tgt, &addr, &err))
 		fail_msg("%s", err.text);
@@ -139,6 +145,8 @@ static inline void env_set_start(struct env *env, const struct vol_opts *change)
 					       ? change->nvmf.command_timeout_ms
 					       : 1000;
 	opts.nvmf.connect_timeout_ms = 500;
+	if (env->gives_up)
+		opts.loss_timeout_s = 0;
 	if (vol_set_create(&opts, &env->set, &err))
 		fail_msg("%s", err.text);
 }
