@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Initiator against target in one simulated world per seed: random segments,
- * latencies, shapes and options; in every second world connections reset.
+ * latencies, shapes and options, and what the seed's mode adds: resets, stalls
+ * that outlast deadlines (a connection that is half open), refused connections,
+ * restarts of either end, cancelled I/O.
  *
  *	sim_nvmf_target [first seed [count]]
  *
- * Promise: every I/O is done once; what was written is what is read; a region
- * whose write failed is unknown until the next write of it succeeds.
+ * Promise: every I/O is done once; what was written is what is read, and its
+ * CRC-32C is what the queue says; closing is bounded.  A region whose write
+ * failed is unknown until a write succeeds that began when nothing of the lost
+ * connection can be on its way any more: a target that was not told may still
+ * carry out what it has received.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc.h"
+#include "base/log.h"
 #include "base/rand.h"
 #include "base/time.h"
 #include "io/sim.h"
@@ -21,14 +28,82 @@
 
 #define NQN	     "nqn.2024-01.org.example:sim"
 #define REGIONS	     8
-#define REGION_BYTES (1u << 20)
+#define REGION_BYTES (256u << 10)
 #define IOVS	     40
 #define IOS_PER_SEED 60
+#define KATO_MS	     1000
+#define COMMAND_MS   1000
+#define ABORT_MS     300
+#define CLOSE_MS     500
+#define SUMS_MAX     (REGION_BYTES / 512)
+
+static const struct mode {
+	const char *name;
+	uint32_t latency_max_us;
+	double reset_rate, stall_rate, refuse_rate;
+	uint32_t stall_ms;
+	uint32_t late_ms; /* for so long a lost connection may still act */
+	unsigned restart_ios, leave_ios; /* target, host: every so many I/Os */
+	unsigned cancel_of;		 /* one in so many */
+	bool is_rough;			 /* I/O may fail */
+} modes[] = {
+	{.name = "calm", .latency_max_us = 200},
+	{.name = "slow link", .latency_max_us = 20000},
+	{.name = "resets",
+	 .latency_max_us = 1000,
+	 .reset_rate = 0.001,
+	 .late_ms = 10,
+	 .is_rough = true},
+	{.name = "stalls",
+	 .latency_max_us = 500,
+	 .stall_rate = 0.01,
+	 .stall_ms = 150},
+	{.name = "half open",
+	 .latency_max_us = 500,
+	 .stall_rate = 0.002,
+	 .stall_ms = 2500,
+	 .late_ms = 6000,
+	 .is_rough = true},
+	{.name = "refused",
+	 .latency_max_us = 1000,
+	 .reset_rate = 0.001,
+	 .refuse_rate = 0.5,
+	 .late_ms = 10,
+	 .is_rough = true},
+	{.name = "target restarts",
+	 .latency_max_us = 500,
+	 .late_ms = 10,
+	 .restart_ios = 15,
+	 .is_rough = true},
+	{.name = "host restarts",
+	 .latency_max_us = 500,
+	 .late_ms = 10,
+	 .leave_ios = 15,
+	 .is_rough = true},
+	{.name = "cancelled",
+	 .latency_max_us = 2000,
+	 .late_ms = 10,
+	 .cancel_of = 4,
+	 .is_rough = true},
+	{.name = "all of it",
+	 .latency_max_us = 3000,
+	 .reset_rate = 0.0005,
+	 .stall_rate = 0.001,
+	 .stall_ms = 2000,
+	 .refuse_rate = 0.1,
+	 .late_ms = 6000,
+	 .restart_ios = 25,
+	 .leave_ios = 20,
+	 .cancel_of = 8,
+	 .is_rough = true},
+};
 
 struct region {
 	struct nvmf_io io;
 	struct iovec iov[IOVS];
 	uint8_t *buf, *want;
+	uint32_t sums[SUMS_MAX];
+	uint64_t submit_ns, unsafe_until_ns;
 	bool is_known, is_busy;
 };
 
@@ -45,14 +120,16 @@ static struct {
 	unsigned pending_closes, submitted, succeeded, failed;
 	uint32_t lba_bytes;
 	struct region regions[REGIONS];
-	bool is_stopped, is_rough;
+	const struct mode *mode;
+	bool is_stopped;
 } w;
 
 #define CHECK(cond)                                                            \
 	do {                                                                   \
 		if (!(cond)) {                                                 \
-			fprintf(stderr, "seed %llu: line %d: %s\n",            \
-				(unsigned long long)w.seed, __LINE__, #cond);  \
+			fprintf(stderr, "seed %llu (%s): line %d: %s\n",       \
+				(unsigned long long)w.seed, w.mode->name,      \
+				__LINE__, #cond);                              \
 			exit(1);                                               \
 		}                                                              \
 	} while (0)
@@ -72,6 +149,29 @@ static void gather(const struct region *r, uint8_t *out)
 	}
 }
 
+static void check_sums(const struct region *r, const uint8_t *got)
+{
+	const struct nvmf_io *io = &r->io;
+
+	for (uint64_t at = 0; io->has_crcs && at < io->bytes;
+	     at += io->crc_bytes)
+		CHECK(r->sums[at / io->crc_bytes] ==
+		      crc32c(0, got + at, MIN(io->crc_bytes, io->bytes - at)));
+}
+
+static void io_failed(struct region *r)
+{
+	w.failed++;
+	if (!w.mode->is_rough)
+		fprintf(stderr, "status %03xh: %s\n", r->io.sc,
+			nvme_sc_text(r->io.sc));
+	CHECK(w.mode->is_rough);
+	if (r->io.op != NVMF_WRITE)
+		return;
+	r->is_known = false;
+	r->unsafe_until_ns = io_sim_now_ns(w.sim) + w.mode->late_ms * NS_PER_MS;
+}
+
 static void io_done(struct nvmf_io *io)
 {
 	static uint8_t got[REGION_BYTES];
@@ -80,21 +180,18 @@ static void io_done(struct nvmf_io *io)
 	CHECK(r->is_busy);
 	r->is_busy = false;
 	if (io->sc != NVME_SC_OK) {
-		w.failed++;
-		if (!w.is_rough)
-			fprintf(stderr, "status %03xh: %s\n", io->sc,
-				nvme_sc_text(io->sc));
-		CHECK(w.is_rough);
-		r->is_known = r->is_known && io->op == NVMF_READ;
+		io_failed(r);
 		return;
 	}
 	w.succeeded++;
 	gather(r, got);
 	if (io->op == NVMF_WRITE) {
 		memcpy(r->want, got, io->bytes);
-		r->is_known = io->bytes == REGION_BYTES || r->is_known;
-	} else if (io->op == NVMF_READ && r->is_known) {
-		CHECK(memcmp(got, r->want, io->bytes) == 0);
+		if (io->bytes == REGION_BYTES)
+			r->is_known = r->submit_ns >= r->unsafe_until_ns;
+	} else if (io->op == NVMF_READ) {
+		CHECK(!r->is_known || !memcmp(got, r->want, io->bytes));
+		check_sums(r, got);
 	}
 }
 
@@ -112,6 +209,18 @@ static void shape(struct region *r, uint64_t bytes)
 		left -= len;
 	}
 	r->io.iovcnt = n;
+}
+
+static void add_sums(struct region *r)
+{
+	static uint8_t all[REGION_BYTES];
+
+	r->io.crcs = r->sums;
+	r->io.crc_bytes = w.lba_bytes << rng_below(&w.rng, 6);
+	gather(r, all);
+	for (uint64_t at = 0; at < r->io.bytes; at += r->io.crc_bytes)
+		r->sums[at / r->io.crc_bytes] = crc32c(
+			0, all + at, MIN(r->io.crc_bytes, r->io.bytes - at));
 }
 
 static void submit(unsigned index)
@@ -142,7 +251,10 @@ static void submit(unsigned index)
 		       r->io.op == NVMF_READ ? 0xee
 					     : (int)rng_below(&w.rng, 256),
 		       r->iov[i].iov_len);
+	if (r->io.bytes && rng_below(&w.rng, 2))
+		add_sums(r);
 	r->is_busy = true;
+	r->submit_ns = io_sim_now_ns(w.sim);
 	w.submitted++;
 	nvmf_io_submit(w.qp, &r->io);
 	CHECK(r->is_busy);
@@ -155,7 +267,7 @@ static void ctrl_state(struct nvmf_ctrl *ctrl, enum nvmf_state state,
 {
 	w.ctrl_live = w.ctrl_live || state == NVMF_LIVE;
 	w.ctrl_failed = w.ctrl_failed || state == NVMF_FAILED;
-	if (state == NVMF_FAILED && !w.is_rough)
+	if (state == NVMF_FAILED && !w.mode->is_rough)
 		fprintf(stderr, "controller: %s\n", err->text);
 }
 
@@ -164,7 +276,7 @@ static void qp_state(struct nvmf_qp *qp, enum nvmf_state state,
 {
 	w.qp_live = w.qp_live || state == NVMF_LIVE;
 	w.qp_failed = w.qp_failed || state == NVMF_FAILED;
-	if (state == NVMF_FAILED && !w.is_rough)
+	if (state == NVMF_FAILED && !w.mode->is_rough)
 		fprintf(stderr, "queue: %s\n", err->text);
 }
 
@@ -173,21 +285,28 @@ static void closed(void *arg)
 	w.pending_closes--;
 }
 
+static void await_closed(void)
+{
+	uint64_t start = io_sim_now_ns(w.sim);
+
+	while (w.pending_closes)
+		step();
+	/* What commands under way get, and a TermReq that lingers. */
+	CHECK(io_sim_now_ns(w.sim) - start <= (CLOSE_MS + 210) * NS_PER_MS);
+}
+
 static void disconnect(void)
 {
-	uint64_t limit = io_sim_now_ns(w.sim) + 60 * NS_PER_S;
-
 	if (w.qp) {
 		w.pending_closes++;
 		nvmf_qp_close(TAKE(w.qp), closed, NULL);
+		await_closed();
 	}
 	if (w.ctrl) {
 		w.pending_closes++;
 		nvmf_ctrl_close(TAKE(w.ctrl), closed, NULL);
+		await_closed();
 	}
-	while (w.pending_closes && io_sim_now_ns(w.sim) < limit)
-		step();
-	CHECK(!w.pending_closes);
 	w.ctrl_live = w.qp_live = w.ctrl_failed = w.qp_failed = false;
 }
 
@@ -201,6 +320,7 @@ static bool connect_once(void)
 	if (w.ctrl_failed)
 		return false;
 	qo.info = *nvmf_ctrl_info(w.ctrl);
+	qo.ctrl = w.ctrl;
 	CHECK(!nvmf_qp_open(w.host, &qo, qp_state, NULL, &w.qp));
 	while (!w.qp_live && !w.qp_failed)
 		step();
@@ -212,7 +332,7 @@ static void connect_both(void)
 	for (int i = 0; i < 200; i++) {
 		if (connect_once())
 			return;
-		CHECK(w.is_rough);
+		CHECK(w.mode->is_rough);
 		disconnect();
 	}
 	CHECK(!"no connection after 200 attempts");
@@ -259,7 +379,7 @@ static void setup(uint64_t seed)
 {
 	memset(&w, 0, sizeof(w));
 	w.seed = seed;
-	w.is_rough = seed % 2;
+	w.mode = &modes[seed % ARRAY_SIZE(modes)];
 	rng_seed(&w.rng, seed);
 	w.sim = io_sim_create(seed);
 	w.host = new_loop("host");
@@ -267,14 +387,27 @@ static void setup(uint64_t seed)
 	snprintf(w.opts.subnqn, sizeof(w.opts.subnqn), "%s", NQN);
 	host_id_derive(STR("sim"), &w.opts.host);
 	w.opts.io_depth = (uint16_t)(2 + rng_below(&w.rng, 40));
+	w.opts.hdgst = rng_below(&w.rng, 2);
+	w.opts.ddgst = rng_below(&w.rng, 2);
+	w.opts.kato_ms = KATO_MS;
+	w.opts.command_timeout_ms = COMMAND_MS;
+	w.opts.admin_timeout_ms = COMMAND_MS;
+	w.opts.connect_timeout_ms = COMMAND_MS;
+	w.opts.abort_timeout_ms = ABORT_MS;
+	w.opts.close_timeout_ms = CLOSE_MS;
 	start_target();
 	io_sim_set_faults(
 		w.sim,
 		&(struct io_sim_faults){
-			.latency_max_ns = rng_below(&w.rng, NS_PER_MS),
+			.latency_max_ns =
+				1 + rng_below(&w.rng, w.mode->latency_max_us *
+							      NS_PER_US),
 			.max_segment =
 				(uint32_t)(1000 + rng_below(&w.rng, 60000)),
-			.reset_rate = w.is_rough ? 0.0003 : 0});
+			.reset_rate = w.mode->reset_rate,
+			.stall_rate = w.mode->stall_rate,
+			.stall_ns = w.mode->stall_ms * NS_PER_MS,
+			.refuse_rate = w.mode->refuse_rate});
 	for (unsigned i = 0; i < REGIONS; i++) {
 		w.regions[i].buf = malloc(REGION_BYTES + IOVS * 100);
 		w.regions[i].want = calloc(1, REGION_BYTES);
@@ -287,6 +420,26 @@ static void stopped(void *arg)
 	w.is_stopped = true;
 }
 
+static void stop_target(void)
+{
+	w.is_stopped = false;
+	tgt_stop(TAKE(w.tgt), stopped, NULL);
+	for (int i = 0; i < 60000 && !w.is_stopped; i++)
+		step();
+	CHECK(w.is_stopped);
+}
+
+/* It comes back with other limits and an empty medium. */
+static void restart_target(void)
+{
+	stop_target();
+	start_target();
+	for (unsigned i = 0; i < REGIONS; i++) {
+		w.regions[i].is_known = false;
+		w.regions[i].unsafe_until_ns = io_sim_now_ns(w.sim);
+	}
+}
+
 static void teardown(void)
 {
 	disconnect();
@@ -295,14 +448,35 @@ static void teardown(void)
 		free(w.regions[i].buf);
 		free(w.regions[i].want);
 	}
-	tgt_stop(w.tgt, stopped, NULL);
-	for (int i = 0; i < 60000 && !w.is_stopped; i++)
-		step();
-	CHECK(w.is_stopped);
+	stop_target();
 	CHECK(w.submitted == w.succeeded + w.failed);
 	loop_destroy(w.host);
 	loop_destroy(w.target);
 	io_sim_destroy(w.sim);
+}
+
+static void one_turn(void)
+{
+	struct region *r;
+	unsigned index = (unsigned)rng_below(&w.rng, REGIONS);
+	bool is_bad = w.qp_failed || w.ctrl_failed;
+	unsigned leave = w.mode->leave_ios;
+
+	if (is_bad || (leave && !rng_below(&w.rng, 4 * leave))) {
+		disconnect();
+		connect_both();
+	}
+	r = &w.regions[index];
+	if (!r->is_busy) {
+		submit(index);
+		if (w.mode->restart_ios &&
+		    !rng_below(&w.rng, w.mode->restart_ios))
+			restart_target();
+		return;
+	}
+	if (w.mode->cancel_of && !rng_below(&w.rng, w.mode->cancel_of))
+		nvmf_io_cancel(w.qp, &r->io);
+	step();
 }
 
 static void run_seed(uint64_t seed)
@@ -313,17 +487,8 @@ static void run_seed(uint64_t seed)
 	limit = io_sim_now_ns(w.sim) + 3600 * NS_PER_S;
 	connect_both();
 	while (w.submitted < IOS_PER_SEED) {
-		unsigned index = (unsigned)rng_below(&w.rng, REGIONS);
-
 		CHECK(io_sim_now_ns(w.sim) < limit);
-		if (w.qp_failed || w.ctrl_failed) {
-			disconnect();
-			connect_both();
-		}
-		if (w.regions[index].is_busy)
-			step();
-		else
-			submit(index);
+		one_turn();
 	}
 	for (unsigned i = 0; i < REGIONS; i++) {
 		while (w.regions[i].is_busy)
@@ -335,12 +500,19 @@ static void run_seed(uint64_t seed)
 int main(int argc, char **argv)
 {
 	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
-	uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 20;
+	uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
+	unsigned done[ARRAY_SIZE(modes)] = {0}, lost[ARRAY_SIZE(modes)] = {0};
 
+	log_level_max = LOG_ERROR;
 	for (uint64_t seed = first; seed < first + count; seed++) {
 		run_seed(seed);
-		printf("seed %llu: %u done, %u failed\n",
-		       (unsigned long long)seed, w.succeeded, w.failed);
+		done[seed % ARRAY_SIZE(modes)] += w.succeeded;
+		lost[seed % ARRAY_SIZE(modes)] += w.failed;
 	}
+	printf("seeds %llu to %llu\n", (unsigned long long)first,
+	       (unsigned long long)(first + count - 1));
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+		printf("%-16s %5u done, %4u failed\n", modes[i].name, done[i],
+		       lost[i]);
 	return 0;
 }
