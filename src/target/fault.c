@@ -314,12 +314,11 @@ int tgt_fault_set(struct tgt *tgt, const char *text, uint32_t *id,
 	if (ret)
 		return ret;
 	pthread_mutex_lock(&fs->lock);
-	r->id = ++fs->next_id;
+	*id = r->id = ++fs->next_id;
 	fs->rules[fs->count++] = r;
+	tell("set", r);
 	count_active(fs, now_ns);
 	pthread_mutex_unlock(&fs->lock);
-	*id = r->id;
-	tell("set", r);
 	if (fs->count == 1) {
 		fs->remind_ns = now_ns + REMIND_NS;
 		fs->timer.fire = on_timer;
