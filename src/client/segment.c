@@ -44,7 +44,8 @@ static void segment_make_target(void *arg)
 	job->ret = tgt_create(&opts, &seg->tgt, job->err);
 	if (job->ret < 0)
 		return;
-	job->ret = tgt_subsys_add(seg->tgt, nqn, NULL, &ss, job->err);
+	job->ret = tgt_subsys_add(
+		seg->tgt, &(struct tgt_subsys_opts){.nqn = nqn}, &ss, job->err);
 	if (job->ret < 0)
 		return;
 	job->ret = bdev_ram_create(seg->mem, seg->bytes, &bdev, job->err);

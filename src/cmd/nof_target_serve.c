@@ -119,7 +119,8 @@ static int add_ns(struct nof_program *p, struct tgt_subsys *ss, const char *nqn,
 static int add_subsys(struct nof_program *p, const char *nqn,
 		      struct tgt_subsys **out, struct err *err)
 {
-	int ret = tgt_subsys_add(p->tgt, nqn, NULL, out, err);
+	int ret = tgt_subsys_add(p->tgt, &(struct tgt_subsys_opts){.nqn = nqn},
+				 out, err);
 	char host[HOST_TEXT_LEN];
 
 	if (ret)

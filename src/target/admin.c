@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Admin commands: a table by opcode, and the small ones.  Shard of the admin
- * connection.  Invariant: at most IDENT_AERL + 1 event requests are parked.
+ * connection.
  */
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "target/conn.h"
-#include "target/ident.h"
-
-#define AEC_NS_CHANGED 0x100u
-#define AEN_NS_CHANGED 0x00040002u /* notice, attribute, log page 04h */
 
 bool admin_data(struct tgt_req *req, uint32_t len)
 {
@@ -40,46 +36,6 @@ static void keep_alive(struct tgt_req *req)
 	req_complete(req, NVME_SC_OK); /* cmd_start() has noted the time */
 }
 
-static bool aer_is_due(struct tgt_ctrl *ctrl)
-{
-	uint64_t any = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(ctrl->changed); i++)
-		any |= atomic_load(&ctrl->changed[i]);
-	return any && !ctrl->is_aen_masked &&
-	       (ctrl->features[0x0b] & AEC_NS_CHANGED);
-}
-
-void aer_check(struct tgt_conn *admin)
-{
-	struct tgt_req *req;
-
-	if (list_is_empty(&admin->parked) || !aer_is_due(admin->ctrl))
-		return;
-	req = list_first(&admin->parked, struct tgt_req, node);
-	list_del(&req->node);
-	admin->ctrl->is_aen_masked = true;
-	req->result = AEN_NS_CHANGED;
-	req_complete(req, NVME_SC_OK);
-}
-
-void aer_start(struct tgt_req *req)
-{
-	struct tgt_conn *conn = req->conn;
-	struct tgt_req *other;
-	unsigned count = 0;
-
-	list_for_each (other, &conn->parked, node)
-		count++;
-	if (count > IDENT_AERL) {
-		req_complete(req, NVME_SC_AER_LIMIT | NVME_SC_DNR);
-		return;
-	}
-	req->state = REQ_PARKED;
-	list_add_tail(&conn->parked, &req->node);
-	aer_check(conn);
-}
-
 void admin_reset(struct tgt_conn *conn)
 {
 	struct tgt_req *req;
@@ -89,7 +45,7 @@ void admin_reset(struct tgt_conn *conn)
 		list_del(&req->node);
 		conn_req_release(req);
 	}
-	conn->ctrl->is_aen_masked = false;
+	conn->ctrl->aer_masked = 0;
 	feature_init(conn->ctrl);
 }
 

@@ -15,9 +15,9 @@
 #include "target/auth.h"
 
 #define HANDSHAKE_NS                                                           \
-	(10 * NS_PER_S) /* for Connect, then as long for authentication */
-#define LINGER_NS	(1 * NS_PER_S) /* last words, and draining */
-#define USER_TIMEOUT_MS 30000	       /* unacknowledged bytes */
+	(10 * NS_PER_S)	      /* for Connect, then as long for authentication */
+#define USER_TIMEOUT_MS 30000 /* unacknowledged bytes */
+#define SURPLUS_MAX	64    /* connections that are told that we are full */
 
 static void conn_post(struct tgt_conn *conn, struct loop *loop,
 		      void (*run)(struct mbox_msg *msg))
@@ -40,10 +40,15 @@ static void on_free(struct mbox_msg *msg)
 	struct tgt_conn *conn = container_of(msg, struct tgt_conn, msg);
 	struct tgt *tgt = conn->tgt;
 
+	struct tgt_listener *tl = conn->tl;
+
 	list_del(&conn->node);
+	conn->shard->conn_count--;
 	conn_free(conn);
 	tgt->conn_count--;
 	atomic_store(&tgt->stat_conns, tgt->conn_count);
+	tl->conn_count--;
+	listener_check(tl);
 	tgt_stop_check(tgt);
 }
 
@@ -86,8 +91,22 @@ static void conn_drop_reqs(struct tgt_conn *conn)
 	}
 }
 
+/* Nothing but event requests is left of what the host has asked for. */
+static bool conn_is_idle(struct tgt_conn *conn)
+{
+	for (unsigned i = 0; i <= conn->req_count; i++) {
+		uint8_t state = conn_req_at(conn, (uint16_t)i)->state;
+
+		if (state != REQ_FREE && state != REQ_PARKED)
+			return false;
+	}
+	return true;
+}
+
 void conn_check(struct tgt_conn *conn)
 {
+	if (conn->is_leaving && conn->state == CONN_LIVE && conn_is_idle(conn))
+		conn->state = CONN_DRAIN;
 	if (conn->state == CONN_DRAIN && !conn->busy_count &&
 	    list_is_empty(&conn->txq) && list_is_empty(&conn->sending) &&
 	    !conn->is_tx_busy)
@@ -96,6 +115,7 @@ void conn_check(struct tgt_conn *conn)
 		return;
 	conn->is_gone = true;
 	conn_drop_reqs(conn);
+	list_del(&conn->shard_node);
 	conn_post(conn, conn->tgt->opts.loop, on_gone);
 }
 
@@ -138,16 +158,25 @@ static void on_kill(struct mbox_msg *msg)
 
 	if (conn->state >= CONN_TERM)
 		return; /* ends by itself, with a deadline */
-	conn->state = CONN_DRAIN;
-	timer_set(conn->shard->loop, &conn->timer, LINGER_NS);
+	if (conn->state == CONN_LIVE)
+		conn->is_leaving = true;
+	else
+		conn->state = CONN_DRAIN;
+	timer_set(conn->shard->loop, &conn->timer, conn->linger_ms * NS_PER_MS);
 	conn_check(conn);
 }
 
 void conn_kill(struct tgt_conn *conn)
 {
+	conn_kill_within(conn, CONN_LINGER_MS);
+}
+
+void conn_kill_within(struct tgt_conn *conn, uint32_t ms)
+{
 	if (conn->is_killed)
 		return;
 	conn->is_killed = true;
+	conn->linger_ms = ms;
 	conn->kill_msg.run = on_kill;
 	loop_post(conn->shard->loop, &conn->kill_msg);
 }
@@ -207,8 +236,22 @@ void conn_term(struct tgt_conn *conn, uint16_t fes, uint32_t fei,
 		pdu_termreq(conn->term, true, fes, fei, hdr, hdr_len);
 	/* What waits to be sent is not worth sending any more. */
 	list_init(&conn->txq);
-	timer_set(conn->shard->loop, &conn->timer, LINGER_NS);
+	timer_set(conn->shard->loop, &conn->timer, CONN_LINGER_MS * NS_PER_MS);
 	conn_tx_kick(conn);
+}
+
+void conn_close_users(struct tgt_shard *shard, const struct tgt_ns *ns)
+{
+	struct tgt_conn *conn, *tmp;
+
+	list_for_each_safe (conn, tmp, &shard->conns, shard_node) {
+		for (unsigned i = 0; i <= conn->req_count; i++) {
+			if (conn_req_at(conn, (uint16_t)i)->ns != ns)
+				continue;
+			conn_close(conn, "namespace removed");
+			break;
+		}
+	}
 }
 
 struct tgt_req *conn_req_take(struct tgt_conn *conn)
@@ -227,7 +270,7 @@ struct tgt_req *conn_req_take(struct tgt_conn *conn)
 	req->result = 0;
 	req->tx_want = 0;
 	req->fault.acts = 0;
-	req->ns = NULL;
+	ASSERT(!req->ns);
 	req->data = NULL;
 	req->len = req->received = 0;
 	return req;
@@ -256,6 +299,8 @@ void req_free_data(struct tgt_req *req)
 	}
 	req->mem = MEM_NONE;
 	req->data = NULL;
+	if (req->ns)
+		tgt_ns_drop(TAKE(req->ns), conn->shard);
 	if (is_icd_free && conn->state < CONN_TERM)
 		conn_rx_resume(conn);
 }
@@ -307,6 +352,7 @@ static void on_start(struct mbox_msg *msg)
 
 	io_local_addr(loop, conn->fd, &conn->local);
 	io_set_sockopts(loop, conn->fd, &so);
+	list_add_tail(&conn->shard->conns, &conn->shard_node);
 	stream_init(&conn->s, loop, conn);
 	stream_attach(&conn->s, conn->fd);
 	conn->timer.fire = on_timer;
@@ -314,14 +360,27 @@ static void on_start(struct mbox_msg *msg)
 	conn_rx_start(conn);
 }
 
+/* The one with the fewest connections. */
+static struct tgt_shard *shard_pick(struct tgt *tgt)
+{
+	struct tgt_shard *best = &tgt->shards[0];
+
+	for (unsigned i = 1; i < tgt->shard_count; i++) {
+		if (tgt->shards[i].conn_count < best->conn_count)
+			best = &tgt->shards[i];
+	}
+	return best;
+}
+
 int conn_create(struct tgt *tgt, struct tgt_listener *tl, int fd,
 		const struct addr *peer)
 {
+	uint32_t most = tgt->opts.max_connections;
 	struct tgt_conn *conn;
 
-	if (tgt->is_stopping)
+	if (tgt->is_stopping || tgt->is_draining || tl->is_closing)
 		return -ESHUTDOWN;
-	if (tgt->conn_count >= tgt->opts.max_connections)
+	if (tgt->conn_count >= most + SURPLUS_MAX)
 		return -EUSERS;
 	conn = calloc(1, sizeof(*conn));
 	if (!conn)
@@ -332,12 +391,16 @@ int conn_create(struct tgt *tgt, struct tgt_listener *tl, int fd,
 		return -ENOMEM;
 	}
 	conn->tgt = tgt;
-	conn->shard = &tgt->shards[tgt->next_shard++ % tgt->shard_count];
+	conn->shard = shard_pick(tgt);
+	conn->shard->conn_count++;
 	conn->fd = fd;
 	conn->peer = *peer;
-	conn->is_discovery_port = tl->is_discovery;
+	conn->is_surplus = tgt->conn_count >= most;
+	conn->tl = tl;
+	tl->conn_count++;
 	conn->sqsize = 1;
 	list_init(&conn->ctrl_node);
+	list_init(&conn->shard_node);
 	list_init(&conn->free);
 	list_init(&conn->parked);
 	list_init(&conn->txq);

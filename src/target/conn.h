@@ -19,6 +19,9 @@ struct tgt_auth;
 #define CONN_RX_BYTES  32768
 #define CONN_ADMIN_ICD 8192 /* in-capsule data of the admin queue */
 #define CONN_DATA_HEAD 128  /* most bytes in front of the data */
+#define CONN_LINGER_MS 1000 /* last words, and what is under way */
+
+#define LOG_RETAIN_EVENT (1u << 15) /* CDW10 of Get Log Page */
 
 enum req_state {
 	REQ_FREE,
@@ -64,9 +67,9 @@ struct tgt_req {
 	struct fault_plan fault;
 	struct timer hold; /* while a fault holds the answer up */
 	struct nvme_sqe sqe;
-	struct tgt_ns *ns;
-	uint64_t off;  /* in the back end */
-	uint64_t span; /* bytes of the medium that it is about */
+	struct tgt_ns *ns; /* held, see nvm_ns() */
+	uint64_t off;	   /* in the back end */
+	uint64_t span;	   /* bytes of the medium that it is about */
 	uint8_t *data;
 	uint32_t len;	   /* of data */
 	uint32_t received; /* of an R2T's data */
@@ -112,13 +115,16 @@ struct tgt_conn {
 	/* constant */
 	struct tgt *tgt;
 	struct tgt_shard *shard;
+	struct tgt_listener *tl;
 	struct addr local, peer;
-	bool is_discovery_port;
+	bool is_surplus; /* beyond max_connections: Connect gets "busy" */
 	/* control loop */
 	struct list node;      /* tgt->conns */
 	struct list ctrl_node; /* ctrl->conns */
 	struct mbox_msg kill_msg, note_msg;
 	bool is_killed;	      /* kill_msg has been posted */
+	uint32_t linger_ms;   /* goes with it */
+	uint16_t depth;	      /* entries, once connected */
 	atomic_bool is_noted; /* note_msg is under way */
 	/* travels: start, connect, gone, bye, free */
 	struct mbox_msg msg;
@@ -128,6 +134,7 @@ struct tgt_conn {
 	struct tgt_ctrl *ctrl; /* NULL until connected */
 	bool needs_auth;       /* until then only authentication is served */
 	/* shard */
+	struct list shard_node; /* shard->conns */
 	struct stream s;
 	int fd; /* until the stream has it */
 	enum conn_state state;
@@ -136,6 +143,7 @@ struct tgt_conn {
 	uint16_t sqhd;
 	bool is_no_flow_control;
 	bool hdgst, ddgst;
+	bool is_leaving;       /* LIVE, but takes no new commands */
 	uint32_t pda;	       /* the host's, in bytes */
 	struct tgt_auth *auth; /* NULL: never tried; owned */
 	/* Slots: one from the start, the rest after Connect.  TTAG 0 is first.
@@ -177,14 +185,18 @@ struct tgt_conn {
 /* Control loop: takes fd over. */
 int conn_create(struct tgt *tgt, struct tgt_listener *tl, int fd,
 		const struct addr *peer);
-/* Control loop: lets it finish what is under way, then close.  Once. */
+/* Control loop: lets it finish what is under way, for ms at most, then close.
+ * The first call counts. */
 void conn_kill(struct tgt_conn *conn);
-/* Control loop: a namespace has changed (ctrl->changed). */
+void conn_kill_within(struct tgt_conn *conn, uint32_t ms);
+/* Control loop: there is something to tell (ctrl->aer_due). */
 void conn_note(struct tgt_conn *conn);
 /* Control loop: its Connect has been decided. */
 void conn_attached(struct tgt_conn *conn);
 
 /* --- shard --- */
+/* Closes those on which a command holds ns. */
+void conn_close_users(struct tgt_shard *shard, const struct tgt_ns *ns);
 void conn_close(struct tgt_conn *conn, const char *why);
 /* Fatal transport error: C2HTermReq, then close. */
 void conn_term(struct tgt_conn *conn, uint16_t fes, uint32_t fei,
@@ -253,8 +265,14 @@ void feature_init(struct tgt_ctrl *ctrl);
 /* The controller is disabled: features as at the start, events forgotten. */
 void admin_reset(struct tgt_conn *conn);
 void aer_start(struct tgt_req *req);
-/* Sends a namespace change notice when one is due and may be sent. */
+/* Sends the notices that are due and may be sent. */
 void aer_check(struct tgt_conn *admin);
+/* The log page that belongs to the notice is read: the next one may be sent,
+ * unless the host asks to retain it. */
+void aer_read(struct tgt_req *req, enum aer_kind kind);
+/* The window of a log page that the command asks for. */
+void log_page_send(struct tgt_req *req, const uint8_t *page, size_t page_len);
+void disc_start(struct tgt_req *req);
 /* Memory for an admin answer, zeroed; false: answered with an error. */
 bool admin_data(struct tgt_req *req, uint32_t len);
 /* Where SGL 1 points: 0 or a status.  Out: offset in the capsule's data. */

@@ -162,15 +162,18 @@ void rx_into(struct tgt_req *req)
 static void rx_cmd(struct tgt_conn *conn, const struct pdu_cmd *pdu,
 		   uint32_t len)
 {
-	struct tgt_req *req = conn_req_take(conn);
+	struct tgt_req *req;
 
-	ASSERT(req);
-	req->sqe = pdu->sqe;
-	conn->sqhd = (uint16_t)((conn->sqhd + 1) % conn->sqsize);
 	conn->rx_left = len;
 	conn->rx_dst = NULL;
 	conn->rx_req = NULL;
 	conn->rx_stage = len ? RX_DATA : RX_HEAD;
+	if (conn->is_leaving)
+		return; /* the host sends it again elsewhere, or later */
+	req = conn_req_take(conn);
+	ASSERT(req);
+	req->sqe = pdu->sqe;
+	conn->sqhd = (uint16_t)((conn->sqhd + 1) % conn->sqsize);
 	cmd_start(req, len);
 }
 

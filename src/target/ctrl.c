@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The controller registry and keep-alive.  Control loop.  Invariant: a
- * controller is in tgt->ctrls exactly as long as it has connections; when its
+ * controller is in ss->ctrls exactly as long as it has connections; when its
  * admin connection ends, so do the others.
  */
 #include "target/ctrl.h"
@@ -13,13 +13,12 @@
 #include "base/time.h"
 #include "target/auth.h"
 
-#define CNTLID_MAX	   0xffef
 #define KATO_CHECK_NS	   (10 * NS_PER_S) /* no time-out set: look again */
 #define KATO_DISCOVERY_MS  120000 /* for hosts that set none and forget us */
 #define CONNECT_IPO(f)	   offsetof(struct nvme_connect_data, f)
 #define CONNECT_IATTR_DATA ((uint64_t)1 << 16) /* IPO is in the data */
 
-static void ctrl_kill(struct tgt_ctrl *ctrl)
+void ctrl_kill_within(struct tgt_ctrl *ctrl, uint32_t ms)
 {
 	struct tgt_conn *conn;
 
@@ -27,7 +26,12 @@ static void ctrl_kill(struct tgt_ctrl *ctrl)
 		return;
 	ctrl->is_dead = true;
 	list_for_each (conn, &ctrl->conns, ctrl_node)
-		conn_kill(conn);
+		conn_kill_within(conn, ms);
+}
+
+void ctrl_kill(struct tgt_ctrl *ctrl)
+{
+	ctrl_kill_within(ctrl, CONN_LINGER_MS);
 }
 
 static void ctrl_ka_fire(struct timer *timer)
@@ -53,26 +57,30 @@ static void ctrl_ka_fire(struct timer *timer)
 	}
 }
 
-static struct tgt_ctrl *ctrl_find(struct tgt *tgt, uint16_t cntlid)
+static struct tgt_ctrl *ctrl_find(const struct tgt_subsys *ss, uint16_t cntlid)
 {
 	struct tgt_ctrl *ctrl;
 
-	list_for_each (ctrl, &tgt->ctrls, node) {
+	list_for_each (ctrl, &ss->ctrls, node) {
 		if (ctrl->cntlid == cntlid)
 			return ctrl;
 	}
 	return NULL;
 }
 
-/* Goes round, so that an id is not met again soon. */
-static uint16_t cntlid_pick(struct tgt *tgt)
+/* Goes round, so that an id is not met again soon; 0 when all are taken. */
+static uint16_t cntlid_pick(struct tgt_subsys *ss)
 {
+	unsigned count = ss->max_cntlid - ss->min_cntlid + 1u;
 	uint16_t id;
 
+	if (ss->ctrl_count >= count)
+		return 0;
 	do {
-		id = tgt->next_cntlid;
-		tgt->next_cntlid = id == CNTLID_MAX ? 1 : (uint16_t)(id + 1);
-	} while (ctrl_find(tgt, id)); /* connections < CNTLID_MAX */
+		id = ss->next_cntlid;
+		ss->next_cntlid = id == ss->max_cntlid ? ss->min_cntlid
+						       : (uint16_t)(id + 1);
+	} while (ctrl_find(ss, id));
 	return id;
 }
 
@@ -80,6 +88,7 @@ static void conn_join(struct tgt_conn *conn, struct tgt_ctrl *ctrl)
 {
 	list_add_tail(&ctrl->conns, &conn->ctrl_node);
 	conn->ctrl = ctrl;
+	conn->depth = (uint16_t)(conn->creq->sqe.cdw11 + 1);
 	conn->creq->sc = NVME_SC_OK;
 	conn->creq->result = ctrl->cntlid;
 	conn->needs_auth = auth_is_needed(ctrl);
@@ -95,29 +104,31 @@ static void refuse(struct tgt_conn *conn, uint16_t sc, size_t ipo)
 	conn->creq->result = ipo ? CONNECT_IATTR_DATA | ipo : 0;
 }
 
-static void attach_admin(struct tgt_conn *conn)
+/* The host learns only a status, the operator reads why. */
+static void refuse_host(struct tgt_conn *conn, const struct tgt_subsys *ss)
+{
+	char peer[ADDR_TEXT_LEN];
+
+	addr_format(&conn->peer, peer);
+	log_warn("host is not allowed",
+		 "host=%s subnqn=%s peer=%s: add it to the subsystem's hosts "
+		 "if it should be",
+		 conn->cdata.hostnqn, ss->nqn, peer);
+	refuse(conn, NVME_SC_CONNECT_BAD_HOST, 0);
+}
+
+static struct tgt_ctrl *ctrl_new(struct tgt_conn *conn, struct tgt_subsys *ss)
 {
 	const struct nvme_connect_data *d = &conn->cdata;
 	struct tgt *tgt = conn->tgt;
-	struct tgt_subsys *ss = tgt_subsys_find(tgt, d->subnqn);
-	struct tgt_ctrl *ctrl;
+	uint16_t cntlid = cntlid_pick(ss);
+	struct tgt_ctrl *ctrl = cntlid ? calloc(1, sizeof(*ctrl)) : NULL;
 
-	if (!ss || (conn->is_discovery_port && !ss->is_discovery)) {
-		refuse(conn, NVME_SC_CONNECT_BAD_PARAM, CONNECT_IPO(subnqn));
-		return;
-	}
-	if (d->cntlid != 0xffff) {
-		refuse(conn, NVME_SC_CONNECT_BAD_PARAM, CONNECT_IPO(cntlid));
-		return;
-	}
-	ctrl = tgt->is_stopping ? NULL : calloc(1, sizeof(*ctrl));
-	if (!ctrl) {
-		conn->creq->sc = NVME_SC_CONNECT_CTRL_BUSY;
-		return;
-	}
+	if (!ctrl)
+		return NULL;
 	ctrl->tgt = tgt;
 	ctrl->ss = ss;
-	ctrl->cntlid = cntlid_pick(tgt);
+	ctrl->cntlid = cntlid;
 	memcpy(ctrl->hostid, d->hostid, sizeof(ctrl->hostid));
 	memcpy(ctrl->hostnqn, d->hostnqn, sizeof(ctrl->hostnqn));
 	list_init(&ctrl->conns);
@@ -127,8 +138,33 @@ static void attach_admin(struct tgt_conn *conn)
 	atomic_store(&ctrl->last_ns, loop_now_ns(tgt->opts.loop));
 	errlog_init(&ctrl->errors);
 	feature_init(ctrl);
-	list_add_tail(&tgt->ctrls, &ctrl->node);
-	atomic_fetch_add(&tgt->stat_ctrls, 1);
+	list_add_tail(&ss->ctrls, &ctrl->node);
+	ss->ctrl_count++;
+	tgt->ctrl_count++;
+	atomic_store(&tgt->stat_ctrls, tgt->ctrl_count);
+	return ctrl;
+}
+
+static void attach_admin(struct tgt_conn *conn, struct tgt_subsys *ss)
+{
+	struct tgt *tgt = conn->tgt;
+	struct tgt_ctrl *ctrl;
+
+	if (conn->cdata.cntlid != 0xffff) {
+		refuse(conn, NVME_SC_CONNECT_BAD_PARAM, CONNECT_IPO(cntlid));
+		return;
+	}
+	if (!subsys_allows(ss, conn->cdata.hostnqn)) {
+		refuse_host(conn, ss);
+		return;
+	}
+	ctrl = tgt->is_stopping || tgt->is_draining || conn->is_surplus
+		       ? NULL
+		       : ctrl_new(conn, ss);
+	if (!ctrl) {
+		conn->creq->sc = NVME_SC_CONNECT_CTRL_BUSY;
+		return;
+	}
 	conn_join(conn, ctrl);
 	ctrl_ka_fire(&ctrl->ka_timer);
 	log_debug("controller created",
@@ -147,22 +183,24 @@ static bool is_qid_taken(const struct tgt_ctrl *ctrl, uint16_t qid)
 	return false;
 }
 
-static void attach_io(struct tgt_conn *conn)
+static void attach_io(struct tgt_conn *conn, struct tgt_subsys *ss)
 {
 	const struct nvme_connect_data *d = &conn->cdata;
-	struct tgt_ctrl *ctrl = ctrl_find(conn->tgt, d->cntlid);
+	struct tgt_ctrl *ctrl = ctrl_find(ss, d->cntlid);
 
-	if (!ctrl || ctrl->is_dead || strcmp(ctrl->ss->nqn, d->subnqn)) {
+	if (ss->is_discovery) {
+		refuse(conn, NVME_SC_CONNECT_BAD_PARAM, CONNECT_IPO(subnqn));
+	} else if (!ctrl || ctrl->is_dead) {
 		refuse(conn, NVME_SC_CONNECT_BAD_PARAM, CONNECT_IPO(cntlid));
 	} else if (strcmp(ctrl->hostnqn, d->hostnqn)) {
 		refuse(conn, NVME_SC_CONNECT_BAD_PARAM, CONNECT_IPO(hostnqn));
 	} else if (memcmp(ctrl->hostid, d->hostid, sizeof(d->hostid))) {
 		refuse(conn, NVME_SC_CONNECT_BAD_HOST, 0);
-	} else if (ctrl->ss->is_discovery) {
-		refuse(conn, NVME_SC_CONNECT_BAD_PARAM, CONNECT_IPO(subnqn));
 	} else if (!(atomic_load(&ctrl->csts) & 1) ||
 		   is_qid_taken(ctrl, conn->qid)) {
 		refuse(conn, NVME_SC_CMD_SEQ_ERROR, 0);
+	} else if (conn->is_surplus) {
+		conn->creq->sc = NVME_SC_CONNECT_CTRL_BUSY;
 	} else {
 		conn_join(conn, ctrl);
 	}
@@ -170,16 +208,22 @@ static void attach_io(struct tgt_conn *conn)
 
 void ctrl_attach(struct tgt_conn *conn)
 {
+	struct tgt_subsys *ss = tgt_subsys_find(conn->tgt, conn->cdata.subnqn);
+
 	ASSERT(loop_is_owner(conn->tgt->opts.loop) && !conn->ctrl);
-	if (conn->qid == 0)
-		attach_admin(conn);
+	if (!ss || !subsys_is_reachable(ss, conn->tl))
+		refuse(conn, NVME_SC_CONNECT_BAD_PARAM, CONNECT_IPO(subnqn));
+	else if (conn->qid == 0)
+		attach_admin(conn, ss);
 	else
-		attach_io(conn);
+		attach_io(conn, ss);
 }
 
 void ctrl_detach(struct tgt_conn *conn)
 {
 	struct tgt_ctrl *ctrl = conn->ctrl;
+	struct tgt_subsys *ss;
+	struct tgt *tgt = conn->tgt;
 
 	if (!ctrl)
 		return;
@@ -190,22 +234,51 @@ void ctrl_detach(struct tgt_conn *conn)
 	}
 	if (!list_is_empty(&ctrl->conns))
 		return;
-	timer_cancel(ctrl->tgt->opts.loop, &ctrl->ka_timer);
+	ss = ctrl->ss;
+	timer_cancel(tgt->opts.loop, &ctrl->ka_timer);
 	list_del(&ctrl->node);
-	atomic_fetch_sub(&ctrl->tgt->stat_ctrls, 1);
+	ss->ctrl_count--;
+	tgt->ctrl_count--;
+	atomic_store(&tgt->stat_ctrls, tgt->ctrl_count);
 	log_debug("controller gone", "cntlid=%u", ctrl->cntlid);
 	free(ctrl);
+	subsys_check(ss);
 }
 
-void ctrl_announce(struct tgt_subsys *ss, uint32_t nsid)
+bool ctrl_is_reachable(const struct tgt_ctrl *ctrl)
+{
+	const struct tgt_conn *conn;
+
+	list_for_each (conn, &ctrl->conns, ctrl_node) {
+		if (!subsys_is_reachable(ctrl->ss, conn->tl))
+			return false;
+	}
+	return true;
+}
+
+void ctrl_notify(struct tgt_ctrl *ctrl, enum aer_kind kind)
+{
+	atomic_fetch_or(&ctrl->aer_due, 1u << kind);
+	if (ctrl->admin)
+		conn_note(ctrl->admin);
+}
+
+void ctrl_announce_ns(struct tgt_subsys *ss, uint32_t nsid)
 {
 	uint64_t bit = (uint64_t)1 << ((nsid - 1) % 64);
 	struct tgt_ctrl *ctrl;
 
-	list_for_each (ctrl, &ss->tgt->ctrls, node) {
-		if (ctrl->ss != ss || !ctrl->admin)
-			continue;
+	list_for_each (ctrl, &ss->ctrls, node) {
 		atomic_fetch_or(&ctrl->changed[(nsid - 1) / 64], bit);
-		conn_note(ctrl->admin);
+		ctrl_notify(ctrl, AER_NS_CHANGED);
 	}
+}
+
+void ctrl_announce_ana(struct tgt_subsys *ss)
+{
+	struct tgt_ctrl *ctrl;
+
+	atomic_fetch_add(&ss->ana_changes, 1);
+	list_for_each (ctrl, &ss->ctrls, node)
+		ctrl_notify(ctrl, AER_ANA_CHANGED);
 }

@@ -8,13 +8,63 @@
 
 #include "target/subsys.h"
 
+/* Notices for the host, in the order in which they are sent; aer.c has their
+ * numbers. */
+enum aer_kind {
+	AER_NS_CHANGED,
+	AER_ANA_CHANGED,
+	AER_DISC_CHANGED,
+	AER_KINDS
+};
+
+/*
+ * A controller: made by the Connect of an admin queue, gone when the last of
+ * its connections is.
+ */
+struct tgt_ctrl {
+	/* constant */
+	struct tgt *tgt;
+	struct tgt_subsys *ss;
+	uint16_t cntlid;
+	uint8_t hostid[16];
+	char hostnqn[256];
+	/* control loop */
+	struct list node;  /* ss->ctrls */
+	struct list conns; /* tgt_conn.ctrl_node */
+	struct tgt_conn *admin;
+	struct timer ka_timer;
+	bool is_dead; /* its connections are being closed */
+	/* any of its connections */
+	_Atomic uint32_t cc, csts;
+	_Atomic uint32_t kato_ms;
+	_Atomic uint64_t last_ns; /* when the host was last heard */
+	atomic_bool wce;	  /* volatile write cache feature */
+	struct errlog errors;
+	/* shard of the admin connection */
+	uint32_t features[256]; /* by feature id, what Get Features answers */
+	uint32_t temp_under;	/* the other temperature threshold */
+	uint32_t aer_masked;	/* bits by aer_kind: until the page is read */
+	/* set by the control loop, taken by that shard */
+	_Atomic uint32_t aer_due;		   /* bits by aer_kind */
+	_Atomic uint64_t changed[TGT_NS_MAX / 64]; /* by nsid - 1 */
+};
+
 /* The connection's Connect, checked as far as it can be without the registry:
  * sets conn->ctrl, or the status and result of the completion. */
 void ctrl_attach(struct tgt_conn *conn);
 /* The connection has closed; drops the controller with the last one. */
 void ctrl_detach(struct tgt_conn *conn);
-/* Tells every controller of ss about a change in its namespace nsid. */
-void ctrl_announce(struct tgt_subsys *ss, uint32_t nsid);
+/* Ends its connections; what is under way may finish for ms. */
+void ctrl_kill(struct tgt_ctrl *ctrl);
+void ctrl_kill_within(struct tgt_ctrl *ctrl, uint32_t ms);
+/* Did all its connections come in where the subsystem may be reached? */
+bool ctrl_is_reachable(const struct tgt_ctrl *ctrl);
+/* The host is to hear of it, if it wants to. */
+void ctrl_notify(struct tgt_ctrl *ctrl, enum aer_kind kind);
+/* Tells every controller of ss about a change in its namespace nsid, or in an
+ * ANA state. */
+void ctrl_announce_ns(struct tgt_subsys *ss, uint32_t nsid);
+void ctrl_announce_ana(struct tgt_subsys *ss);
 /* Shard's thread: the host has been heard. */
 static inline void ctrl_heard(struct tgt_ctrl *ctrl, uint64_t now)
 {

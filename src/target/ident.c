@@ -84,7 +84,7 @@ void ident_ctrl(const struct ident_ctrl *in, uint8_t out[IDENT_BYTES])
 	};
 
 	put_padded(id.sn, sizeof(id.sn), in->serial);
-	put_padded(id.mn, sizeof(id.mn), IDENT_MODEL);
+	put_padded(id.mn, sizeof(id.mn), in->model);
 	put_padded(id.fr, sizeof(id.fr), mooncake_version);
 	put_text(id.subnqn, sizeof(id.subnqn), in->nqn);
 	if (in->is_discovery) {
@@ -283,14 +283,16 @@ void ident_disc_entry(const struct ident_disc *in, uint8_t *out)
 	struct nvmf_disc_log_entry e = {
 		.trtype = 3, /* TCP */
 		.adrfam = in->is_ipv6 ? 2 : 1,
-		.subtype = 2, /* NVM subsystem */
-		.treq = 0x4,  /* SQ flow control may be disabled */
+		.subtype = in->is_referral ? 1 : 2, /* 2: NVM subsystem */
+		.treq = 0x4, /* SQ flow control may be disabled */
 		.portid = in->port_id,
 		.cntlid = 0xffff,
 		.asqsz = 32,
 	};
 	char port[8];
 
+	if (in->is_secure)
+		e.treq |= 1; /* secure channel required */
 	static_assert(sizeof(e) == 1024, "discovery record");
 	snprintf(port, sizeof(port), "%u", in->port);
 	put_padded(e.trsvcid, sizeof(e.trsvcid), port);

@@ -20,7 +20,7 @@
 #define IDENT_WZSL	 13	     /* Write Zeroes: 4 KiB << 13 = 32 MiB */
 
 struct ident_ctrl {
-	const char *nqn, *serial;
+	const char *nqn, *serial, *model;
 	uint16_t cntlid;
 	bool is_discovery, has_write_cache;
 	uint32_t max_transfer, in_capsule; /* bytes */
@@ -33,7 +33,7 @@ struct ident_ns {
 	uint64_t blocks;
 	uint64_t used_bytes; /* above all of them: as many as there are */
 	uint8_t lba_shift;
-	struct uuid id; /* reported as NGUID and as UUID */
+	struct uuid id; /* the NGUID */
 	bool is_readonly, can_unmap, unmap_zeroes;
 	uint32_t write_unit, write_best, unmap_unit; /* bytes, 0 = unknown */
 };
@@ -61,6 +61,7 @@ struct ident_disc {
 	const char *nqn, *traddr;
 	uint16_t port, port_id, depth;
 	bool is_ipv6;
+	bool is_referral, is_secure; /* to another discovery service */
 };
 void ident_disc_header(uint64_t genctr, uint64_t count,
 		       uint8_t out[IDENT_LOG_HEADER]);

@@ -21,6 +21,7 @@ static uint16_t id_ctrl(struct tgt_req *req, uint8_t *out)
 		&(struct ident_ctrl){
 			.nqn = ctrl->ss->nqn,
 			.serial = ctrl->ss->serial,
+			.model = ctrl->ss->model,
 			.cntlid = ctrl->cntlid,
 			.is_discovery = ctrl->ss->is_discovery,
 			.has_write_cache =
@@ -28,7 +29,7 @@ static uint16_t id_ctrl(struct tgt_req *req, uint8_t *out)
 			.max_transfer = o->max_transfer,
 			.in_capsule = o->in_capsule,
 			.depth = o->queue_depth,
-			.ns_max = TGT_NS_MAX,
+			.ns_max = ctrl->ss->max_ns,
 		},
 		out);
 	return NVME_SC_OK;
@@ -40,7 +41,7 @@ static uint16_t find_ns(struct tgt_req *req, struct tgt_ns **out)
 	uint32_t nsid = req->sqe.nsid;
 
 	*out = tgt_ns_find(req->conn->ctrl->ss, nsid);
-	if (nsid == 0 || nsid > TGT_NS_MAX)
+	if (nsid == 0 || nsid > req->conn->ctrl->ss->max_ns)
 		return NVME_SC_BAD_NS | NVME_SC_DNR;
 	return NVME_SC_OK;
 }
@@ -56,7 +57,7 @@ static struct ident_ns describe(const struct tgt_ns *ns)
 		.used_bytes =
 			bdev->ops->used ? bdev->ops->used(bdev) : UINT64_MAX,
 		.lba_shift = ns->lba_shift,
-		.id = ns->uuid,
+		.id = ns->nguid,
 		.is_readonly = bdev->is_readonly,
 		.can_unmap = bdev->can_unmap,
 		.unmap_zeroes = bdev->unmap_zeroes,

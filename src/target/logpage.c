@@ -11,8 +11,7 @@
 #include "target/conn.h"
 #include "target/ident.h"
 
-#define LOG_RETAIN_EVENT (1u << 15)
-#define LID_DISCOVERY	 0x70
+#define LID_DISCOVERY 0x70
 
 struct page {
 	uint8_t *p; /* malloc'ed */
@@ -66,6 +65,7 @@ static void page_changed_ns(struct tgt_req *req, struct page *page)
 	uint32_t nsids[TGT_NS_MAX];
 	size_t count = 0;
 
+	aer_read(req, AER_NS_CHANGED);
 	for (unsigned w = 0; w < ARRAY_SIZE(ctrl->changed); w++) {
 		uint64_t bits = is_kept ? atomic_load(&ctrl->changed[w])
 					: atomic_exchange(&ctrl->changed[w], 0);
@@ -75,55 +75,12 @@ static void page_changed_ns(struct tgt_req *req, struct page *page)
 				nsids[count++] = w * 64 + b + 1;
 		}
 	}
-	if (!is_kept)
-		ctrl->is_aen_masked = false;
 	page->len = ident_log_changed_ns(nsids, count, page->p);
 }
 
 static void page_effects(struct tgt_req *req, struct page *page)
 {
 	page->len = ident_log_effects(page->p);
-}
-
-static void disc_put(const struct tgt_conn *conn, const struct tgt_subsys *ss,
-		     uint16_t port_id, uint8_t *out)
-{
-	const struct tgt *tgt = conn->tgt;
-	const struct addr *addr = &tgt->listeners[port_id]->l.local;
-	char host[ADDR_TEXT_LEN];
-
-	addr_format_host(addr_is_any(addr) ? &conn->local : addr, host);
-	ident_disc_entry(
-		&(struct ident_disc){
-			.nqn = ss->nqn,
-			.traddr = host,
-			.port = addr_port(addr),
-			.port_id = port_id,
-			.is_ipv6 = strchr(host, ':') != NULL,
-		},
-		out);
-}
-
-/* Every subsystem through every listener that serves subsystems. */
-static void page_discovery(struct tgt_req *req, struct page *page)
-{
-	struct tgt *tgt = req->conn->tgt;
-	unsigned ports = atomic_load(&tgt->listener_count);
-	unsigned subsystems = atomic_load(&tgt->subsys_count);
-	uint8_t *out = page->p + IDENT_LOG_HEADER;
-	uint64_t count = 0;
-
-	for (unsigned s = 1; s < subsystems; s++) {
-		for (unsigned p = 0; p < ports; p++) {
-			if (tgt->listeners[p]->is_discovery)
-				continue;
-			disc_put(req->conn, tgt->subsys[s], (uint16_t)p, out);
-			out += 1024;
-			count++;
-		}
-	}
-	ident_disc_header(atomic_load(&tgt->genctr), count, page->p);
-	page->len = (size_t)(out - page->p);
 }
 
 static void page_supported(struct tgt_req *req, struct page *page);
@@ -140,9 +97,7 @@ static const struct log_page {
 	{0x03, false, IDENT_BYTES, page_firmware},
 	{0x04, false, IDENT_BYTES, page_changed_ns},
 	{0x05, false, IDENT_BYTES, page_effects},
-	{LID_DISCOVERY, true,
-	 IDENT_LOG_HEADER + 1024 * TGT_SUBSYS_MAX *TGT_LISTENER_MAX,
-	 page_discovery},
+	{LID_DISCOVERY, true, 0, NULL}, /* made by disc.c */
 };
 
 static bool page_is_here(const struct tgt_req *req, const struct log_page *lp)
@@ -176,38 +131,58 @@ static const struct log_page *page_find(const struct tgt_req *req)
 	return NULL;
 }
 
-static void page_send(struct tgt_req *req, const struct page *page,
-		      uint64_t off, uint32_t len)
+static uint64_t log_off(const struct nvme_sqe *sqe)
 {
-	if (off > page->len) {
+	return sqe->cdw12 | (uint64_t)sqe->cdw13 << 32;
+}
+
+static uint64_t log_len(const struct nvme_sqe *sqe)
+{
+	uint64_t dwords = sqe->cdw10 >> 16 | (uint64_t)(sqe->cdw11 & 0xffff)
+						     << 16;
+
+	return (dwords + 1) * 4; /* 0's based */
+}
+
+void log_page_send(struct tgt_req *req, const uint8_t *page, size_t page_len)
+{
+	uint64_t off = log_off(&req->sqe), len = log_len(&req->sqe);
+
+	if (off > page_len) {
 		req_complete(req, NVME_SC_BAD_FIELD | NVME_SC_DNR);
 		return;
 	}
-	if (!admin_data(req, len))
+	if (!admin_data(req, (uint32_t)len))
 		return;
-	memcpy(req->data, page->p + off, MIN((uint64_t)len, page->len - off));
+	memcpy(req->data, page + off, MIN(len, page_len - off));
 	req_complete_data(req);
+}
+
+static void page_start(struct tgt_req *req, const struct log_page *lp)
+{
+	struct page page;
+
+	if (!page_alloc(&page, lp->cap)) {
+		req_complete(req, NVME_SC_INTERNAL);
+		return;
+	}
+	lp->make(req, &page);
+	log_page_send(req, page.p, page.len);
+	free(page.p);
+	aer_check(req->conn);
 }
 
 void log_page_start(struct tgt_req *req)
 {
-	const struct nvme_sqe *sqe = &req->sqe;
 	const struct log_page *lp = page_find(req);
-	uint64_t off = sqe->cdw12 | (uint64_t)sqe->cdw13 << 32;
-	uint64_t len = sqe->cdw10 >> 16 | (uint64_t)(sqe->cdw11 & 0xffff) << 16;
-	struct page page;
 
-	len = (len + 1) * 4; /* 0's based dwords */
-	if (!lp) {
+	if (!lp)
 		req_complete(req, NVME_SC_BAD_LOG_PAGE | NVME_SC_DNR);
-	} else if (off % 4 || len > req->conn->tgt->opts.max_transfer) {
+	else if (log_off(&req->sqe) % 4 ||
+		 log_len(&req->sqe) > req->conn->tgt->opts.max_transfer)
 		req_complete(req, NVME_SC_BAD_FIELD | NVME_SC_DNR);
-	} else if (!page_alloc(&page, lp->cap)) {
-		req_complete(req, NVME_SC_INTERNAL);
-	} else {
-		lp->make(req, &page);
-		page_send(req, &page, off, (uint32_t)len);
-		free(page.p);
-		aer_check(req->conn);
-	}
+	else if (lp->lid == LID_DISCOVERY)
+		disc_start(req);
+	else
+		page_start(req, lp);
 }

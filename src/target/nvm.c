@@ -56,8 +56,24 @@ static uint16_t sc_of_errno(int ret, bool is_write)
 
 uint16_t nvm_ns(struct tgt_req *req)
 {
-	req->ns = tgt_ns_find(req->conn->ctrl->ss, req->sqe.nsid);
-	return req->ns ? NVME_SC_OK : NVME_SC_BAD_NS | NVME_SC_DNR;
+	struct tgt_conn *conn = req->conn;
+	struct tgt_subsys *ss = conn->ctrl->ss;
+	struct tgt_ns *ns = tgt_ns_find(ss, req->sqe.nsid);
+
+	if (!ns)
+		return NVME_SC_BAD_NS | NVME_SC_DNR;
+	switch (tgt_ana_at(ss, conn->tl, ns->anagrpid)) {
+	case TGT_ANA_OPTIMIZED:
+	case TGT_ANA_NON_OPTIMIZED:
+		break;
+	case TGT_ANA_INACCESSIBLE:
+		return NVME_SC_ANA_INACCESSIBLE;
+	case TGT_ANA_CHANGE:
+		return NVME_SC_ANA_TRANSITION;
+	}
+	tgt_ns_hold(ns, conn->shard);
+	req->ns = ns;
+	return NVME_SC_OK;
 }
 
 static bool is_inside(const struct tgt_ns *ns, uint64_t slba, uint64_t nlb)
@@ -300,6 +316,9 @@ static void read_start(struct tgt_req *req, uint32_t icd_len)
 	}
 	tgt_count(&c->reads, 1);
 	tgt_count(&c->bytes_read, req->len);
+	c = &req->ns->use[req->conn->shard->index].counters;
+	tgt_count(&c->reads, 1);
+	tgt_count(&c->bytes_read, req->len);
 	map_data(req);
 	if (req->data)
 		req_complete_data(req);
@@ -316,6 +335,9 @@ static void write_start(struct tgt_req *req, uint32_t icd_len)
 		req_complete(req, sc);
 		return;
 	}
+	tgt_count(&c->writes, 1);
+	tgt_count(&c->bytes_written, req->len);
+	c = &req->ns->use[req->conn->shard->index].counters;
 	tgt_count(&c->writes, 1);
 	tgt_count(&c->bytes_written, req->len);
 	req->is_fua = !req->ns->is_mapped &&

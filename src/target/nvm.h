@@ -11,7 +11,8 @@
 #define NVM_DSM_RANGES 256
 #define NVM_DSM_RANGE  16 /* bytes of one range on the wire */
 
-/* Sets req->ns. */
+/* Finds and holds the namespace of the command, until its data are freed: sets
+ * req->ns.  0, Invalid Namespace, or what the ANA state on this path says. */
 uint16_t nvm_ns(struct tgt_req *req);
 /* A range of req->ns; sets req->off and req->span. */
 uint16_t nvm_range(struct tgt_req *req, uint64_t slba, uint64_t nlb);

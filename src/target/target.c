@@ -1,28 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The target: subsystems, namespaces, listeners, and the end.  Control loop,
- * or before it runs.  Invariant: what shards can see (subsystems, namespaces,
- * listeners) is complete before its count or pointer is published.
+ * The target as a whole: limits, totals, and the end.  Control loop, or before
+ * it runs.  Invariant: the target goes when its listeners are closed, its
+ * connections have gone and no removal is under way.
  */
 #include "target/target.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
-#include "base/log.h"
 #include "base/time.h"
 #include "target/conn.h"
-#include "target/ident.h"
 #include "target/keys.h"
 
 #define MIN_TRANSFER	8192u /* MDTS 0, 4 KiB, would mean "no limit" */
 #define MIN_H2CDATA	4096u
 #define MAX_TRANSFER	(32u << 20)
 #define MAX_IN_CAPSULE	(128u << 10)
-#define MIN_BUFFER_CMDS 4 /* commands of the largest size per shard */
+#define MIN_BUFFER_CMDS 4     /* commands of the largest size per shard */
+#define NOTICE_MS	1000u /* for hosts to see that they should move */
 
 static uint32_t floor_pow2(uint32_t x)
 {
@@ -60,21 +57,19 @@ static int opts_default(struct tgt_opts *o, struct err *err)
 	return 0;
 }
 
+static bool listeners_open(const struct tgt *tgt)
+{
+	for (unsigned i = 0; i < TGT_LISTENER_MAX; i++) {
+		if (tgt->listeners[i])
+			return true;
+	}
+	return false;
+}
+
 static void tgt_free(struct tgt *tgt)
 {
-	struct tgt_ns *ns;
-
-	for (unsigned i = 0; i < TGT_LISTENER_MAX; i++)
-		free(tgt->listeners[i]);
-	for (unsigned i = 0; i < TGT_SUBSYS_MAX; i++) {
-		for (unsigned n = 0; tgt->subsys[i] && n < TGT_NS_MAX; n++) {
-			ns = atomic_load(&tgt->subsys[i]->ns[n]);
-			if (ns)
-				ns->bdev->ops->destroy(ns->bdev);
-			free(ns);
-		}
-		free(tgt->subsys[i]);
-	}
+	for (unsigned i = 0; i < TGT_SUBSYS_MAX; i++)
+		subsys_free(tgt->subsys[i]);
 	fault_set_fini(&tgt->faults);
 	for (unsigned i = 0; tgt->shards && i < tgt->shard_count; i++)
 		bufs_fini(&tgt->shards[i].bufs);
@@ -83,56 +78,56 @@ static void tgt_free(struct tgt *tgt)
 	free(tgt);
 }
 
+/* Data buffers as the options say; what there was before is given back. */
+static int bufs_renew(struct tgt *tgt, const struct tgt_opts *o,
+		      struct err *err)
+{
+	uint64_t least = (uint64_t)o->max_transfer * MIN_BUFFER_CMDS;
+	uint64_t bytes = MAX(o->buffer_bytes / tgt->shard_count, least);
+	struct bufs *fresh = calloc(tgt->shard_count, sizeof(*fresh));
+	int ret = fresh ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; !ret && i < tgt->shard_count; i++)
+		ret = bufs_init(&fresh[i], bytes);
+	for (unsigned i = 0; fresh && i < tgt->shard_count; i++) {
+		struct bufs *bufs = &tgt->shards[i].bufs, old = *bufs;
+
+		if (!ret) {
+			*bufs = fresh[i];
+			fresh[i] = old;
+		}
+		list_init(&bufs->waiters);
+		list_init(&fresh[i].waiters);
+		bufs_fini(&fresh[i]);
+	}
+	free(fresh);
+	return !ret ? 0
+		    : err_set(err, ret, "can't map %llu bytes of data buffers",
+			      (unsigned long long)bytes);
+}
+
 static int shards_init(struct tgt *tgt, struct err *err)
 {
-	uint64_t least = (uint64_t)tgt->opts.max_transfer * MIN_BUFFER_CMDS;
-	uint64_t bytes;
-
 	tgt->shard_count = MAX(tgt->opts.shard_count, 1u);
 	tgt->shards = calloc(tgt->shard_count, sizeof(*tgt->shards));
 	if (!tgt->shards)
 		return err_set(err, -ENOMEM, "out of memory");
-	bytes = MAX(tgt->opts.buffer_bytes / tgt->shard_count, least);
 	for (unsigned i = 0; i < tgt->shard_count; i++) {
 		struct tgt_shard *shard = &tgt->shards[i];
 
 		shard->tgt = tgt;
+		shard->index = i;
+		list_init(&shard->conns);
 		shard->loop = tgt->opts.shard_count ? tgt->opts.shards[i]
 						    : tgt->opts.loop;
-		if (bufs_init(&shard->bufs, bytes))
-			return err_set(err, -ENOMEM,
-				       "can't map %llu bytes of data buffers",
-				       (unsigned long long)bytes);
 	}
-	return 0;
-}
-
-static struct tgt_subsys *subsys_new(struct tgt *tgt, const char *nqn,
-				     const char *serial)
-{
-	unsigned count = atomic_load(&tgt->subsys_count);
-	struct tgt_subsys *ss = calloc(1, sizeof(*ss));
-
-	ASSERT(count < TGT_SUBSYS_MAX);
-	if (!ss)
-		return NULL;
-	ss->tgt = tgt;
-	snprintf(ss->nqn, sizeof(ss->nqn), "%s", nqn);
-	if (serial)
-		snprintf(ss->serial, sizeof(ss->serial), "%s", serial);
-	else
-		snprintf(ss->serial, sizeof(ss->serial), "MC%016llX",
-			 (unsigned long long)hash_str(str_of(nqn)));
-	tgt->subsys[count] = ss;
-	atomic_store(&tgt->subsys_count, count + 1);
-	atomic_fetch_add(&tgt->genctr, 1);
-	return ss;
+	return bufs_renew(tgt, &tgt->opts, err);
 }
 
 int tgt_create(const struct tgt_opts *opts, struct tgt **out, struct err *err)
 {
+	struct tgt_subsys_opts disc = {.nqn = NVME_DISC_NQN};
 	struct tgt *tgt = calloc(1, sizeof(*tgt));
-	struct tgt_subsys *disc;
 	int ret;
 
 	*out = NULL;
@@ -140,9 +135,7 @@ int tgt_create(const struct tgt_opts *opts, struct tgt **out, struct err *err)
 		return err_set(err, -ENOMEM, "out of memory");
 	ASSERT(opts->loop);
 	tgt->opts = *opts;
-	list_init(&tgt->ctrls);
 	list_init(&tgt->conns);
-	tgt->next_cntlid = 1;
 	tgt->start_ns = time_mono_ns();
 	fault_set_init(&tgt->faults);
 	ret = opts_default(&tgt->opts, err);
@@ -151,12 +144,11 @@ int tgt_create(const struct tgt_opts *opts, struct tgt **out, struct err *err)
 	if (ret)
 		goto fail;
 	tgt->opts.shards = NULL; /* the caller's array */
-	disc = subsys_new(tgt, NVME_DISC_NQN, NULL);
-	if (!disc) {
+	if (!subsys_new(tgt, 0, &disc)) {
 		ret = err_set(err, -ENOMEM, "out of memory");
 		goto fail;
 	}
-	disc->is_discovery = true;
+	tgt->subsys[0]->is_discovery = true;
 	*out = tgt;
 	return 0;
 fail:
@@ -164,137 +156,30 @@ fail:
 	return ret;
 }
 
-struct tgt_subsys *tgt_subsys_find(struct tgt *tgt, const char *nqn)
+const struct tgt_opts *tgt_opts_get(const struct tgt *tgt)
 {
-	unsigned count = atomic_load(&tgt->subsys_count);
-
-	for (unsigned i = 0; i < count; i++) {
-		if (!strcmp(tgt->subsys[i]->nqn, nqn))
-			return tgt->subsys[i];
-	}
-	return NULL;
+	return &tgt->opts;
 }
 
-int tgt_subsys_add(struct tgt *tgt, const char *nqn, const char *serial,
-		   struct tgt_subsys **out, struct err *err)
+int tgt_opts_set(struct tgt *tgt, const struct tgt_opts *opts, struct err *err)
 {
-	int ret = nqn_check(str_of(nqn), err);
+	struct tgt_opts o = *opts;
+	int ret = opts_default(&o, err);
 
-	*out = NULL;
 	if (ret)
 		return ret;
-	if (tgt_subsys_find(tgt, nqn))
-		return err_set(err, -EEXIST, "subsystem %s exists already",
-			       nqn);
-	if (atomic_load(&tgt->subsys_count) == TGT_SUBSYS_MAX)
-		return err_set(err, -EINVAL, "more than %d subsystems",
-			       TGT_SUBSYS_MAX - 1);
-	*out = subsys_new(tgt, nqn, serial);
-	return *out ? 0 : err_set(err, -ENOMEM, "out of memory");
-}
-
-struct tgt_ns *tgt_ns_find(struct tgt_subsys *ss, uint32_t nsid)
-{
-	if (nsid == 0 || nsid > TGT_NS_MAX)
-		return NULL;
-	return atomic_load_explicit(&ss->ns[nsid - 1], memory_order_acquire);
-}
-
-static uint32_t ns_pick_id(struct tgt_subsys *ss, uint32_t want)
-{
-	uint32_t nsid = want ? want : 1;
-
-	if (!want) {
-		while (nsid <= TGT_NS_MAX && tgt_ns_find(ss, nsid))
-			nsid++;
-	}
-	return nsid > TGT_NS_MAX || tgt_ns_find(ss, nsid) ? 0 : nsid;
-}
-
-uint32_t tgt_ns_next(struct tgt_subsys *ss)
-{
-	return ns_pick_id(ss, 0);
-}
-
-int tgt_ns_add(struct tgt_subsys *ss, struct bdev *bdev,
-	       const struct tgt_ns_opts *opts, struct err *err)
-{
-	static const struct tgt_ns_opts none;
-	uint32_t nsid;
-	struct tgt_ns *ns;
-
-	opts = opts ? opts : &none;
-	ASSERT(!ss->is_discovery && bdev->size % bdev->block == 0);
-	nsid = ns_pick_id(ss, opts->nsid);
-	if (!nsid)
-		return err_set(err, -EEXIST,
-			       "namespace %u of %s: taken, or beyond %d",
-			       opts->nsid, ss->nqn, TGT_NS_MAX);
-	ns = calloc(1, sizeof(*ns));
-	if (!ns)
-		return err_set(err, -ENOMEM, "out of memory");
-	ns->bdev = bdev;
-	ns->nsid = nsid;
-	ns->lba_shift = (uint8_t)__builtin_ctz(bdev->block);
-	ns->is_mapped = bdev->ops->map(bdev, 0, bdev->size) != NULL;
-	ns->uuid = opts->uuid;
-	if (uuid_is_zero(&ns->uuid))
-		ident_uuid(ss->nqn, nsid, "", &ns->uuid);
-	if (!ns->is_mapped)
-		atomic_store(&ss->has_write_cache, true);
-	atomic_store_explicit(&ss->ns[nsid - 1], ns, memory_order_release);
-	ctrl_announce(ss, nsid);
-	return (int)nsid;
-}
-
-static void on_accept(struct listener *l, int fd, const struct addr *peer)
-{
-	struct tgt_listener *tl = l->arg;
-	int ret = conn_create(tl->tgt, tl, fd, peer);
-
-	if (ret) {
-		log_warn("connection refused", "reason=%s connections=%u",
-			 strerror(-ret), tl->tgt->conn_count);
-		io_close(l->loop, fd);
-	}
-}
-
-static int listen_at(struct tgt *tgt, struct addr *addr, bool is_discovery,
-		     struct err *err)
-{
-	unsigned count = atomic_load(&tgt->listener_count);
-	struct tgt_listener *tl;
-	int ret;
-
-	if (count == TGT_LISTENER_MAX)
-		return err_set(err, -EINVAL, "more than %d listeners",
-			       TGT_LISTENER_MAX);
-	tl = calloc(1, sizeof(*tl));
-	if (!tl)
-		return err_set(err, -ENOMEM, "out of memory");
-	tl->tgt = tgt;
-	tl->is_discovery = is_discovery;
-	ret = listener_open(&tl->l, tgt->opts.loop, addr, on_accept, tl, err);
-	if (ret) {
-		free(tl);
+	if (tgt->conn_count || listeners_open(tgt))
+		return err_set(err, -EBUSY,
+			       "the limits can be set before there is a"
+			       " listener only");
+	ret = bufs_renew(tgt, &o, err);
+	if (ret)
 		return ret;
-	}
-	*addr = tl->l.local;
-	tgt->listeners[count] = tl;
-	tgt->listeners_open++;
-	atomic_store(&tgt->listener_count, count + 1);
-	atomic_fetch_add(&tgt->genctr, 1);
+	o.loop = tgt->opts.loop;
+	o.shards = NULL;
+	o.shard_count = tgt->opts.shard_count;
+	tgt->opts = o;
 	return 0;
-}
-
-int tgt_listen(struct tgt *tgt, struct addr *addr, struct err *err)
-{
-	return listen_at(tgt, addr, false, err);
-}
-
-int tgt_listen_discovery(struct tgt *tgt, struct addr *addr, struct err *err)
-{
-	return listen_at(tgt, addr, true, err);
 }
 
 void tgt_counters_sum(const struct tgt *tgt, struct tgt_counters *out)
@@ -312,52 +197,98 @@ void tgt_counters_sum(const struct tgt *tgt, struct tgt_counters *out)
 	}
 }
 
-void tgt_stats_get(const struct tgt *tgt, struct tgt_stats *out)
-{
-	struct tgt_counters sum;
-
-	tgt_counters_sum(tgt, &sum);
-	*out = (struct tgt_stats){
-		.connections = tgt->stat_conns,
-		.controllers = tgt->stat_ctrls,
-		.commands = sum.commands,
-		.errors = sum.errors,
-		.bytes_read = sum.bytes_read,
-		.bytes_written = sum.bytes_written,
-	};
-}
+/* --- the end --- */
 
 static void stop_finish(struct loop_task *task)
 {
 	struct tgt *tgt = container_of(task, struct tgt, stop_task);
-	void (*done)(void *arg) = tgt->stop_done;
+	tgt_done_fn done = tgt->stop_done;
 	void *arg = tgt->stop_arg;
 
-	ASSERT(list_is_empty(&tgt->ctrls) && list_is_empty(&tgt->conns));
+	ASSERT(!tgt->ctrl_count && list_is_empty(&tgt->conns));
 	tgt_free(tgt);
 	if (done)
 		done(arg);
 }
 
+static void drain_finish(struct tgt *tgt)
+{
+	tgt_done_fn done = TAKE(tgt->drain_done);
+
+	timer_cancel(tgt->opts.loop, &tgt->drain_timer);
+	if (done)
+		done(tgt->drain_arg);
+}
+
 void tgt_stop_check(struct tgt *tgt)
 {
-	if (!tgt->is_stopping || tgt->listeners_open || tgt->conn_count)
+	if (tgt->conn_count || listeners_open(tgt))
 		return;
-	tgt->stop_task.run = stop_finish;
-	loop_defer(tgt->opts.loop, &tgt->stop_task);
+	if (tgt->is_stopping) {
+		tgt->stop_task.run = stop_finish;
+		if (!tgt->pending)
+			loop_defer(tgt->opts.loop, &tgt->stop_task);
+	} else if (tgt->is_draining) {
+		/* Soon, not inside of tgt_drain() or of what ended last. */
+		timer_set(tgt->opts.loop, &tgt->drain_timer, 0);
+	}
 }
 
-static void on_listener_closed(struct listener *l)
+static void shut_listeners(struct tgt *tgt)
 {
-	struct tgt_listener *tl = l->arg;
-
-	tl->tgt->listeners_open--;
-	tgt_stop_check(tl->tgt);
+	for (unsigned i = 0; i < TGT_LISTENER_MAX; i++) {
+		if (tgt->listeners[i])
+			listener_shut(tgt->listeners[i]);
+	}
 }
 
-void tgt_stop(struct tgt *tgt, void (*done)(void *arg), void *arg)
+/* The hosts know: now the connections end, the idle ones at once. */
+static void drain_close(struct timer *timer)
 {
-	unsigned count = atomic_load(&tgt->listener_count);
+	struct tgt *tgt = container_of(timer, struct tgt, drain_timer);
+	uint64_t now = loop_now_ns(tgt->opts.loop);
+	struct tgt_conn *conn;
+	uint32_t ms;
+
+	if (now >= tgt->drain_end_ns ||
+	    (!tgt->conn_count && !listeners_open(tgt))) {
+		drain_finish(tgt);
+		return;
+	}
+	ms = (uint32_t)((tgt->drain_end_ns - now) / NS_PER_MS);
+	list_for_each (conn, &tgt->conns, node)
+		conn_kill_within(conn, ms);
+	timer_set_at(tgt->opts.loop, timer, tgt->drain_end_ns);
+}
+
+void tgt_drain(struct tgt *tgt, uint32_t ms, tgt_done_fn done, void *arg)
+{
+	struct loop *loop = tgt->opts.loop;
+	struct tgt_subsys *ss = NULL;
+	struct tgt_ctrl *ctrl;
+
+	ASSERT(!tgt->is_draining && !tgt->is_stopping);
+	tgt->is_draining = true;
+	tgt->drain_done = done;
+	tgt->drain_arg = arg;
+	tgt->drain_end_ns = loop_now_ns(loop) + ms * NS_PER_MS;
+	tgt->drain_timer.fire = drain_close;
+	timer_set(loop, &tgt->drain_timer, MIN(ms / 2, NOTICE_MS) * NS_PER_MS);
+	shut_listeners(tgt);
+	while ((ss = tgt_subsys_next(tgt, ss))) {
+		subsys_ana_all(ss, TGT_ANA_INACCESSIBLE);
+		/* Who reads no ANA states has no better path to wait for. */
+		list_for_each (ctrl, &ss->ctrls, node) {
+			if (!ss->ana && !ss->is_discovery)
+				ctrl_kill_within(ctrl, ms);
+		}
+	}
+	disc_changed(tgt);
+	tgt_stop_check(tgt);
+}
+
+void tgt_stop(struct tgt *tgt, tgt_done_fn done, void *arg)
+{
 	struct tgt_conn *conn;
 
 	ASSERT(!tgt->is_stopping);
@@ -365,8 +296,8 @@ void tgt_stop(struct tgt *tgt, void (*done)(void *arg), void *arg)
 	fault_set_stop(&tgt->faults, tgt->opts.loop);
 	tgt->stop_done = done;
 	tgt->stop_arg = arg;
-	for (unsigned i = 0; i < count; i++)
-		listener_close(&tgt->listeners[i]->l, on_listener_closed);
+	timer_cancel(tgt->opts.loop, &tgt->drain_timer);
+	shut_listeners(tgt);
 	list_for_each (conn, &tgt->conns, node)
 		conn_kill(conn);
 	tgt_stop_check(tgt);

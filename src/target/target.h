@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * NVMe-oF target over TCP: subsystems with namespaces on block back ends
- * (struct bdev), a discovery subsystem, any number of listeners.
+ * (struct bdev), a discovery subsystem, listeners, hosts.
  *
- * Configuration calls are made before tgt_start or on the control loop.
- * Connections are spread over the shards given; what belongs to a connection
- * is touched by its shard only.
+ * All calls are made on the control loop, or before it runs, and none blocks
+ * but tgt_listen*().  What takes time has a done(arg), which runs on the
+ * control loop, never inside the call.  Everything may change while hosts are
+ * connected: they are told (asynchronous events, discovery log).  Connections
+ * are spread over the shards given; what belongs to a connection is touched by
+ * its shard only.
+ *
+ * Pointers to subsystems, listeners, hosts and controllers that the calls here
+ * return stay valid until the loop turns.
  */
 #ifndef TARGET_TARGET_H
 #define TARGET_TARGET_H
@@ -17,8 +23,21 @@
 #include "nvme/endpoint.h"
 #include "target/bdev.h"
 
+#define TGT_SUBSYS_MAX	 1024 /* with the discovery subsystem */
+#define TGT_NS_MAX	 1024 /* of a subsystem; also ANA groups */
+#define TGT_LISTENER_MAX 16
+#define TGT_REFERRAL_MAX 64
+
 struct tgt;
 struct tgt_subsys;
+struct tgt_host;
+struct tgt_ctrl;
+struct tgt_conn;
+struct tgt_shard;
+
+typedef void (*tgt_done_fn)(void *arg);
+
+/* --- the target --- */
 
 struct tgt_opts {
 	struct loop *loop;    /* control loop: listeners, admin state */
@@ -36,27 +55,183 @@ struct tgt_opts {
 };
 
 int tgt_create(const struct tgt_opts *opts, struct tgt **out, struct err *err);
-/* serial NULL = derived from the NQN; any host may connect. -EEXIST, -EINVAL.
- */
-int tgt_subsys_add(struct tgt *tgt, const char *nqn, const char *serial,
-		   struct tgt_subsys **out, struct err *err);
-struct tgt_ns_opts {
-	uint32_t nsid;	  /* 0 = lowest free */
-	struct uuid uuid; /* zero = derived from subsystem NQN and nsid; NGUID =
-			     it */
+/* With the defaults filled in. */
+const struct tgt_opts *tgt_opts_get(const struct tgt *tgt);
+/* Other limits than those given to tgt_create(); loops and shards are kept.
+ * -EBUSY once there is a listener or a connection, -EINVAL, -ENOMEM. */
+int tgt_opts_set(struct tgt *tgt, const struct tgt_opts *opts, struct err *err);
+
+struct tgt_stats {
+	uint64_t connections, controllers, commands, errors;
+	uint64_t reads, writes, bytes_read, bytes_written;
 };
+void tgt_stats_get(const struct tgt *tgt, struct tgt_stats *out);
+
+/*
+ * Takes leave of the hosts: no new connections, an empty discovery log, every
+ * ANA group inaccessible, with the events that say so; then connections end
+ * as soon as what is under way on them is answered.  done runs when none is
+ * left, at the latest after ms.  tgt_stop() is to follow, and may be called
+ * before, which ends it (done does not run then).
+ */
+void tgt_drain(struct tgt *tgt, uint32_t ms, tgt_done_fn done, void *arg);
+/* Closes listeners and connections; done runs on the control loop when all is
+ * quiet and back ends are closed; tgt is gone then. */
+void tgt_stop(struct tgt *tgt, tgt_done_fn done, void *arg);
+
+/* --- subsystems --- */
+
+struct tgt_subsys_opts {
+	const char *nqn;
+	const char *serial; /* at most 20 characters; NULL = from the NQN */
+	const char *model;  /* at most 40; NULL = ours */
+	uint32_t max_namespaces;	 /* highest nsid; 0 = TGT_NS_MAX */
+	uint16_t min_cntlid, max_cntlid; /* 0 = 1 and ffefh */
+	bool is_host_list;     /* only hosts of tgt_host_add() may connect */
+	bool is_listener_list; /* only through tgt_subsys_listen(); otherwise
+				  through every listener */
+	bool ana_reporting;
+};
+/* *opts with everything filled in, strings of the subsystem. */
+struct tgt_subsys_info {
+	struct tgt_subsys_opts opts;
+	bool is_discovery;
+	unsigned ns_count, ctrl_count;
+};
+
+/* -EEXIST, -EINVAL, -ENOSPC, -ENOMEM. */
+int tgt_subsys_add(struct tgt *tgt, const struct tgt_subsys_opts *opts,
+		   struct tgt_subsys **out, struct err *err);
+/* NULL when there is none, or when it is being removed. */
+struct tgt_subsys *tgt_subsys_find(struct tgt *tgt, const char *nqn);
+/* prev NULL: the first one, which is the discovery subsystem. */
+struct tgt_subsys *tgt_subsys_next(struct tgt *tgt,
+				   const struct tgt_subsys *prev);
+void tgt_subsys_info_get(const struct tgt_subsys *ss,
+			 struct tgt_subsys_info *out);
+/* Disconnects its controllers, waits for their I/O, releases its namespaces;
+ * ss is gone when done runs.  Its NQN is free at once.  Not the discovery
+ * subsystem (asserted).  -EALREADY. */
+int tgt_subsys_remove(struct tgt_subsys *ss, tgt_done_fn done, void *arg,
+		      struct err *err);
+
+/* --- namespaces --- */
+
+struct tgt_ns_opts {
+	uint32_t nsid;	   /* 0 = lowest free */
+	struct uuid uuid;  /* zero = derived from subsystem NQN and nsid */
+	struct uuid nguid; /* zero = the UUID */
+	uint8_t eui64[8];  /* zero = none is reported */
+	uint32_t anagrpid; /* 0 = the nsid */
+	/* Gives the back end back when the namespace has gone; NULL: it is
+	 * destroyed. */
+	void (*release)(struct bdev *bdev, void *arg);
+	void *release_arg;
+};
+struct tgt_ns_info {
+	struct tgt_ns_opts opts; /* with everything filled in */
+	const struct bdev *bdev; /* its size may change, see there */
+	struct tgt_stats stats;	 /* no connections, no controllers */
+};
+
 /* The id that nsid 0 would get, 0 when none is left. */
 uint32_t tgt_ns_next(struct tgt_subsys *ss);
-/* The namespace owns bdev from now on.  Returns the nsid or -errno. */
+/* The namespace owns bdev from now on.  Returns the nsid or -errno: -EEXIST,
+ * -ENOSPC, -EINVAL, -ENOMEM. */
 int tgt_ns_add(struct tgt_subsys *ss, struct bdev *bdev,
 	       const struct tgt_ns_opts *opts, struct err *err);
-/* Every subsystem and the discovery service are reachable there.  addr gets
- * the real port. */
+/* From now on new commands are answered Invalid Namespace and the nsid may be
+ * given to another; done runs when the last command in flight has ended and
+ * the back end was released.  -ENOENT. */
+int tgt_ns_remove(struct tgt_subsys *ss, uint32_t nsid, tgt_done_fn done,
+		  void *arg, struct err *err);
+/* bdev->size has changed: tells the hosts. */
+void tgt_ns_resized(struct tgt_subsys *ss, uint32_t nsid);
+/* The lowest nsid in use above after, 0 when there is none. */
+uint32_t tgt_ns_after(const struct tgt_subsys *ss, uint32_t after);
+bool tgt_ns_info_get(const struct tgt_subsys *ss, uint32_t nsid,
+		     struct tgt_ns_info *out);
+
+/* --- listeners --- */
+
+enum tgt_ana { /* as on the wire, Base 2.0 figure 219 */
+	TGT_ANA_OPTIMIZED = 1,
+	TGT_ANA_NON_OPTIMIZED = 2,
+	TGT_ANA_INACCESSIBLE = 3,
+	TGT_ANA_CHANGE = 15,
+};
+struct tgt_listener_info {
+	struct addr addr; /* with the real port */
+	bool is_discovery;
+	unsigned connections;
+};
+
+/* Discovery, and all subsystems without a listener list of their own, are
+ * reachable there.  addr gets the real port.  -EEXIST: it listens there
+ * already; other errors as listener_open(). */
 int tgt_listen(struct tgt *tgt, struct addr *addr, struct err *err);
 /* The discovery service alone, e.g. on port 8009.  It names every listener
  * made by tgt_listen(); for a wildcard one, the address on which the asking
  * connection came in. */
 int tgt_listen_discovery(struct tgt *tgt, struct addr *addr, struct err *err);
+/* No new connections there, and those that came through it are closed; done
+ * runs when the socket is closed, so that the address is free.  -ENOENT. */
+int tgt_listen_remove(struct tgt *tgt, const struct addr *addr,
+		      tgt_done_fn done, void *arg, struct err *err);
+/* index counts from 0 to the first false. */
+bool tgt_listener_at(const struct tgt *tgt, unsigned index,
+		     struct tgt_listener_info *out);
+
+/* For subsystems with is_listener_list: reachable at that listener, or not any
+ * more, when controllers connected through it are disconnected.  -ENOENT: no
+ * listener there, or not attached; -EEXIST. */
+int tgt_subsys_listen(struct tgt_subsys *ss, const struct addr *addr,
+		      struct err *err);
+int tgt_subsys_unlisten(struct tgt_subsys *ss, const struct addr *addr,
+			struct err *err);
+/* The listeners through which ss is reachable, index as above. */
+bool tgt_subsys_listener_at(const struct tgt_subsys *ss, unsigned index,
+			    struct tgt_listener_info *out);
+/* ANA group 0: all of them.  Needs ana_reporting.  Hosts get the event, and
+ * I/O through that listener is answered accordingly.  -ENOENT, -EINVAL. */
+int tgt_subsys_ana_set(struct tgt_subsys *ss, const struct addr *addr,
+		       uint32_t anagrpid, enum tgt_ana state, struct err *err);
+enum tgt_ana tgt_subsys_ana_get(const struct tgt_subsys *ss,
+				const struct addr *addr, uint32_t anagrpid);
+
+struct tgt_referral {
+	char traddr[256];
+	uint16_t port;
+	bool is_ipv6, is_secure;
+	char nqn[NVME_NQN_LEN]; /* empty = the well-known discovery NQN */
+};
+/* Further discovery services that ours names.  -EEXIST, -ENOSPC; -ENOENT. */
+int tgt_referral_add(struct tgt *tgt, const struct tgt_referral *ref,
+		     struct err *err);
+int tgt_referral_remove(struct tgt *tgt, const struct tgt_referral *ref,
+			struct err *err);
+const struct tgt_referral *tgt_referral_at(const struct tgt *tgt,
+					   unsigned index);
+
+/* --- hosts --- */
+
+struct tgt_host_opts {
+	const char *hostnqn;
+};
+/* -EEXIST, -EINVAL, -ENOMEM. */
+int tgt_host_add(struct tgt_subsys *ss, const struct tgt_host_opts *opts,
+		 struct err *err);
+/* Its controllers are disconnected.  -ENOENT. */
+int tgt_host_remove(struct tgt_subsys *ss, const char *hostnqn,
+		    struct err *err);
+/* false: hosts that are not listed are disconnected. */
+void tgt_allow_any_host(struct tgt_subsys *ss, bool is_allowed);
+struct tgt_host *tgt_host_find(const struct tgt_subsys *ss,
+			       const char *hostnqn);
+struct tgt_host *tgt_host_next(const struct tgt_subsys *ss,
+			       const struct tgt_host *prev);
+const char *tgt_host_nqn(const struct tgt_host *host);
+
 /*
  * Keys (DH-HMAC-CHAP).  A host that has keys must authenticate before anything
  * else, on each of its queues; ctrl (len 0 = none) is what the target proves
@@ -78,13 +253,28 @@ void tgt_keys_drop(struct tgt *tgt, const char *subnqn);
 int tgt_auth_set(struct tgt *tgt, const struct auth_ids *hashes,
 		 const struct auth_ids *groups);
 
-struct tgt_stats {
-	uint64_t connections, controllers, commands, errors;
-	uint64_t bytes_read, bytes_written;
+/* --- who is connected --- */
+
+struct tgt_ctrl_info {
+	uint16_t cntlid;
+	const char *hostnqn;
+	uint8_t hostid[16];
+	uint32_t kato_ms;
+	unsigned io_queues;
 };
-void tgt_stats_get(const struct tgt *tgt, struct tgt_stats *out);
-/* Closes listeners and connections; done runs on the control loop when all is
- * quiet and back ends are closed; tgt is gone then. */
-void tgt_stop(struct tgt *tgt, void (*done)(void *arg), void *arg);
+struct tgt_qpair_info {
+	uint16_t qid, cntlid, depth; /* entries */
+	struct addr peer;	     /* the host's end */
+	struct addr local;	     /* ours */
+	struct addr listen; /* of the listener, which may be a wildcard */
+	const char *hostnqn;
+};
+struct tgt_ctrl *tgt_ctrl_next(const struct tgt_subsys *ss,
+			       const struct tgt_ctrl *prev);
+void tgt_ctrl_info_get(const struct tgt_ctrl *ctrl, struct tgt_ctrl_info *out);
+struct tgt_conn *tgt_qpair_next(const struct tgt_ctrl *ctrl,
+				const struct tgt_conn *prev);
+void tgt_qpair_info_get(const struct tgt_conn *conn,
+			struct tgt_qpair_info *out);
 
 #endif

@@ -192,7 +192,8 @@ static void start(uint8_t mode)
 	ASSERT(!loop_create(&lo, &f.loop, &err));
 	opts.loop = f.loop;
 	ASSERT(!tgt_create(&opts, &f.tgt, &err));
-	ASSERT(!tgt_subsys_add(f.tgt, NQN, NULL, &ss, &err));
+	ASSERT(!tgt_subsys_add(f.tgt, &(struct tgt_subsys_opts){.nqn = NQN},
+			       &ss, &err));
 	add_namespaces(ss);
 	ASSERT(!addr_parse("127.0.0.1", 4420, &f.addr));
 	ASSERT(!tgt_listen(f.tgt, &f.addr, &err));

@@ -26,7 +26,9 @@ static void target_create(void *arg)
 
 	ret = tgt_create(&t->opts, &t->tgt, &err);
 	if (!ret)
-		ret = tgt_subsys_add(t->tgt, T_WIRE_NQN, NULL, &t->ss, &err);
+		ret = tgt_subsys_add(
+			t->tgt, &(struct tgt_subsys_opts){.nqn = T_WIRE_NQN},
+			&t->ss, &err);
 	if (!ret)
 		ret = tgt_listen(t->tgt, &t->addr, &err);
 	if (!ret)

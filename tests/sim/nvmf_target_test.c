@@ -366,7 +366,8 @@ static void start_target(void)
 	struct err err = {0};
 
 	CHECK(!tgt_create(&to, &w.tgt, &err));
-	CHECK(!tgt_subsys_add(w.tgt, NQN, NULL, &ss, &err));
+	CHECK(!tgt_subsys_add(w.tgt, &(struct tgt_subsys_opts){.nqn = NQN}, &ss,
+			      &err));
 	CHECK(!bdev_ram_create(NULL, (uint64_t)REGIONS * REGION_BYTES, &bdev,
 			       &err));
 	w.lba_bytes = bdev->block;

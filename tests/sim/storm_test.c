@@ -161,7 +161,8 @@ static void start_target(uint32_t max_connections)
 	struct err err = {0};
 
 	CHECK(!tgt_create(&to, &w.tgt, &err));
-	CHECK(!tgt_subsys_add(w.tgt, NQN, NULL, &ss, &err));
+	CHECK(!tgt_subsys_add(w.tgt, &(struct tgt_subsys_opts){.nqn = NQN}, &ss,
+			      &err));
 	CHECK(!bdev_ram_create(NULL, 1 << 20, &bdev, &err));
 	CHECK(tgt_ns_add(ss, bdev, NULL, &err) == 1);
 	CHECK(!addr_parse("127.0.0.1", 4420, &w.opts.addr));

@@ -53,7 +53,8 @@ static void pool_open(void *arg)
 	struct bdev *bdev;
 
 	if (tgt_create(&opts, &p->tgt, &err) < 0 ||
-	    tgt_subsys_add(p->tgt, NQN, NULL, &ss, &err) < 0 ||
+	    tgt_subsys_add(p->tgt, &(struct tgt_subsys_opts){.nqn = NQN}, &ss,
+			   &err) < 0 ||
 	    bdev_ram_create(p->mem, POOL_BYTES, &bdev, &err) < 0 ||
 	    tgt_ns_add(ss, bdev, &ns, &err) < 0 ||
 	    tgt_listen(p->tgt, &p->addr, &err) < 0)

@@ -72,8 +72,14 @@ static int setup(void **state)
 	assert_int_equal(tgt_create(&(struct tgt_opts){.loop = env->ask.loop},
 				    &env->tgt, &err),
 			 0);
-	assert_int_equal(tgt_subsys_add(env->tgt, NQN_A, NULL, &a, &err), 0);
-	assert_int_equal(tgt_subsys_add(env->tgt, NQN_B, NULL, &b, &err), 0);
+	assert_int_equal(tgt_subsys_add(env->tgt,
+					&(struct tgt_subsys_opts){.nqn = NQN_A},
+					&a, &err),
+			 0);
+	assert_int_equal(tgt_subsys_add(env->tgt,
+					&(struct tgt_subsys_opts){.nqn = NQN_B},
+					&b, &err),
+			 0);
 	add_ns(a, 1 * MiB);
 	add_ns(a, 2 * MiB);
 	add_ns(b, 4 * MiB);

@@ -68,7 +68,8 @@ static inline void env_tgt_start_on(void *arg)
 
 	opts.loop = env->shard.loop;
 	if (tgt_create(&opts, &env->tgt, &err) ||
-	    tgt_subsys_add(env->tgt, NQN, NULL, &ss, &err))
+	    tgt_subsys_add(env->tgt, &(struct tgt_subsys_opts){.nqn = NQN}, &ss,
+			   &err))
 		fail_msg("%s", err.text);
 	for (unsigned i = 0; i < NS_COUNT; i++) {
 		struct tgt_ns_opts ns = {0};

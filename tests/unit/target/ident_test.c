@@ -23,6 +23,7 @@ static void controller_bytes(void **state)
 {
 	struct ident_ctrl in = {.nqn = "nqn.2026-11.io.mooncake:t",
 				.serial = "S1",
+				.model = IDENT_MODEL,
 				.cntlid = 0x1234,
 				.max_transfer = 1 << 20,
 				.in_capsule = 16384,
