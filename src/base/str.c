@@ -194,6 +194,8 @@ static int scaled(struct str s, const struct scale *scales, size_t count,
 	int ret;
 
 	s = str_trim(s);
+	if (!s.n)
+		return -EINVAL; /* p may be NULL: no arithmetic with it */
 	whole = take_digits(&s);
 	if (whole.n && s.n && s.p[0] == '.') {
 		s = (struct str){s.p + 1, s.n - 1};

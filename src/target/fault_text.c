@@ -326,6 +326,16 @@ static int check(const struct fault_rule *r, struct err *err)
 	return 0;
 }
 
+/* It goes into the log as it is. */
+static bool is_plain(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] < ' ' || s.p[i] > '~' || s.p[i] == '"')
+			return false;
+	}
+	return true;
+}
+
 static int find_kind(struct str text, struct fault_rule *out, struct err *err)
 {
 	struct str rest = text;
@@ -350,8 +360,9 @@ int fault_parse(const char *text, struct fault_rule *out, struct err *err)
 	int ret;
 
 	*out = (struct fault_rule){.qid = UINT32_MAX};
-	if (all.n > TEXT_MAX)
-		return err_set(err, -EINVAL, "fault: longer than %d bytes",
+	if (all.n > TEXT_MAX || !is_plain(all))
+		return err_set(err, -EINVAL,
+			       "fault: longer than %d bytes, or not plain text",
 			       TEXT_MAX);
 	ret = find_kind(all, out, err);
 	while (!ret && rest.n) {

@@ -114,6 +114,7 @@ static void texts_are_judged(void **state)
 		{"kind=torn,op=read", "can't happen"},
 		{"kind=refuse,nsid=1", "means nothing"},
 		{"kind=error,lba=20-10", "20-10"},
+		{"kind=error,host=a\nb", "plain"},
 		{"kind=error,,once", "unknown key"},
 		{"kind=error,for=18446744073709551615", "for"},
 	};
