@@ -13,8 +13,8 @@
 #define CTL_NAME "mooncakectl"
 
 struct ctl_config {
-	char *master, *output, *regex;
-	bool json, force;
+	char *master, *output, *regex, *rpc_socket;
+	bool json, force, any_host;
 	uint64_t limit, timeout_ms;
 	int64_t replica_num, nof_replica_num;
 };
@@ -30,11 +30,13 @@ struct ctl_command {
 	struct flag_prog prog;
 	/* 0, -errno with a sentence, or 1: failed, and out says how */
 	int (*run)(struct ctl *ctl, struct err *err);
+	bool is_without_master;
 };
 
 extern const struct ctl_command ctl_status, ctl_segments,
 	ctl_ls;						  /* ctl_list.c */
 extern const struct ctl_command ctl_get, ctl_put, ctl_rm; /* ctl_object.c */
+extern const struct ctl_command ctl_target;		  /* ctl_target.c */
 
 /* clang-format off */
 #define CTL_COMMON_FLAGS						\

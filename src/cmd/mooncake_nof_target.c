@@ -33,6 +33,21 @@ static void on_stop_late(struct timer *timer)
 	_exit(1);
 }
 
+static void on_control_closed(void *arg)
+{
+	struct nof_program *p = arg;
+
+	tgt_stop(p->tgt, on_stopped, p);
+}
+
+/* Calls that are under way are answered first. */
+static void stop(struct nof_program *p)
+{
+	p->stop_timer.fire = on_stop_late;
+	timer_set(p->loop, &p->stop_timer, STOP_NS);
+	control_close(&p->control, on_control_closed, p);
+}
+
 static void on_signal(struct signals *s, int signo)
 {
 	struct nof_program *p = s->arg;
@@ -49,9 +64,7 @@ static void on_signal(struct signals *s, int signo)
 		 (unsigned long long)st.commands, (unsigned long long)st.errors,
 		 (unsigned long long)st.bytes_read,
 		 (unsigned long long)st.bytes_written);
-	p->stop_timer.fire = on_stop_late;
-	timer_set(p->loop, &p->stop_timer, STOP_NS);
-	tgt_stop(p->tgt, on_stopped, p);
+	stop(p);
 }
 
 static struct loop_opts loop_options(const struct nof_program *p,
@@ -94,22 +107,48 @@ static int create(struct nof_program *p, struct err *err)
 		.buffer_bytes = c->buffers,
 	};
 
-	return tgt_create(&opts, &p->tgt, err);
+	int ret = tgt_create(&opts, &p->tgt, err);
+
+	if (!ret)
+		control_init(&p->control, p->loop, p->tgt);
+	return ret;
+}
+
+/* Where and what the options say; without any it is JSON-RPC's to say. */
+static int open_all(struct nof_program *p, struct err *err)
+{
+	int ret = 0;
+
+	if (nof_has_namespaces(p) || p->config->listen.count) {
+		ret = nof_listen_all(p, err);
+		if (!ret)
+			transport_given(&p->control);
+	}
+	if (!ret)
+		ret = nof_serve_all(p, err);
+	if (!ret)
+		ret = nof_fault_all(p, err);
+	return ret ? ret : nof_control_open(p, err);
 }
 
 static void announce(struct nof_program *p)
 {
+	struct tgt_listener_info info;
 	char text[ADDR_TEXT_LEN];
 
 	fputs(p->out.p ? p->out.p : "", stdout);
 	strbuf_fini(&p->out);
-	for (unsigned i = 0; i < p->addr_count; i++) {
-		addr_format(&p->addrs[i], text);
+	for (unsigned i = 0; tgt_listener_at(p->tgt, i, &info); i++) {
+		if (info.is_discovery)
+			continue;
+		addr_format(&info.addr, text);
 		log_info("target ready", "listen=%s threads=%llu version=%s",
 			 text, (unsigned long long)p->config->threads,
 			 mooncake_version);
 		printf("ready %s\n", text);
 	}
+	if (p->rpc_path)
+		printf("ready %s\n", p->rpc_path);
 	fflush(stdout);
 }
 
@@ -118,9 +157,7 @@ static void stop_now(struct nof_program *p)
 {
 	if (!p->tgt)
 		return;
-	p->stop_timer.fire = on_stop_late;
-	timer_set(p->loop, &p->stop_timer, STOP_NS);
-	tgt_stop(p->tgt, on_stopped, p);
+	stop(p);
 	loop_run(p->loop);
 }
 
@@ -140,17 +177,14 @@ static int serve(struct nof_program *p, struct err *err)
 	if (!ret)
 		ret = create(p, err);
 	if (!ret)
-		ret = nof_listen_all(p, err);
-	if (!ret)
-		ret = nof_serve_all(p, err);
-	if (!ret)
-		ret = nof_fault_all(p, err);
+		ret = open_all(p, err);
 	if (!ret) {
 		announce(p);
 		loop_run(p->loop);
 	}
 	strbuf_fini(&p->out);
 	stop_now(p);
+	control_fini(&p->control);
 	if (has_signals) {
 		timer_cancel(p->loop, &p->stop_timer);
 		signals_close(&p->signals);

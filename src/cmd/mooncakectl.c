@@ -14,7 +14,8 @@
 #include "proto/frame.h"
 
 static const struct ctl_command *const commands[] = {
-	&ctl_status, &ctl_segments, &ctl_ls, &ctl_get, &ctl_put, &ctl_rm,
+	&ctl_status, &ctl_segments, &ctl_ls,	 &ctl_get,
+	&ctl_put,    &ctl_rm,	    &ctl_target,
 };
 
 static const char help_head[] = CTL_NAME
@@ -42,7 +43,8 @@ int ctl_call(struct ctl *ctl, uint16_t method, const ProtobufCMessage *req,
 
 int ctl_print_json(struct ctl *ctl, json_t *root, struct err *err)
 {
-	char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+	char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_ENCODE_ANY)
+			  : NULL;
 
 	json_decref(root);
 	if (!text)
@@ -94,9 +96,12 @@ static void print_help(FILE *file)
 /* Index of the command in argv, 0 when there is none. */
 static int command_index(int argc, char **argv)
 {
-	static const char *const with_value[] = {
-		"master", "master_server_address", "master-server-address",
-		"timeout"};
+	static const char *const with_value[] = {"master",
+						 "master_server_address",
+						 "master-server-address",
+						 "timeout",
+						 "rpc_socket",
+						 "rpc-socket"};
 
 	for (int i = 1; i < argc; i++) {
 		const char *name = argv[i];
@@ -156,13 +161,15 @@ static int run_command(const struct ctl_command *command, int argc, char **argv)
 	struct ctl ctl = {0};
 	struct flag_set fs;
 	struct err err = {0};
-	int status, ret;
+	int status, ret = 0;
 
 	if (flag_main(&fs, &command->prog, &ctl.config, argc, argv, &status))
 		return status;
 	ctl.args = &fs.args;
-	ret = master_open(ctl.config.master, (uint32_t)ctl.config.timeout_ms,
-			  &ctl.master, &err);
+	if (!command->is_without_master)
+		ret = master_open(ctl.config.master,
+				  (uint32_t)ctl.config.timeout_ms, &ctl.master,
+				  &err);
 	if (ret == 0)
 		ret = command->run(&ctl, &err);
 	term_status(NULL);

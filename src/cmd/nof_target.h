@@ -7,6 +7,7 @@
 #define CMD_NOF_TARGET_H
 
 #include "base/flag.h"
+#include "control/control.h"
 #include "io/signals.h"
 #include "io/thread.h"
 #include "target/target.h"
@@ -17,7 +18,7 @@
 
 struct nof_config {
 	struct flag_list listen, namespaces, subsystems, faults;
-	char *nqn, *discovery, *log_level;
+	char *nqn, *discovery, *log_level, *rpc_socket, *json_config, *state;
 	uint64_t threads, max_io_size, in_capsule, depth, queues, buffers;
 	uint64_t io_unit, spin_us;
 };
@@ -33,6 +34,8 @@ struct nof_program {
 	struct loop *shard_loops[NOF_THREADS_MAX];
 	unsigned shard_count;
 	struct tgt *tgt;
+	struct control control;
+	const char *rpc_path; /* NULL: no control socket */
 	struct addr addrs[NOF_LISTEN_MAX];
 	unsigned addr_count;
 	struct strbuf out; /* what is printed when all is well */
@@ -45,5 +48,11 @@ int nof_listen_all(struct nof_program *p, struct err *err);
 int nof_serve_all(struct nof_program *p, struct err *err);
 /* The faults that the options name. */
 int nof_fault_all(struct nof_program *p, struct err *err);
+
+/* What --json_config and --state say, then the socket of --rpc_socket. */
+int nof_control_open(struct nof_program *p, struct err *err);
+/* Whether the options name namespaces; a target that serves nothing waits for
+ * JSON-RPC. */
+bool nof_has_namespaces(const struct nof_program *p);
 
 #endif

@@ -41,6 +41,30 @@ static const struct flag flags[] = {
 	 .arg = "HOST:PORT",
 	 .help = "A port for the discovery service alone, usually 8009. "
 		 "Discovery is also answered on every --listen address."},
+	{.name = "rpc_socket",
+	 .alias = "r",
+	 .type = FLAG_STR,
+	 .off = OFF(rpc_socket),
+	 .arg = "PATH",
+	 .group = "Control while it runs",
+	 .help = "Unix socket for JSON-RPC with SPDK's methods; SPDK's rpc.py "
+		 "and 'mooncakectl target' use it. Only its owner may open it. "
+		 "Default: /var/tmp/spdk.sock, where they look, when neither "
+		 "--namespace nor --subsystem is given; otherwise none. "
+		 "'none' switches it off."},
+	{.name = "json_config",
+	 .alias = "c,config,json",
+	 .type = FLAG_STR,
+	 .off = OFF(json_config),
+	 .arg = "FILE",
+	 .help = "A configuration as SPDK's save_config writes it, loaded at "
+		 "start."},
+	{.name = "state",
+	 .type = FLAG_STR,
+	 .off = OFF(state),
+	 .arg = "FILE",
+	 .help = "Remembers what JSON-RPC makes and makes it again at the next "
+		 "start."},
 	{.name = "threads",
 	 .type = FLAG_UINT,
 	 .off = OFF(threads),
@@ -128,7 +152,7 @@ static const struct flag flags[] = {
 const struct flag_prog nof_prog = {
 	.name = PROGRAM,
 	.summary = "NVMe-oF target: serves disks, files and memory over TCP",
-	.usage = "--namespace SPEC [options]",
+	.usage = "[--namespace SPEC] [options]",
 	.details =
 		"Hosts reach the namespaces with any NVMe/TCP initiator: the "
 		"Mooncake store, the Linux kernel (nvme connect) or SPDK. When "
@@ -138,7 +162,9 @@ const struct flag_prog nof_prog = {
 		"  " PROGRAM " --namespace /data/disk.img:100g\n"
 		"  " PROGRAM " --listen 0.0.0.0:4420 --namespace /dev/nvme0n1\n"
 		"  " PROGRAM " --namespace ram:8g --threads 4 "
-		"--discovery 127.0.0.1:8009\n",
+		"--discovery 127.0.0.1:8009\n"
+		"  " PROGRAM " --rpc_socket /run/nof.sock "
+		"--state /var/lib/nof.json\n",
 	.flags = flags,
 	.flag_count = ARRAY_SIZE(flags),
 };

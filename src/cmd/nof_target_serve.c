@@ -50,6 +50,8 @@ int nof_listen_all(struct nof_program *p, struct err *err)
 		ret = resolve(p->config->discovery, PDU_DISC_PORT, &disc, err);
 		if (!ret)
 			ret = tgt_listen_discovery(p->tgt, &disc, err);
+		if (!ret)
+			p->control.given_discovery = disc;
 	}
 	return ret;
 }
@@ -96,6 +98,7 @@ static int add_ns(struct nof_program *p, struct tgt_subsys *ss, const char *nqn,
 	char *text = str_dup(spec);
 	struct tgt_ns_opts opts = {0};
 	struct bdev *bdev = NULL;
+	struct disk *disk;
 	int ret;
 
 	if (!text)
@@ -107,11 +110,12 @@ static int add_ns(struct nof_program *p, struct tgt_subsys *ss, const char *nqn,
 	opts.nsid = tgt_ns_next(ss);
 	/* Stays the same when the target is started again. */
 	ident_uuid(nqn, opts.nsid, bdev->name, &opts.uuid);
-	ret = tgt_ns_add(ss, bdev, &opts, err);
-	if (ret < 0) {
-		bdev->ops->destroy(bdev);
+	ret = disk_adopt(&p->control.registry, bdev, &opts.uuid, &disk);
+	if (ret)
+		return err_set(err, ret, "out of memory");
+	ret = disk_serve(disk, ss, &opts, err);
+	if (ret < 0)
 		return ret;
-	}
 	print_ns(p, nqn, (uint32_t)ret, bdev);
 	return 0;
 }
@@ -195,10 +199,6 @@ int nof_serve_all(struct nof_program *p, struct err *err)
 	const struct flag_list *more = &p->config->subsystems;
 	int ret = 0;
 
-	if (!p->config->namespaces.count && !more->count)
-		return err_set(err, -EINVAL,
-			       "nothing to serve: give --namespace /path/"
-			       "disk.img:10g, /dev/… or ram:1g");
 	if (p->config->namespaces.count)
 		ret = serve_main(p, err);
 	for (size_t i = 0; !ret && i < more->count; i++)

@@ -5,12 +5,21 @@
  */
 #include "control/control.h"
 
+#include <errno.h>
+#include <string.h>
+
+#include "control/config.h"
 #include "control/methods.h"
+#include "control/state.h"
 
 static const struct jrpc_table *const tables[] = {
-	&control_framework,
-	&control_faults,
-	NULL,
+	&control_framework, &control_config,
+	&control_keyring,   &control_disks,
+	&control_disk_info, &control_transport,
+	&control_subsystem, &control_listeners,
+	&control_hosts,	    &control_referrals,
+	&control_nvmf_info, &control_tuning,
+	&control_faults,    NULL,
 };
 
 void control_init(struct control *ctl, struct loop *loop, struct tgt *tgt)
@@ -20,6 +29,8 @@ void control_init(struct control *ctl, struct loop *loop, struct tgt *tgt)
 		.tgt = tgt,
 		.rpc = {.tables = tables, .ctx = ctl},
 	};
+	registry_init(&ctl->registry, tgt);
+	keyring_init(&ctl->keyring);
 }
 
 int control_listen(struct control *ctl, const char *path, struct err *err)
@@ -27,7 +38,29 @@ int control_listen(struct control *ctl, const char *path, struct err *err)
 	return server_open(&ctl->server, ctl->loop, &ctl->rpc, path, NULL, err);
 }
 
+int control_remember(struct control *ctl, const char *path, struct err *err)
+{
+	int ret = config_load_file(ctl, path, false, err);
+
+	if (ret == -ENOENT)
+		*err = (struct err){0};
+	else if (ret)
+		return ret;
+	return state_open(ctl, path, &ctl->state, err);
+}
+
 void control_close(struct control *ctl, void (*done)(void *arg), void *arg)
 {
 	server_close(&ctl->server, done, arg);
+}
+
+void control_fini(struct control *ctl)
+{
+	if (!ctl->loop)
+		return;
+	state_close(ctl->state);
+	json_decref(ctl->not_loaded);
+	registry_fini(&ctl->registry);
+	keyring_fini(&ctl->keyring);
+	memset(ctl, 0, sizeof(*ctl));
 }

@@ -176,7 +176,7 @@ static void call_start(struct jrpc_call *call)
 	json_t *params = json_object_get(call->request, "params");
 	struct err err = {0};
 
-	if (params && !m->param_count) {
+	if (params && !m->param_count && !(m->attrs & JRPC_RELAXED)) {
 		jrpc_fail(call, JRPC_INVALID_PARAMS,
 			  "%s method requires no parameters", m->name);
 		return;
