@@ -114,6 +114,7 @@ static const struct sc_entry {
 	{NVME_SC_DATA_SGL_LEN, -EPROTO, "data SGL length invalid"},
 	{NVME_SC_SGL_TYPE, -EPROTO, "SGL descriptor type invalid"},
 	{NVME_SC_SGL_OFFSET, -EPROTO, "SGL offset invalid"},
+	{NVME_SC_BAD_HOSTID_FORMAT, -EINVAL, "host id of the wrong format"},
 	{NVME_SC_KA_EXPIRED, -ETIMEDOUT, "keep alive timeout expired"},
 	{NVME_SC_KA_INVALID, -EINVAL, "keep alive timeout invalid"},
 	{NVME_SC_WRITE_PROTECTED, -EROFS, "namespace is write protected"},

@@ -17,6 +17,8 @@ static const struct aer {
 	[AER_NS_CHANGED] = {1u << 8, 0x00040002},
 	[AER_ANA_CHANGED] = {1u << 11, 0x000c0302},
 	[AER_DISC_CHANGED] = {1u << 31, 0x0070f002},
+	/* which of them, a feature of its own says */
+	[AER_RESV] = {0, 0x00800006},
 };
 
 static bool aer_may_go(const struct tgt_ctrl *ctrl, unsigned kind)
@@ -25,7 +27,8 @@ static bool aer_may_go(const struct tgt_ctrl *ctrl, unsigned kind)
 
 	return (atomic_load(&ctrl->aer_due) & bit) &&
 	       !(ctrl->aer_masked & bit) &&
-	       (ctrl->features[FID_EVENTS] & aers[kind].enable);
+	       (!aers[kind].enable ||
+		(ctrl->features[FID_EVENTS] & aers[kind].enable));
 }
 
 void aer_check(struct tgt_conn *admin)

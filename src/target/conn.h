@@ -152,6 +152,7 @@ struct tgt_conn {
 	struct tgt_req *reqs;
 	unsigned req_count, busy_count; /* busy: back end or control loop */
 	unsigned abort_count;
+	struct resv_rights rights; /* the last that were asked for */
 	struct list free, parked;
 	/* receive */
 	uint8_t *rx_buf;

@@ -137,6 +137,7 @@ static struct tgt_ctrl *ctrl_new(struct tgt_conn *conn, struct tgt_subsys *ss)
 	atomic_store(&ctrl->kato_ms, conn->creq->sqe.cdw12);
 	atomic_store(&ctrl->last_ns, loop_now_ns(tgt->opts.loop));
 	errlog_init(&ctrl->errors);
+	resv_log_init(&ctrl->resv_log);
 	feature_init(ctrl);
 	list_add_tail(&ss->ctrls, &ctrl->node);
 	ss->ctrl_count++;
@@ -281,4 +282,19 @@ void ctrl_announce_ana(struct tgt_subsys *ss)
 	atomic_fetch_add(&ss->ana_changes, 1);
 	list_for_each (ctrl, &ss->ctrls, node)
 		ctrl_notify(ctrl, AER_ANA_CHANGED);
+}
+
+void ctrl_note_resv(struct tgt_subsys *ss, uint32_t nsid,
+		    const struct resv_note *note)
+{
+	struct tgt_ctrl *ctrl;
+
+	list_for_each (ctrl, &ss->ctrls, node) {
+		if (memcmp(ctrl->hostid, note->hostid, sizeof(note->hostid)) ||
+		    (atomic_load(&ctrl->resv_mask[nsid - 1]) >> note->event &
+		     1))
+			continue;
+		resv_log_add(&ctrl->resv_log, nsid, note->event);
+		ctrl_notify(ctrl, AER_RESV);
+	}
 }

@@ -14,6 +14,7 @@ enum aer_kind {
 	AER_NS_CHANGED,
 	AER_ANA_CHANGED,
 	AER_DISC_CHANGED,
+	AER_RESV,
 	AER_KINDS
 };
 
@@ -40,6 +41,9 @@ struct tgt_ctrl {
 	_Atomic uint64_t last_ns; /* when the host was last heard */
 	atomic_bool wce;	  /* volatile write cache feature */
 	struct errlog errors;
+	struct resv_log resv_log;
+	/* by nsid - 1, bits of the notification mask feature */
+	_Atomic uint8_t resv_mask[TGT_NS_MAX];
 	/* shard of the admin connection */
 	uint32_t features[256]; /* by feature id, what Get Features answers */
 	uint32_t temp_under;	/* the other temperature threshold */
@@ -65,6 +69,9 @@ void ctrl_notify(struct tgt_ctrl *ctrl, enum aer_kind kind);
  * ANA state. */
 void ctrl_announce_ns(struct tgt_subsys *ss, uint32_t nsid);
 void ctrl_announce_ana(struct tgt_subsys *ss);
+/* A reservation's change, for the log of every controller of that host. */
+void ctrl_note_resv(struct tgt_subsys *ss, uint32_t nsid,
+		    const struct resv_note *note);
 /* Shard's thread: the host has been heard. */
 static inline void ctrl_heard(struct tgt_ctrl *ctrl, uint64_t now)
 {

@@ -8,19 +8,21 @@
 #include "target/conn.h"
 #include "target/ident.h"
 
-#define SET_SAVE     (1u << 31)
-#define FID_POWER    0x02
-#define FID_TEMP     0x04
-#define FID_RECOVERY 0x05
-#define FID_VWC	     0x06
-#define FID_QUEUES   0x07
-#define FID_KATO     0x0f
-#define FID_HOSTID   0x81
-#define HOSTID_EXHID 1u /* 128 bits */
-#define TEMP_VALUE   0x0000ffffu
-#define TEMP_SENSOR  0x000f0000u
-#define TEMP_ALL     0x000f0000u
-#define TEMP_TYPE(v) ((v) >> 20 & 3) /* 0 over, 1 under */
+#define SET_SAVE      (1u << 31)
+#define FID_POWER     0x02
+#define FID_TEMP      0x04
+#define FID_RECOVERY  0x05
+#define FID_VWC	      0x06
+#define FID_QUEUES    0x07
+#define FID_KATO      0x0f
+#define FID_HOSTID    0x81
+#define FID_RESV_MASK 0x82
+#define FID_RESV_KEEP 0x83
+#define HOSTID_EXHID  1u /* 128 bits */
+#define TEMP_VALUE    0x0000ffffu
+#define TEMP_SENSOR   0x000f0000u
+#define TEMP_ALL      0x000f0000u
+#define TEMP_TYPE(v)  ((v) >> 20 & 3) /* 0 over, 1 under */
 
 enum {
 	SEL_CURRENT,
@@ -50,6 +52,8 @@ static const struct feature {
 	{.fid = 0x0b, .mask = 0xffffffff, .on_discovery = true}, /* events */
 	{.fid = FID_KATO, .mask = 0xffffffff, .on_discovery = true},
 	{.fid = FID_HOSTID},
+	{.fid = FID_RESV_MASK, .mask = 0xe, .is_per_ns = true},
+	{.fid = FID_RESV_KEEP, .is_per_ns = true},
 };
 
 static const struct feature *feature_find(const struct tgt_req *req)
@@ -85,6 +89,8 @@ void feature_init(struct tgt_ctrl *ctrl)
 	ctrl->features[FID_QUEUES] = queues_value(ctrl, UINT32_MAX);
 	ctrl->features[FID_KATO] = atomic_load(&ctrl->kato_ms);
 	ctrl->temp_under = 0;
+	for (unsigned i = 0; i < TGT_NS_MAX; i++)
+		atomic_store(&ctrl->resv_mask[i], 0);
 	atomic_store(&ctrl->wce, true);
 }
 
@@ -120,6 +126,18 @@ static void hostid_get(struct tgt_req *req)
 	}
 }
 
+/* For one namespace, not for all. */
+static uint16_t resv_mask_get(struct tgt_req *req, bool is_current)
+{
+	const struct tgt_ctrl *ctrl = req->conn->ctrl;
+	uint32_t nsid = req->sqe.nsid;
+
+	if (!tgt_ns_find(ctrl->ss, nsid))
+		return NVME_SC_BAD_NS | NVME_SC_DNR;
+	req->result = is_current ? atomic_load(&ctrl->resv_mask[nsid - 1]) : 0;
+	return NVME_SC_OK;
+}
+
 static uint16_t feature_load(struct tgt_req *req, const struct feature *f)
 {
 	const struct tgt_ctrl *ctrl = req->conn->ctrl;
@@ -130,6 +148,8 @@ static uint16_t feature_load(struct tgt_req *req, const struct feature *f)
 			      (f->is_per_ns ? CAN_BE_PER_NS : 0);
 	else if (f->fid == FID_TEMP)
 		return temp_get(req, sel == SEL_CURRENT);
+	else if (f->fid == FID_RESV_MASK)
+		return resv_mask_get(req, sel == SEL_CURRENT);
 	else if (sel == SEL_CURRENT)
 		req->result = ctrl->features[f->fid];
 	else if (f->fid == FID_QUEUES)
@@ -188,6 +208,18 @@ static uint16_t kato_set(struct tgt_ctrl *ctrl, uint32_t value)
 	return NVME_SC_OK;
 }
 
+static uint16_t resv_mask_set(struct tgt_ctrl *ctrl, uint32_t nsid,
+			      uint32_t value)
+{
+	if (nsid == 0)
+		return NVME_SC_BAD_NS | NVME_SC_DNR;
+	for (uint32_t i = 1; i <= TGT_NS_MAX; i++) {
+		if (i == nsid || nsid == UINT32_MAX)
+			atomic_store(&ctrl->resv_mask[i - 1], value & 0xe);
+	}
+	return NVME_SC_OK;
+}
+
 static uint16_t feature_store(struct tgt_req *req, const struct feature *f)
 {
 	struct tgt_ctrl *ctrl = req->conn->ctrl;
@@ -205,6 +237,11 @@ static uint16_t feature_store(struct tgt_req *req, const struct feature *f)
 		return kato_set(ctrl, value);
 	case FID_HOSTID: /* Connect has set it */
 		return NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR;
+	case FID_RESV_MASK:
+		return resv_mask_set(ctrl, req->sqe.nsid, value);
+	case FID_RESV_KEEP: /* they end with the target */
+		return value & 1 ? NVME_SC_FEATURE_NOT_CHANGEABLE | NVME_SC_DNR
+				 : NVME_SC_OK;
 	case FID_VWC:
 		atomic_store(&ctrl->wce, value & 1);
 		break;

@@ -12,14 +12,15 @@
 #include "nvme/cmd.h"
 #include "nvme/id.h"
 #include "target/errlog.h"
+#include "target/resv.h"
 
 static_assert(sizeof(struct nvme_id_ctrl) == IDENT_BYTES, "identify");
 static_assert(sizeof(struct nvme_id_ns) == IDENT_BYTES, "identify");
 static_assert(offsetof(struct nvmf_discovery_log, entries) == IDENT_LOG_HEADER,
 	      "discovery log header");
 
-/* Compare, Dataset Management, Write Zeroes, Select, Verify */
-#define ONCS 0x9d
+/* Compare, Dataset Management, Write Zeroes, Select, reservations, Verify */
+#define ONCS 0xbd
 
 /* ASCII fields of identify and discovery are padded with blanks. */
 static void put_padded(char *out, size_t size, const char *text)
@@ -126,6 +127,7 @@ void ident_ns(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
 		.nsfeat = nsfeat_of(in),
 		.dlfeat = dlfeat_of(in),
 		.nsattr = in->is_readonly,
+		.rescap = RESV_CAPABILITIES,
 		.nmic = 1, /* may be reached through several controllers */
 	};
 
@@ -175,6 +177,7 @@ void ident_ns_common(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
 	memset(out, 0, IDENT_BYTES);
 	out[0] = nsfeat_of(in) & 0x01;
 	out[1] = 1; /* NMIC: shared */
+	out[2] = RESV_CAPABILITIES;
 	out[8] = in->is_readonly;
 	out[14] = 1; /* NSTAT: ready */
 }
@@ -246,10 +249,10 @@ size_t ident_log_effects(uint8_t *out)
 		NVME_ADM_KEEP_ALIVE,
 	};
 	static const uint8_t reading[] = {
-		NVME_CMD_FLUSH,
-		NVME_CMD_READ,
-		NVME_CMD_COMPARE,
-		NVME_CMD_VERIFY,
+		NVME_CMD_FLUSH,		NVME_CMD_READ,
+		NVME_CMD_COMPARE,	NVME_CMD_VERIFY,
+		NVME_CMD_RESV_REGISTER, NVME_CMD_RESV_REPORT,
+		NVME_CMD_RESV_ACQUIRE,	NVME_CMD_RESV_RELEASE,
 	};
 	static const uint8_t writing[] = {
 		NVME_CMD_WRITE,

@@ -78,6 +78,20 @@ static void page_changed_ns(struct tgt_req *req, struct page *page)
 	page->len = ident_log_changed_ns(nsids, count, page->p);
 }
 
+/* Reading takes the oldest notification and allows the next event. */
+static void page_resv(struct tgt_req *req, struct page *page)
+{
+	struct tgt_ctrl *ctrl = req->conn->ctrl;
+	bool is_kept = req->sqe.cdw10 & LOG_RETAIN_EVENT;
+
+	aer_read(req, AER_RESV);
+	resv_log_read(&ctrl->resv_log, is_kept, page->p);
+	/* There is an event for each page. */
+	if (!is_kept && resv_log_has_any(&ctrl->resv_log))
+		atomic_fetch_or(&ctrl->aer_due, 1u << AER_RESV);
+	page->len = RESV_LOG_BYTES;
+}
+
 static void page_effects(struct tgt_req *req, struct page *page)
 {
 	page->len = ident_log_effects(page->p);
@@ -97,6 +111,7 @@ static const struct log_page {
 	{0x03, false, IDENT_BYTES, page_firmware},
 	{0x04, false, IDENT_BYTES, page_changed_ns},
 	{0x05, false, IDENT_BYTES, page_effects},
+	{0x80, false, IDENT_BYTES, page_resv},
 	{LID_DISCOVERY, true, 0, NULL}, /* made by disc.c */
 };
 

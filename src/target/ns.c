@@ -71,6 +71,7 @@ static struct tgt_ns *ns_new(struct tgt_subsys *ss, struct bdev *bdev,
 	ns->ss = ss;
 	ns->bdev = bdev;
 	ns->nsid = nsid;
+	resv_init(&ns->resv);
 	ns->anagrpid = opts->anagrpid ? opts->anagrpid : nsid;
 	ns->lba_shift = (uint8_t)__builtin_ctz(bdev->block);
 	ns->is_mapped = bdev->ops->map(bdev, 0, bdev->size) != NULL;

@@ -112,8 +112,25 @@ uint16_t nvm_rw_range(struct tgt_req *req, uint64_t most)
 	return nvm_range(req, slba, nlb);
 }
 
+/* Without a reservation this costs one load; with one that has not changed
+ * since, two. */
+static bool is_reserved_for_others(const struct tgt_req *req, bool is_write)
+{
+	struct resv *r = &req->ns->resv;
+	uint64_t version = resv_version(r);
+	struct tgt_conn *conn = req->conn;
+
+	if (likely(!version))
+		return false;
+	if (conn->rights.version != version)
+		conn->rights = resv_rights(r, conn->ctrl->hostid);
+	return !(is_write ? conn->rights.may_write : conn->rights.may_read);
+}
+
 uint16_t nvm_may(const struct tgt_req *req, bool is_write)
 {
+	if (is_reserved_for_others(req, is_write))
+		return NVME_SC_RESV_CONFLICT | NVME_SC_DNR;
 	if (is_write && req->ns->bdev->is_readonly)
 		return NVME_SC_WRITE_PROTECTED | NVME_SC_DNR;
 	return NVME_SC_OK;
@@ -276,16 +293,23 @@ static void on_written(struct bdev_io *io)
 static void read_go(struct buf_wait *wait)
 {
 	struct tgt_req *req = container_of(wait, struct tgt_req, wait);
+	uint16_t sc = nvm_may(req, false);
 
-	nvm_io(req, BDEV_READ, req->data, on_read);
+	if (sc)
+		req_complete(req, sc);
+	else
+		nvm_io(req, BDEV_READ, req->data, on_read);
 }
 
-static void map_data(struct tgt_req *req)
+/* While there is a reservation, what is written stops over in a buffer: only
+ * when all of it is there is it known whether it may. */
+static void map_data(struct tgt_req *req, bool is_write)
 {
 	struct bdev *bdev = req->ns->bdev;
 
 	/* A fault that spoils data must not spoil the medium's. */
-	if (!req->ns->is_mapped || unlikely(req->fault.acts & FAULT_BOUNCE))
+	if (!req->ns->is_mapped || unlikely(req->fault.acts & FAULT_BOUNCE) ||
+	    (is_write && resv_version(&req->ns->resv)))
 		return;
 	req->mem = MEM_MAPPED;
 	req->data = bdev->ops->map(bdev, req->off, req->len);
@@ -319,7 +343,7 @@ static void read_start(struct tgt_req *req, uint32_t icd_len)
 	c = &req->ns->use[req->conn->shard->index].counters;
 	tgt_count(&c->reads, 1);
 	tgt_count(&c->bytes_read, req->len);
-	map_data(req);
+	map_data(req, false);
 	if (req->data)
 		req_complete_data(req);
 	else
@@ -344,14 +368,16 @@ static void write_start(struct tgt_req *req, uint32_t icd_len)
 		      ((req->sqe.cdw12 & RW_FUA) ||
 		       !atomic_load_explicit(&req->conn->ctrl->wce,
 					     memory_order_relaxed));
-	map_data(req);
+	map_data(req, true);
 	nvm_data_out(req, icd_len, req->len);
 }
 
 static void write_data_ready(struct tgt_req *req)
 {
-	if (req->mem == MEM_MAPPED)
-		req_complete(req, NVME_SC_OK);
+	uint16_t sc = req->mem == MEM_MAPPED ? NVME_SC_OK : nvm_may(req, true);
+
+	if (sc || req->mem == MEM_MAPPED)
+		req_complete(req, sc);
 	else
 		nvm_io(req, BDEV_WRITE, req->data, on_written);
 }
@@ -360,6 +386,8 @@ static void flush_start(struct tgt_req *req, uint32_t icd_len)
 {
 	uint16_t sc = nvm_ns(req);
 
+	if (!sc && is_reserved_for_others(req, true))
+		sc = NVME_SC_RESV_CONFLICT | NVME_SC_DNR;
 	if (sc || req->ns->is_mapped)
 		req_complete(req, sc);
 	else
@@ -379,6 +407,10 @@ static const struct {
 	[NVME_CMD_WRITE_ZEROES] = {write_zeroes_start, NULL},
 	[NVME_CMD_DSM] = {dsm_start, dsm_data_ready},
 	[NVME_CMD_VERIFY] = {verify_start, NULL},
+	[NVME_CMD_RESV_REGISTER] = {resv_start, resv_data_ready},
+	[NVME_CMD_RESV_REPORT] = {resv_report_start, NULL},
+	[NVME_CMD_RESV_ACQUIRE] = {resv_start, resv_data_ready},
+	[NVME_CMD_RESV_RELEASE] = {resv_start, resv_data_ready},
 };
 
 void nvm_data_ready(struct tgt_req *req)

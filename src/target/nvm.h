@@ -19,7 +19,8 @@ uint16_t nvm_range(struct tgt_req *req, uint64_t slba, uint64_t nlb);
 /* SLBA and NLB where Read, Write, Compare, Write Zeroes and Verify have them,
  * at most so many bytes. */
 uint16_t nvm_rw_range(struct tgt_req *req, uint64_t most);
-/* May this host do it now? */
+/* May this host do it now?  Asked at the start, and again after a wait: a
+ * reservation may have been taken meanwhile. */
 uint16_t nvm_may(const struct tgt_req *req, bool is_write);
 
 /* Gives [req->off, req->off + req->span) to the back end, with data for a read
@@ -45,5 +46,9 @@ void verify_start(struct tgt_req *req, uint32_t icd_len);
 void write_zeroes_start(struct tgt_req *req, uint32_t icd_len);
 void dsm_start(struct tgt_req *req, uint32_t icd_len);
 void dsm_data_ready(struct tgt_req *req);
+/* resv_cmd.c */
+void resv_start(struct tgt_req *req, uint32_t icd_len);
+void resv_data_ready(struct tgt_req *req);
+void resv_report_start(struct tgt_req *req, uint32_t icd_len);
 
 #endif

@@ -31,8 +31,11 @@ static void on_compare_read(struct bdev_io *io)
 void compare_data_ready(struct tgt_req *req)
 {
 	struct bdev *bdev = req->ns->bdev;
+	uint16_t sc = nvm_may(req, false);
 
-	if (req->ns->is_mapped)
+	if (sc)
+		req_complete(req, sc);
+	else if (req->ns->is_mapped)
 		compare_end(req, bdev->ops->map(bdev, req->off, req->len));
 	else
 		nvm_io(req, BDEV_READ, req->data + req->len, on_compare_read);

@@ -18,6 +18,7 @@
 #include "target/bufs.h"
 #include "target/errlog.h"
 #include "target/fault_rule.h"
+#include "target/resv_log.h"
 #include "target/target.h"
 
 #define TGT_SERIAL_LEN 21
@@ -45,6 +46,7 @@ struct tgt_ns {
 	bool is_mapped; /* the medium is memory */
 	struct uuid uuid, nguid;
 	uint8_t eui64[8];
+	struct resv resv; /* has rules of its own */
 	/* control loop */
 	void (*release)(struct bdev *bdev, void *arg);
 	void *release_arg;

@@ -41,7 +41,7 @@ static void controller_bytes(void **state)
 	assert_int_equal(buf[513], 0x44);
 	assert_int_equal(buf[514] | buf[515] << 8, 128);  /* MAXCMD */
 	assert_int_equal(u32(516), 256);		  /* NN */
-	assert_int_equal(buf[520] | buf[521] << 8, 0x9d); /* ONCS */
+	assert_int_equal(buf[520] | buf[521] << 8, 0xbd); /* ONCS */
 	assert_int_equal(buf[522] | buf[523] << 8, 0);	  /* FUSES */
 	assert_int_equal(buf[525], 0x4);		  /* VWC */
 	assert_int_equal(u32(536), 0x100005);		  /* SGLS */
@@ -100,6 +100,7 @@ static void namespace_hints(void **state)
 	memcpy(&nuse, buf + 16, sizeof(nuse));
 	assert_int_equal(nuse, 40);
 	assert_int_equal(buf[24], 0x11);	       /* NSFEAT */
+	assert_int_equal(buf[31], 0xfe);	       /* RESCAP */
 	assert_int_equal(buf[33], 0x09);	       /* DLFEAT */
 	assert_int_equal(buf[64] | buf[65] << 8, 7);   /* NPWG */
 	assert_int_equal(buf[66] | buf[67] << 8, 7);   /* NPWA */
