@@ -173,6 +173,9 @@ struct nvme_connect_data {
 };
 static_assert(sizeof(struct nvme_connect_data) == 1024, "connect data");
 
+/* In CDW11 of Connect: CATTR bit 2, SQ flow control is not wanted. */
+#define NVME_CONNECT_NO_SQ_FLOW (1u << 18)
+
 /*
  * Frame builders: zero the frame and set everything but the cid and the SGL,
  * which is left as "transport, 0 bytes" for the queue to fill in.  sqsize is

@@ -319,6 +319,9 @@ static void conn_ready(struct nt_conn *conn)
 	qp->connect_iov = (struct iovec){&qp->connect, sizeof(qp->connect)};
 	nvme_cmd_connect(&cmd->sqe, qp->qid, (uint16_t)(conn->opts.depth - 1),
 			 0);
+	/* The slots are our limit, SQHD is not looked at; a target that need
+	 * not tell it ends a read with the data's own SUCCESS flag. */
+	cmd->sqe.cdw11 |= NVME_CONNECT_NO_SQ_FLOW;
 	cmd->dir = NT_WRITE;
 	cmd->is_in_capsule = true;
 	cmd->bytes = sizeof(qp->connect);

@@ -12,12 +12,11 @@
 #include "target/auth.h"
 #include "target/ident.h"
 
-#define CATTR_NO_FLOW_CONTROL (1u << 2)
-#define DISCONNECT_NS	      NS_PER_S
-#define ADMIN_DEPTH	      128
-#define SQE_AT_RECFMT	      40
-#define SQE_AT_QID	      42
-#define SQE_AT_SQSIZE	      44
+#define DISCONNECT_NS NS_PER_S
+#define ADMIN_DEPTH   128
+#define SQE_AT_RECFMT 40
+#define SQE_AT_QID    42
+#define SQE_AT_SQSIZE 44
 
 #define CAP_CQR	    ((uint64_t)1 << 16)
 #define CAP_TO	    ((uint64_t)30 << 24) /* 15 s */
@@ -135,7 +134,7 @@ void fabrics_connect_done(struct tgt_conn *conn)
 		conn->sqsize = (uint16_t)sqsize;
 		conn->sqhd = 1 % sqsize;
 		conn->is_no_flow_control =
-			req->sqe.cdw11 >> 16 & CATTR_NO_FLOW_CONTROL;
+			req->sqe.cdw11 & NVME_CONNECT_NO_SQ_FLOW;
 	}
 	req_complete(req, sc);
 }
