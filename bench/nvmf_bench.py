@@ -51,6 +51,7 @@ def rss(pid):
 class Bench:
     def __init__(self, args):
         self.args, self.dir = args, args.build_dir
+        self.first = ["chrt", "-f", "10"] if args.fifo else []
         self.log = tempfile.mkdtemp(prefix="nvmf-bench-")
         self.count = 0
 
@@ -63,7 +64,7 @@ class Bench:
         """(process, port) of what prints "ready …PORT"."""
         self.count += 1
         log = os.path.join(self.log, f"{self.count}-{name}.log")
-        child = Child(name, ["taskset", "-c", str(cpus()[1]),
+        child = Child(name, [*self.first, "taskset", "-c", str(cpus()[1]),
                              self.program(name), *flags], log)
         try:
             child.wait_for(lambda: "\nready " in "\n" + child.text())
@@ -79,8 +80,8 @@ class Bench:
     def client(self, name, port, child, *flags, ms=None):
         """One run: what it prints."""
         r = subprocess.run(
-            ["taskset", "-c", str(cpus()[0]), self.program(name),
-             f"--port={port}", f"--peer={child.pid}",
+            [*self.first, "taskset", "-c", str(cpus()[0]),
+             self.program(name), f"--port={port}", f"--peer={child.pid}",
              f"--time={ms or self.args.time}ms", *flags],
             capture_output=True, text=True, timeout=120, check=False)
         if r.returncode:
@@ -275,6 +276,9 @@ def options(cases):
                     help="length of a run (500)")
     ap.add_argument("--minute", type=int, default=60, metavar="S",
                     help="length of connections-1000 (60)")
+    ap.add_argument("--fifo", action="store_true",
+                    help="run both ends at real-time priority, on a machine "
+                    "that others use, too (needs root)")
     ap.add_argument("--build-dir", required=True, help=argparse.SUPPRESS)
     args = ap.parse_args()
     for name in args.only + args.skip:
