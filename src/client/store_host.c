@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "client/call.h"
+#include "client/path_metrics.h"
 #include "client/store.h"
 #include "nvmf/nvmf.h"
 
@@ -145,6 +146,7 @@ size_t mooncake_store_metrics(mooncake_store_t handle, char *buf, size_t len)
 				    stats_get(&c->stats, (enum stat)i));
 		add_traffic_counters(&sb, c);
 		add_nvmf_counters(&sb);
+		path_metrics_add(&sb, c->vols);
 		store_leave(store);
 	}
 	n = sb.failed ? 0 : sb.n;

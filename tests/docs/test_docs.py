@@ -156,9 +156,13 @@ class Metrics(unittest.TestCase):
                   re.findall(r'NVMF_STAT\([A-Z_]+, (\w+),\s*"',
                              read("src", "nvmf", "tbl", "stats.h"))]
         self.assertGreater(len(names), 10)
+        paths = re.findall(r'(?:PATH_STAT\(|add_head\(sb, )"(\w+)"',
+                           read("src", "client", "path_metrics.c"))
+        self.assertGreater(len(paths), 10)
         want = {n for n in self.documented()
                 if n.startswith("mooncake_client_")}
-        self.assertEqual({f"mooncake_client_{n}_total" for n in names}, want)
+        self.assertEqual({f"mooncake_client_{n}_total" for n in names} |
+                         {f"mooncake_client_{n}" for n in paths}, want)
 
 
 class Texts(unittest.TestCase):
