@@ -72,9 +72,13 @@ bool budget_take(struct budget *b, struct budget_waiter *w, uint64_t bytes)
 {
 	bool ok;
 
-	if (!w->is_in_line && atomic_load(&b->waiting) == 0 &&
-	    try_take(b, bytes))
+	if (!w->is_in_line &&
+	    (bytes <= w->left || atomic_load(&b->waiting) == 0) &&
+	    try_take(b, bytes)) {
+		w->left -= MIN(w->left, bytes);
 		return true;
+	}
+	w->left = 0;
 	pthread_mutex_lock(&b->mu);
 	if (!w->is_in_line) {
 		list_add_tail(&b->line, &w->node);
@@ -83,8 +87,10 @@ bool budget_take(struct budget *b, struct budget_waiter *w, uint64_t bytes)
 	}
 	w->want = bytes;
 	ok = b->line.next == &w->node && try_take(b, bytes);
-	if (ok)
+	if (ok) {
+		w->left = b->turn_bytes - MIN(b->turn_bytes, bytes);
 		leave_line(b, w);
+	}
 	pthread_mutex_unlock(&b->mu);
 	return ok;
 }
@@ -103,6 +109,7 @@ void budget_give(struct budget *b, uint64_t bytes)
 
 void budget_leave(struct budget *b, struct budget_waiter *w)
 {
+	w->left = 0;
 	if (!w->is_in_line)
 		return;
 	pthread_mutex_lock(&b->mu);

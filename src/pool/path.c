@@ -453,6 +453,8 @@ static void path_timer(struct timer *timer)
 	path->state = PATH_IDLE;
 	if (path_is_wanted(path))
 		path_want(path);
+	else
+		each_way(path, way_rest);
 }
 
 void path_recheck(struct path *path)

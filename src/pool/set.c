@@ -102,6 +102,7 @@ static void set_init(struct vol_set *set, const struct vol_opts *opts)
 		  sizeof(struct vol_job) + opts->workers * sizeof(struct part),
 		  0);
 	budget_init(&set->budget, opts->inflight_bytes);
+	set->budget.turn_bytes = set->opts.chunk_bytes;
 	rand_fill_os(&seed, sizeof(seed));
 	rng_seed(&set->rng, seed);
 }

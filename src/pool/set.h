@@ -188,6 +188,7 @@ struct vol_way {
 void way_live(struct vol_way *way);
 void way_lost(struct vol_way *way);
 void way_idle(struct vol_way *way);  /* closed because nobody used it */
+void way_rest(struct vol_way *way);  /* given up until somebody wants it */
 void way_retry(struct vol_way *way); /* a new attempt begins */
 /* groups NULL: the log page could not be read. */
 void way_ana(struct vol_way *way, const struct nvmf_ana_group *groups,
@@ -232,7 +233,7 @@ struct vol {
 	_Atomic(uint64_t) mem_size;
 	_Atomic(enum vol_state) state;
 	_Atomic(uint32_t) ready;  /* ways_good, ways_poor; 0 unless READY */
-	_Atomic(bool) is_partial; /* a way was not tried, or not again */
+	_Atomic(bool) is_partial; /* a way waits for somebody to want it */
 	/* control thread */
 	struct poke control;
 	struct vol_lane lanes[];

@@ -85,7 +85,8 @@ void vol_refresh(struct vol *vol)
 		seen |= 1u << judge_way(&vol->ways[w], &ready);
 	while (!(seen & 1u << order[i]))
 		i++;
-	atomic_store(&vol->is_partial, seen & 1u << VOL_NEW);
+	if (seen & 1u << VOL_NEW)
+		atomic_store(&vol->is_partial, true);
 	if (order[i] != atomic_load(&vol->state) ||
 	    ready != atomic_load(&vol->ready))
 		publish(vol, order[i], ready);
@@ -132,6 +133,7 @@ static void vol_control(struct poke *poke)
 
 	if (vol->set->is_closing)
 		return;
+	atomic_store(&vol->is_partial, false);
 	for (unsigned i = 0; i < vol->way_count; i++)
 		way_want(&vol->ways[i]);
 }

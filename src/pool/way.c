@@ -34,6 +34,12 @@ static void set_state(struct vol_way *way, enum way_state state)
 	vol_refresh(way->vol);
 }
 
+/* The volume may be READY by another way: who gets it next says so here. */
+void way_rest(struct vol_way *way)
+{
+	atomic_store(&way->vol->is_partial, true);
+}
+
 /* --- check on a live path --- */
 
 static bool check_is_stale(const struct vol_way *way)
@@ -212,8 +218,10 @@ void way_live(struct vol_way *way)
 		return;
 	}
 	way->check_again = false;
-	if (!vol_is_wanted(way->vol))
+	if (!vol_is_wanted(way->vol)) {
+		way_rest(way);
 		return;
+	}
 	way->is_checking = true;
 	way->check_gen = way->path->gen;
 	way->check_ns = now_of(way);
@@ -227,6 +235,8 @@ bool way_look(struct vol_way *way)
 		way_live(way);
 		return false;
 	}
+	if (way->state != WAY_READY)
+		way_rest(way);
 	if (way->state != WAY_READY || way->ana == NVME_ANA_STATE_OPTIMIZED ||
 	    way->ana == NVME_ANA_STATE_NONOPTIMIZED)
 		return true;
@@ -319,4 +329,6 @@ void way_want(struct vol_way *way)
 		way_live(way);
 	else
 		path_want(path);
+	if (way->state != WAY_READY && !vol_is_wanted(way->vol))
+		way_rest(way); /* given back meanwhile */
 }

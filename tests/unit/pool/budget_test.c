@@ -45,6 +45,36 @@ static void test_order(void **state)
 	budget_fini(&budget);
 }
 
+/* Four waiters on a full budget, one of which moves small pieces: each gets the
+ * same bytes. */
+static void test_turns(void **state)
+{
+	static const uint64_t piece[] = {64, 64, 4, 64};
+	struct waiter w[4] = {0};
+	uint64_t got[4] = {0};
+	struct budget budget;
+
+	budget_init(&budget, 64);
+	budget.turn_bytes = 64;
+	for (unsigned i = 0; i < 4; i++)
+		w[i].w.wake = wake;
+	assert_true(budget_take(&budget, &w[0].w, 64));
+	for (unsigned i = 0; i < 4; i++)
+		assert_false(budget_take(&budget, &w[i].w, piece[i]));
+	budget_give(&budget, 64);
+	for (unsigned round = 0; round < 40; round++)
+		for (unsigned i = 0; i < 4; i++)
+			while (budget_take(&budget, &w[i].w, piece[i])) {
+				got[i] += piece[i];
+				budget_give(&budget, piece[i]);
+			}
+	for (unsigned i = 0; i < 4; i++)
+		assert_in_range(got[i], 40 * 64 - 64, 40 * 64 + 64);
+	for (unsigned i = 0; i < 4; i++)
+		budget_leave(&budget, &w[i].w);
+	budget_fini(&budget);
+}
+
 static void test_leave_wakes_next(void **state)
 {
 	struct waiter a = {.w.wake = wake}, b = {.w.wake = wake};
@@ -134,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_leave_wakes_next),
 		cmocka_unit_test(test_larger_than_limit),
 		cmocka_unit_test(test_threads),

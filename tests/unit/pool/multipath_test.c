@@ -3,6 +3,7 @@
 #include "vol_env.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 
 #include "target/fault.h"
@@ -386,6 +387,66 @@ static void test_stuck_elsewhere(void **state)
 	world_close(&w);
 }
 
+/* Nobody holds the volume between two reads, nor when the time for another
+ * attempt comes: the lost path comes back all the same. */
+static void test_seldom_held(void **state)
+{
+	uint64_t end_ns = time_mono_ns() + 20 * NS_PER_S;
+	static uint8_t buf[64 * KiB];
+	struct world w = {0};
+	struct vol *vol;
+
+	open_default(&w, MULTIPATH_ROUND_ROBIN);
+	vol = w.vol;
+	env_tgt_stop(&w.peer.env);
+	wait_ways(&w, 1);
+	vol_put(vol);
+	while (strcmp(stats_of(&w, 1).state, "idle") != 0)
+		nap_ms(5);
+	env_tgt_start(&w.peer.env);
+	do {
+		if (time_mono_ns() > end_ns)
+			fail_msg("the path does not come back");
+		assert_ptr_equal(world_vol(&w), vol);
+		assert_int_equal(transfer(&w, false, buf, sizeof(buf)), 0);
+		vol_put(vol);
+		nap_ms(5);
+	} while (vol_ways_ready(vol) != 2);
+	w.vol = world_vol(&w);
+	world_close(&w);
+}
+
+/* The path comes back while nobody holds the volume. */
+static void test_live_unheld(void **state)
+{
+	uint64_t end_ns = time_mono_ns() + 20 * NS_PER_S;
+	static uint8_t buf[64 * KiB];
+	struct world w = {0};
+	struct vol *vol;
+
+	open_default(&w, MULTIPATH_ROUND_ROBIN);
+	vol = w.vol;
+	env_tgt_stop(&w.peer.env);
+	wait_ways(&w, 1);
+	env_tgt_start(&w.peer.env);
+	/* Held while it connects, not any more when it is asked for. */
+	while (strcmp(stats_of(&w, 1).state, "connecting") != 0 &&
+	       strcmp(stats_of(&w, 1).state, "live") != 0)
+		sched_yield();
+	vol_put(vol);
+	while (strcmp(stats_of(&w, 1).state, "connecting") == 0)
+		nap_ms(1);
+	for (; vol_ways_ready(vol) != 2; nap_ms(5)) {
+		if (time_mono_ns() > end_ns)
+			fail_msg("the path is not used again");
+		w.vol = world_vol(&w);
+		assert_int_equal(transfer(&w, false, buf, sizeof(buf)), 0);
+		vol_put(vol);
+	}
+	w.vol = world_vol(&w);
+	world_close(&w);
+}
+
 /* --- statuses that say "not this way" --- */
 
 struct fault_call {
@@ -499,6 +560,8 @@ int main(void)
 		cmocka_unit_test(test_failover_policy),
 		cmocka_unit_test(test_queue_depth),
 		cmocka_unit_test(test_path_dies),
+		cmocka_unit_test(test_seldom_held),
+		cmocka_unit_test(test_live_unheld),
 		cmocka_unit_test(test_statuses),
 		cmocka_unit_test(test_final_statuses),
 		cmocka_unit_test(test_transition),
