@@ -31,6 +31,7 @@ void control_init(struct control *ctl, struct loop *loop, struct tgt *tgt)
 	};
 	registry_init(&ctl->registry, tgt);
 	keyring_init(&ctl->keyring);
+	list_init(&ctl->host_keys);
 }
 
 int control_listen(struct control *ctl, const char *path, struct err *err)
@@ -61,6 +62,7 @@ void control_fini(struct control *ctl)
 	state_close(ctl->state);
 	json_decref(ctl->not_loaded);
 	registry_fini(&ctl->registry);
+	hosts_forget(ctl, NULL);
 	keyring_fini(&ctl->keyring);
 	memset(ctl, 0, sizeof(*ctl));
 }

@@ -26,6 +26,7 @@ struct control {
 	struct tgt *tgt;
 	struct registry registry;
 	struct keyring keyring;
+	struct list host_keys; /* of hosts.c */
 	struct transport_opts transport;
 	bool has_transport;
 	/* what the program's options made is not remembered */

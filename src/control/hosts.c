@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who may connect: allowed hosts of a subsystem.  Control loop.  Invariant:
- * the target has the list; here is only what it was made of.
+ * Who may connect: allowed hosts of a subsystem, and their keys.  Control loop.
+ * Invariant: a host that was given keys is never on the list without them.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "control/methods.h"
+
+/* By which names a host got its keys. */
+struct host_keys {
+	struct list node; /* control.host_keys */
+	char nqn[NVME_NQN_LEN], host[NVME_NQN_LEN];
+	char *key, *ctrlr_key; /* the second may be NULL */
+};
 
 struct host_args {
 	struct nqn_args nqn;
@@ -27,6 +36,12 @@ static const struct param remove_params[] = {
 	NQN_PARAMS,
 	{"host", PARAM_STR, OFF(host), true},
 };
+static const struct param keys_params[] = {
+	NQN_PARAMS,
+	{"host", PARAM_STR, OFF(host), true},
+	{"dhchap_key", PARAM_STR, OFF(dhchap_key)},
+	{"dhchap_ctrlr_key", PARAM_STR, OFF(dhchap_ctrlr_key)},
+};
 static const struct param any_params[] = {
 	NQN_PARAMS,
 	{"allow_any_host", PARAM_BOOL, OFF(allow_any_host), true},
@@ -43,6 +58,140 @@ static void answer(struct jrpc_call *call, int ret, const struct err *err)
 	jrpc_fail(call, JRPC_INTERNAL_ERROR, "Internal error");
 }
 
+/* name NULL: none is asked for. */
+static int load_key(struct control *ctl, const char *name,
+		    struct dhchap_key *out, struct err *err)
+{
+	struct key *key;
+
+	if (!name)
+		return 0;
+	key = named_key_find(&ctl->keyring, name);
+	if (!key)
+		return err_set(err, -ENOENT, "there is no key '%.60s'", name);
+	return dhchap_key_load(key->path, out, err);
+}
+
+/* Also when none is asked for. */
+static bool has_key(struct control *ctl, const char *name)
+{
+	return !name || named_key_find(&ctl->keyring, name);
+}
+
+static int set_keys_try(struct control *ctl, const struct host_args *a,
+			struct err *err)
+{
+	struct tgt_keys keys = {0};
+	int ret = load_key(ctl, a->dhchap_key, &keys.host, err);
+
+	if (!ret)
+		ret = load_key(ctl, a->dhchap_ctrlr_key, &keys.ctrl, err);
+	if (!ret)
+		ret = tgt_keys_set(ctl->tgt, a->nqn.nqn, a->host, &keys);
+	secret_clear(&keys, sizeof(keys));
+	return ret;
+}
+
+static struct host_keys *find_keys(struct control *ctl, const char *nqn,
+				   const char *host)
+{
+	struct host_keys *hk;
+
+	list_for_each (hk, &ctl->host_keys, node) {
+		if (strcmp(hk->nqn, nqn) == 0 && strcmp(hk->host, host) == 0)
+			return hk;
+	}
+	return NULL;
+}
+
+static void count_use(struct control *ctl, const char *name, int by)
+{
+	struct key *key = name ? named_key_find(&ctl->keyring, name) : NULL;
+
+	if (key && (by > 0 || key->uses))
+		key->uses += (unsigned)by;
+}
+
+static void host_keys_free(struct control *ctl, struct host_keys *hk)
+{
+	if (!hk)
+		return;
+	list_del(&hk->node);
+	count_use(ctl, hk->key, -1);
+	count_use(ctl, hk->ctrlr_key, -1);
+	free(hk->key);
+	free(hk->ctrlr_key);
+	free(hk);
+}
+
+/* Remembers by which names the target has its keys. */
+static int host_keys_note(struct control *ctl, const struct host_args *a)
+{
+	struct host_keys *hk = calloc(1, sizeof(*hk));
+
+	if (!hk)
+		return -ENOMEM;
+	list_init(&hk->node);
+	snprintf(hk->nqn, sizeof(hk->nqn), "%s", a->nqn.nqn);
+	snprintf(hk->host, sizeof(hk->host), "%s", a->host);
+	hk->key = str_dup(str_of(a->dhchap_key));
+	if (a->dhchap_ctrlr_key)
+		hk->ctrlr_key = str_dup(str_of(a->dhchap_ctrlr_key));
+	if (!hk->key || (a->dhchap_ctrlr_key && !hk->ctrlr_key)) {
+		host_keys_free(ctl, hk);
+		return -ENOMEM;
+	}
+	count_use(ctl, hk->key, 1);
+	count_use(ctl, hk->ctrlr_key, 1);
+	list_add_tail(&ctl->host_keys, &hk->node);
+	return 0;
+}
+
+static void drop_keys(struct control *ctl, const char *nqn, const char *host)
+{
+	struct host_keys *hk = find_keys(ctl, nqn, host);
+
+	if (!hk)
+		return;
+	(void)tgt_keys_set(ctl->tgt, nqn, host, NULL);
+	host_keys_free(ctl, hk);
+}
+
+void hosts_forget(struct control *ctl, const char *nqn)
+{
+	struct host_keys *hk, *tmp;
+
+	list_for_each_safe (hk, tmp, &ctl->host_keys, node) {
+		if (!nqn || strcmp(hk->nqn, nqn) == 0)
+			host_keys_free(ctl, hk);
+	}
+	if (nqn)
+		tgt_keys_drop(ctl->tgt, nqn);
+}
+
+static int add_with_keys(struct control *ctl, struct tgt_subsys *ss,
+			 const struct host_args *a, struct err *err)
+{
+	int ret = 0;
+
+	if (tgt_host_find(ss, a->host))
+		return err_set(err, -EEXIST, "%.200s is there already",
+			       a->host);
+	if (nqn_check(str_of(a->host), err))
+		return -EINVAL;
+	/* First the keys: it must not get in without, not even for long. */
+	if (a->dhchap_key)
+		ret = set_keys_try(ctl, a, err);
+	if (!ret && a->dhchap_key)
+		ret = host_keys_note(ctl, a);
+	if (!ret)
+		ret = tgt_host_add(
+			ss, &(struct tgt_host_opts){.hostnqn = a->host}, err);
+	if (ret)
+		drop_keys(ctl, a->nqn.nqn, a->host);
+	return ret;
+}
+
 static void add(struct jrpc_call *call, void *args)
 {
 	struct control *ctl = jrpc_ctx(call);
@@ -50,14 +199,44 @@ static void add(struct jrpc_call *call, void *args)
 	struct tgt_subsys *ss = subsys_of(ctl, &a->nqn);
 	struct err err = {0};
 
-	if (!ss || a->psk || a->dhchap_key || a->dhchap_ctrlr_key)
+	if (!ss || a->psk || !has_key(ctl, a->dhchap_key) ||
+	    !has_key(ctl, a->dhchap_ctrlr_key) ||
+	    (a->dhchap_ctrlr_key && !a->dhchap_key))
 		jrpc_fail_params(call);
 	else
-		answer(call,
-		       tgt_host_add(ss,
-				    &(struct tgt_host_opts){.hostnqn = a->host},
-				    &err),
-		       &err);
+		answer(call, add_with_keys(ctl, ss, a, &err), &err);
+}
+
+/* Other keys for a host that is there; who is connected stays. */
+static void set_keys(struct jrpc_call *call, void *args)
+{
+	struct control *ctl = jrpc_ctx(call);
+	const struct host_args *a = args;
+	struct tgt_subsys *ss = subsys_of(ctl, &a->nqn);
+	struct err err = {0};
+	int ret;
+
+	if (!ss || !tgt_host_find(ss, a->host) ||
+	    (a->dhchap_ctrlr_key && !a->dhchap_key)) {
+		jrpc_fail_errno(call, -EINVAL);
+		return;
+	}
+	if (!a->dhchap_key) {
+		drop_keys(ctl, a->nqn.nqn, a->host);
+		jrpc_true(call);
+		return;
+	}
+	ret = set_keys_try(ctl, a, &err);
+	if (!ret) {
+		host_keys_free(ctl, find_keys(ctl, a->nqn.nqn, a->host));
+		ret = host_keys_note(ctl, a);
+	}
+	if (ret)
+		log_warn("keys refused", "reason=\"%s\"", err.text);
+	if (ret)
+		jrpc_fail_errno(call, ret == -ENOMEM ? ret : -EINVAL);
+	else
+		jrpc_true(call);
 }
 
 static void remove_host(struct jrpc_call *call, void *args)
@@ -66,11 +245,16 @@ static void remove_host(struct jrpc_call *call, void *args)
 	const struct host_args *a = args;
 	struct tgt_subsys *ss = subsys_of(ctl, &a->nqn);
 	struct err err = {0};
+	int ret;
 
-	if (!ss)
+	if (!ss) {
 		jrpc_fail_params(call);
-	else
-		answer(call, tgt_host_remove(ss, a->host, &err), &err);
+		return;
+	}
+	ret = tgt_host_remove(ss, a->host, &err);
+	if (!ret)
+		drop_keys(ctl, a->nqn.nqn, a->host);
+	answer(call, ret, &err);
 }
 
 static void allow_any(struct jrpc_call *call, void *args)
@@ -89,12 +273,23 @@ static void allow_any(struct jrpc_call *call, void *args)
 
 json_t *hosts_json(struct control *ctl, const struct tgt_subsys *ss)
 {
+	struct tgt_subsys_info info;
 	struct tgt_host *host = NULL;
-	json_t *out = json_array();
+	json_t *out = json_array(), *one;
+	const struct host_keys *hk;
 
-	while ((host = tgt_host_next(ss, host)))
-		json_array_append_new(
-			out, json_pack("{s:s}", "nqn", tgt_host_nqn(host)));
+	tgt_subsys_info_get(ss, &info);
+	while ((host = tgt_host_next(ss, host))) {
+		one = json_pack("{s:s}", "nqn", tgt_host_nqn(host));
+		hk = find_keys(ctl, info.opts.nqn, tgt_host_nqn(host));
+		if (hk)
+			json_object_set_new(one, "dhchap_key",
+					    json_string(hk->key));
+		if (hk && hk->ctrlr_key)
+			json_object_set_new(one, "dhchap_ctrlr_key",
+					    json_string(hk->ctrlr_key));
+		json_array_append_new(out, one);
+	}
 	return out;
 }
 
@@ -108,6 +303,7 @@ json_t *hosts_json(struct control *ctl, const struct tgt_subsys *ss)
 
 static const struct jrpc_method methods[] = {
 	METHOD("nvmf_subsystem_add_host", add_params, add),
+	METHOD("nvmf_subsystem_set_keys", keys_params, set_keys),
 	METHOD("nvmf_subsystem_remove_host", remove_params, remove_host),
 	METHOD("nvmf_subsystem_allow_any_host", any_params, allow_any),
 };

@@ -39,6 +39,8 @@ struct tgt_subsys *subsys_of(struct control *ctl, const struct nqn_args *args);
 /* --- as JSON, for answers and for configurations; NULL: no memory --- */
 json_t *keyring_json(struct keyring *ring);
 json_t *transport_json(const struct control *ctl);
+/* The subsystem goes, and with it the keys for it; NULL: all, at the end. */
+void hosts_forget(struct control *ctl, const char *nqn);
 json_t *hosts_json(struct control *ctl, const struct tgt_subsys *ss);
 json_t *referral_json(const struct tgt_referral *ref);
 const char *ana_name(enum tgt_ana state);

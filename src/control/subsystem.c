@@ -104,6 +104,8 @@ static void delete_subsys(struct jrpc_call *call, void *args)
 	if (!ss || info.is_discovery ||
 	    tgt_subsys_remove(ss, on_done, call, &err))
 		jrpc_fail_params(call);
+	else
+		hosts_forget(ctl, ((const struct nqn_args *)args)->nqn);
 }
 
 struct ns_args {

@@ -358,16 +358,23 @@ static void test_hosts(void **state)
 	RUN(steps);
 }
 
-static void test_keys(void **state)
+static const char secret[] =
+	"DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:\n";
+
+static void write_key(const char *text)
+{
+	int fd = open(file, O_WRONLY | O_TRUNC);
+
+	assert_int_equal(fchmod(fd, 0600), 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static void test_keyring(void **state)
 {
 	char params[256], want[512];
-	int fd;
 
-	assert_int_equal(truncate(file, 0), 0);
-	assert_int_equal(chmod(file, 0600), 0);
-	fd = open(file, O_WRONLY);
-	assert_int_equal(write(fd, "secret\n", 7), 7);
-	close(fd);
+	write_key(secret);
 	snprintf(params, sizeof(params), "{\"name\":\"key1\",\"path\":\"%s\"}",
 		 file);
 	t_expect("keyring_file_add_key", params, "true");
@@ -386,6 +393,56 @@ static void test_keys(void **state)
 	t_expect("keyring_file_remove_key", "{\"name\":\"key1\"}",
 		 "!-2 No such file or directory");
 	t_expect("keyring_get_keys", NULL, "[]");
+}
+
+#define WITH_KEY(host, more) SS(",\"host\":\"" host "\"" more)
+
+static const struct step key_steps[] = {
+	{"nvmf_create_subsystem", SS(""), "true"},
+	{"nvmf_subsystem_add_host",
+	 WITH_KEY(HOST,
+		  ",\"dhchap_key\":\"key1\",\"dhchap_ctrlr_key\":\"key1\""),
+	 "true"},
+	{"nvmf_subsystem_add_host",
+	 WITH_KEY(HOST "x", ",\"dhchap_key\":\"nokey\""), INVALID},
+	{"nvmf_subsystem_add_host",
+	 WITH_KEY(HOST "x", ",\"dhchap_ctrlr_key\":\"key1\""), INVALID},
+	{"nvmf_subsystem_add_host", WITH_KEY(HOST, ""),
+	 "!-32603 Internal error"},
+	{"keyring_get_keys", NULL, "[{\"refcnt\":3}]"},
+	{"nvmf_get_subsystems", SS(""),
+	 "[{\"hosts\":[{\"nqn\":\"" HOST "\",\"dhchap_key\":\"key1\","
+	 "\"dhchap_ctrlr_key\":\"key1\"}]}]"},
+	{"nvmf_subsystem_set_keys", WITH_KEY(HOST, ",\"dhchap_key\":\"key1\""),
+	 "true"},
+	{"nvmf_subsystem_set_keys",
+	 WITH_KEY(HOST "-none", ",\"dhchap_key\":\"key1\""),
+	 "!-22 Invalid argument"},
+	{"keyring_get_keys", NULL, "[{\"refcnt\":2}]"},
+	{"nvmf_subsystem_remove_host", WITH_KEY(HOST, ""), "true"},
+	{"keyring_get_keys", NULL, "[{\"refcnt\":1}]"},
+	{"nvmf_subsystem_add_host",
+	 WITH_KEY("nqn.2014-08.org.a:h", ",\"dhchap_key\":\"key1\""), "true"},
+	{"nvmf_delete_subsystem", SS(""), "true"},
+	{"keyring_get_keys", NULL, "[{\"refcnt\":1}]"},
+	{"nvmf_create_subsystem", SS(""), "true"},
+};
+
+static void test_host_keys(void **state)
+{
+	char params[256];
+
+	write_key(secret);
+	snprintf(params, sizeof(params), "{\"name\":\"key1\",\"path\":\"%s\"}",
+		 file);
+	t_expect("keyring_file_add_key", params, "true");
+	RUN(key_steps);
+	/* What is no key is found out when a host is to get it. */
+	write_key("nonsense\n");
+	t_expect("nvmf_subsystem_add_host",
+		 WITH_KEY(HOST, ",\"dhchap_key\":\"key1\""),
+		 "!-32603 Internal error");
+	t_expect("nvmf_get_subsystems", SS(""), "[{\"hosts\":[]}]");
 }
 
 #define REFERRAL                                                               \
@@ -510,8 +567,9 @@ int main(void)
 		ROW(test_framework),  ROW(test_methods_offered),
 		ROW(test_transport),  ROW(test_disks),
 		ROW(test_file_disks), ROW(test_subsystems),
-		ROW(test_hosts),      ROW(test_keys),
-		ROW(test_referrals),  ROW(test_listeners),
+		ROW(test_hosts),      ROW(test_keyring),
+		ROW(test_host_keys),  ROW(test_referrals),
+		ROW(test_listeners),
 	};
 	int fd = mkstemp(file), ret;
 

@@ -41,12 +41,12 @@ static void t_begin(void)
 	struct err err = {0};
 
 	log_level_max = LOG_ERROR;
-	assert_int_equal(loop_create(&(struct loop_opts){.name = "t"}, &t_loop,
-				     &err),
-			 0);
-	assert_int_equal(tgt_create(&(struct tgt_opts){.loop = t_loop}, &t_tgt,
-				    &err),
-			 0);
+	assert_int_equal(
+		loop_create(&(struct loop_opts){.name = "t"}, &t_loop, &err),
+		0);
+	assert_int_equal(
+		tgt_create(&(struct tgt_opts){.loop = t_loop}, &t_tgt, &err),
+		0);
 	control_init(&t_ctl, t_loop, t_tgt);
 }
 
@@ -83,9 +83,9 @@ static json_t *t_call(const char *method, const char *params)
 	json_error_t where;
 
 	if (params)
-		json_object_set_new(request, "params",
-				    json_loads(params, JSON_DECODE_ANY,
-					       &where));
+		json_object_set_new(
+			request, "params",
+			json_loads(params, JSON_DECODE_ANY, &where));
 	jrpc_run(&t_ctl.rpc, request, t_on_answer, &a);
 	t_turn_until(&a.is_done);
 	json_decref(request);
@@ -111,7 +111,8 @@ static bool t_contains(const json_t *got, const json_t *want)
 	}
 	if (!json_is_object(want))
 		return json_equal(got, want);
-	json_object_foreach ((json_t *)(uintptr_t)want, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)want, key, value)
+	{
 		if (!t_contains(json_object_get(got, key), value))
 			return false;
 	}
@@ -133,8 +134,7 @@ static void t_expect(const char *method, const char *params, const char *want)
 				     "message", message + 1);
 	} else {
 		expected = json_pack("{s:o}", "result",
-				     json_loads(want, JSON_DECODE_ANY,
-						&where));
+				     json_loads(want, JSON_DECODE_ANY, &where));
 	}
 	assert_non_null(expected);
 	is_right = t_contains(got, expected);
