@@ -203,7 +203,7 @@ static void set_ana(struct jrpc_call *call, void *args)
 	const struct listener_args *a = args;
 	struct tgt_subsys *ss = subsys_of(ctl, &a->nqn);
 	struct err err = {0};
-	enum tgt_ana state;
+	enum tgt_ana state = TGT_ANA_OPTIMIZED;
 	struct addr addr;
 	int ret = address_parse(&a->address, &addr, &err);
 
