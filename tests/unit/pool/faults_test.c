@@ -328,6 +328,80 @@ static void test_f14_another_namespace(void **state)
 	vol_put(vol);
 }
 
+struct swap {
+	unsigned medium;
+	struct gate gate;
+};
+
+static void swap_done(void *arg)
+{
+	gate_open(&((struct swap *)arg)->gate);
+}
+
+static void swap_on(void *arg)
+{
+	struct swap *swap = arg;
+	struct tgt_subsys *ss = tgt_subsys_find(env.tgt, NQN);
+	struct tgt_ns_opts opts = {.nsid = 1};
+	struct err err = {0};
+
+	if (tgt_ns_remove(ss, 1, swap_done, swap, &err) ||
+	    tgt_ns_add(ss, env_bdev(&env, swap->medium), &opts, &err) != 1)
+		fail_msg("%s", err.text);
+}
+
+static void swap_medium(unsigned medium)
+{
+	struct swap swap = {.medium = medium};
+
+	gate_init(&swap.gate);
+	shard_call(&env.shard, swap_on, &swap);
+	assert_true(gate_wait_for(&swap.gate, 30 * NS_PER_S));
+}
+
+/* As the client reads objects: with the checksums they were written with. */
+static int read_checked(struct vol *vol)
+{
+	static uint8_t buf[REGION];
+	uint32_t crc = crc32c(0, load.want[1], REGION);
+
+	return env_simple(&env, &(struct env_simple){.vol = vol,
+						     .off = DATA + REGION,
+						     .len = REGION,
+						     .buf = buf,
+						     .crcs = &crc});
+}
+
+/* The same while all connections live: an event tells of it, and one disk never
+ * stands for the other. */
+static void test_f14_swapped_while_connected(void **state)
+{
+	struct timespec nap = {.tv_nsec = 5 * 1000 * 1000};
+	uint64_t end_ns = time_mono_ns() + 20 * NS_PER_S;
+	struct vol *vol;
+	int ret;
+
+	load_reset(15);
+	env_superblock(&env, 0, 5);
+	env_superblock(&env, 2, 5); /* of another segment */
+	vol = env_vol(&env, 0, true, 5);
+	until_good(vol);
+	assert_int_equal(read_checked(vol), 0);
+	swap_medium(2);
+	do {
+		ret = read_checked(vol);
+		assert_int_not_equal(ret, 0);
+		nanosleep(&nap, NULL);
+		assert_true(time_mono_ns() < end_ns);
+	} while (ret != -ESTALE);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(transfer(vol, 0, i % 2), -ESTALE);
+	expect_left_alone();
+	swap_medium(0);
+	until_good(vol);
+	vol_put(vol);
+}
+
 /* A target comes back with fewer and smaller queues, and again with more. */
 static void test_f17_limits_change(void **state)
 {
@@ -440,6 +514,7 @@ int main(void)
 		TEST(test_f10_lies),
 		TEST(test_f11_late_answers),
 		TEST(test_f14_another_namespace),
+		TEST(test_f14_swapped_while_connected),
 		TEST(test_f17_limits_change),
 		TEST(test_f18_digest_burst),
 		TEST(test_f26_busy_queues_keep_alive),
