@@ -3,20 +3,30 @@
  * What a target may send to our initiator.  First byte: bit 0 header digest,
  * bit 1 data digest, bits 7:2 how the bytes are cut (0 = not).  The rest is
  * sent when four reads (CIDs 0..3) and two writes (4, 5) of 4 KiB wait for an
- * answer.  Promise: no memory error, and each command is done exactly once.
+ * answer.  Sums are asked of read 1 and brought by write 5; read 3 is
+ * cancelled. Promise: no memory error, each command is done exactly once, and
+ * the sums of a read that succeeded are those of its bytes.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "io/listener.h"
 #include "io/sim.h"
 #include "nvmf/nt.h"
 
-#define CMDS  6
-#define BYTES 4096
+#define CMDS	  6
+#define BYTES	  4096
+#define SUM_BYTES 1024
+
+enum {
+	SUMMED_READ = 1,
+	CANCELLED_READ = 3,
+	SUMMED_WRITE = 5
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -36,6 +46,8 @@ static struct {
 	uint8_t *bufs[CMDS];
 	struct iovec iov[CMDS];
 	unsigned done[CMDS];
+	uint32_t sums[BYTES / SUM_BYTES];
+	uint32_t zero_sums[BYTES / SUM_BYTES];
 } f;
 
 static void server_recv(void);
@@ -64,6 +76,8 @@ static void server_got(struct stream *s, int res)
 		stream_send(s, &f.out, 1, server_sent);
 	} else if (!f.is_sent && f.received >= f.expected) {
 		f.is_sent = true;
+		if (f.conn.state == NT_READY)
+			nt_cmd_cancel(&f.conn.slots[CANCELLED_READ]);
 		f.out = (struct iovec){(void *)(uintptr_t)f.data, f.size};
 		stream_send(s, &f.out, 1, server_sent);
 	}
@@ -85,7 +99,14 @@ static void accepted(struct listener *l, int fd, const struct addr *peer)
 
 static void cmd_done(struct nt_cmd *cmd)
 {
-	f.done[(uintptr_t)cmd->owner]++;
+	uintptr_t index = (uintptr_t)cmd->owner;
+
+	f.done[index]++;
+	if (index != SUMMED_READ || cmd->sc != NVME_SC_OK)
+		return;
+	for (unsigned i = 0; i < BYTES / SUM_BYTES; i++)
+		ASSERT(f.sums[i] ==
+		       crc32c(0, f.bufs[1] + i * SUM_BYTES, SUM_BYTES));
 }
 
 static void conn_ready(struct nt_conn *conn)
@@ -100,12 +121,23 @@ static void conn_ready(struct nt_conn *conn)
 		cmd->deadline_ns = loop_now_ns(f.loop) + NS_PER_S;
 		cmd->done = cmd_done;
 		cmd->owner = (void *)i;
+		cmd->crc_bytes = SUM_BYTES;
+		if (i == SUMMED_READ)
+			cmd->crcs = f.sums;
+		else if (i == SUMMED_WRITE)
+			cmd->crcs = f.zero_sums;
 		nt_cmd_submit(conn, cmd);
 	}
 }
 
 static void conn_slot(struct nt_conn *conn)
 {
+}
+
+/* No admin queue here: the Abort is lost. */
+static void conn_late(struct nt_conn *conn, struct nt_cmd *cmd)
+{
+	ASSERT(cmd->in_use && cmd->is_aborting);
 }
 
 static void conn_down(struct nt_conn *conn)
@@ -118,6 +150,8 @@ static void start(uint8_t mode)
 	struct nt_opts opts = {.depth = 16,
 			       .connect_timeout_ms = 1000,
 			       .ack_timeout_ms = 1000,
+			       .abort_timeout_ms = 100,
+			       .on_late = conn_late,
 			       .hdgst = mode & 1,
 			       .ddgst = mode & 2,
 			       .on_ready = conn_ready,
