@@ -62,6 +62,43 @@ int chunk_verify(const struct vol_job *job, const struct split_chunk *at,
 	return chunk_crcs(io, at, cur);
 }
 
+/* Where data digests are on, the bytes are summed once for them and for the
+ * object: a write gives its sums to the queue, a read gets them from there. */
+static void chunk_share_sums(struct chunk *chunk)
+{
+	const struct vol_job *job = chunk->part->job;
+	const struct split_chunk *at = &chunk->at;
+	bool is_padded = at->len != at->dev_len;
+
+	chunk->io.crcs = NULL;
+	if (!job->io->crcs || at->at % CRC_BLOCK ||
+	    !chunk->way->path->opts.ddgst)
+		return;
+	chunk->io.crc_bytes = CRC_BLOCK;
+	if (job->io->is_write && !is_padded &&
+	    (at->len % CRC_BLOCK == 0 || at->at + at->len == job->io->bytes))
+		chunk->io.crcs = job->io->crcs + at->at / CRC_BLOCK;
+	else if (!job->io->is_write && !job->is_verified_late &&
+		 at->dev_len <= (uint64_t)CHUNK_SUMS * CRC_BLOCK)
+		chunk->io.crcs = chunk->sums;
+}
+
+/* As chunk_verify(), without looking at bytes whose sums are known. */
+static int chunk_verify_sums(const struct chunk *chunk)
+{
+	const struct vol_job *job = chunk->part->job;
+	struct split_chunk rest = chunk->at;
+	uint64_t first = rest.at / CRC_BLOCK;
+	uint64_t n = rest.len / CRC_BLOCK;
+
+	for (uint64_t i = 0; i < n; i++)
+		if (job->io->crcs[first + i] != chunk->sums[i])
+			return -EILSEQ;
+	rest.at += n * CRC_BLOCK;
+	rest.len -= n * CRC_BLOCK;
+	return rest.len ? chunk_verify(job, &rest, chunk->cur) : 0;
+}
+
 /* --- ways --- */
 
 static struct lane_load *load_of(const struct vol_way *way,
@@ -218,6 +255,7 @@ static int chunk_send(struct chunk *chunk, struct vol_way *way)
 	chunk->io.lba_bytes = vol->block_bytes;
 	chunk->io.slba = chunk->at.dev_off / vol->block_bytes;
 	chunk->io.bytes = chunk->at.dev_len;
+	chunk_share_sums(chunk);
 	chunk->tries++;
 	stat_add(&load_of(way, w)->inflight, chunk->at.dev_len);
 	if (chunk->lane->worker != w) {
@@ -255,6 +293,8 @@ static int chunk_good(struct chunk *chunk)
 
 	if (chunk->bounce && !job->io->is_write)
 		split_scatter(&cur, chunk->at.len, chunk->bounce);
+	if (!job->io->is_write && chunk->io.crcs && chunk->io.has_crcs)
+		return chunk_verify_sums(chunk);
 	return chunk_verify(job, &chunk->at, chunk->cur);
 }
 

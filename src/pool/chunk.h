@@ -6,6 +6,7 @@
 #include "pool/job.h"
 
 #define CHUNK_PIECES 34 /* more pieces than that go through a bounce */
+#define CHUNK_SUMS   8	/* blocks whose sums are shared with data digests */
 
 struct chunk {
 	struct nvmf_io io;
@@ -24,6 +25,7 @@ struct chunk {
 	struct mbox_msg msg;
 	struct list node; /* worker->delayed */
 	struct iovec iov[CHUNK_PIECES];
+	uint32_t sums[CHUNK_SUMS]; /* of a read */
 };
 
 /* All on the worker's thread.  Sends the part's next chunk; the volume is

@@ -465,7 +465,7 @@ void path_recheck(struct path *path)
 
 void path_shut(struct path *path)
 {
-	switch (path->state) {
+	switch (atomic_load(&path->state)) {
 	case PATH_IDLE:
 	case PATH_BACKOFF:
 		timer_cancel(set_loop(path->set), &path->timer);

@@ -354,11 +354,11 @@ static void test_random_other(void **state)
 		env_tgt_stop(&env);
 		env.limits.max_queues = cases[i].queues;
 		env_tgt_start(&env);
-		env_set_start(&env,
-			      &(struct vol_opts){.workers = cases[i].workers,
-						 .chunk_bytes = cases[i].chunk,
-						 .inflight_bytes =
-							 cases[i].inflight});
+		env_set_start(&env, &(struct vol_opts){
+					    .workers = cases[i].workers,
+					    .chunk_bytes = cases[i].chunk,
+					    .inflight_bytes = cases[i].inflight,
+					    .nvmf.ddgst = i >= 2});
 		run_threads(&env, 1);
 		vol_stats_get(env.set, &stats);
 		assert_true(stats.inflight_high <=
