@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "cmd/notify.h"
 #include "cmd/run.h"
 
 #define STOP_NS (10 * NS_PER_S)
@@ -40,7 +41,7 @@ static void on_control_closed(void *arg)
 	tgt_stop(p->tgt, on_stopped, p);
 }
 
-/* Calls that are under way are answered first. */
+/* JSON-RPC calls that are under way are answered first. */
 static void stop(struct nof_program *p)
 {
 	p->stop_timer.fire = on_stop_late;
@@ -48,13 +49,24 @@ static void stop(struct nof_program *p)
 	control_close(&p->control, on_control_closed, p);
 }
 
+static void on_drained(void *arg)
+{
+	stop(arg);
+}
+
+/* The first one is taken with care, the second at its word. */
 static void on_signal(struct signals *s, int signo)
 {
 	struct nof_program *p = s->arg;
 	struct tgt_stats st;
 
-	if (timer_is_set(&p->stop_timer))
-		return; /* it is stopping already */
+	if (p->is_leaving) {
+		log_warn("target ends at once", "signal=\"%s\"",
+			 strsignal(signo));
+		_exit(1);
+	}
+	p->is_leaving = true;
+	notify("STOPPING=1");
 	tgt_stats_get(p->tgt, &st);
 	log_info("target stops",
 		 "signal=\"%s\" connections=%llu controllers=%llu "
@@ -64,7 +76,8 @@ static void on_signal(struct signals *s, int signo)
 		 (unsigned long long)st.commands, (unsigned long long)st.errors,
 		 (unsigned long long)st.bytes_read,
 		 (unsigned long long)st.bytes_written);
-	stop(p);
+	tgt_drain(p->tgt, (uint32_t)p->config->drain_seconds * 1000, on_drained,
+		  p);
 }
 
 static struct loop_opts loop_options(const struct nof_program *p,
@@ -180,6 +193,7 @@ static int serve(struct nof_program *p, struct err *err)
 		ret = open_all(p, err);
 	if (!ret) {
 		announce(p);
+		notify("READY=1");
 		loop_run(p->loop);
 	}
 	strbuf_fini(&p->out);

@@ -17,10 +17,10 @@
 #define NOF_DEFAULT_PORT 4420
 
 struct nof_config {
-	struct flag_list listen, namespaces, subsystems, faults;
+	struct flag_list listen, namespaces, subsystems, faults, hosts;
 	char *nqn, *discovery, *log_level, *rpc_socket, *json_config, *state;
 	uint64_t threads, max_io_size, in_capsule, depth, queues, buffers;
-	uint64_t io_unit, spin_us;
+	uint64_t io_unit, spin_us, drain_seconds;
 };
 
 extern const struct flag_prog nof_prog; /* fills a struct nof_config */
@@ -30,6 +30,7 @@ struct nof_program {
 	struct loop *loop;
 	struct signals signals;
 	struct timer stop_timer;
+	bool is_leaving; /* a signal has come */
 	struct shard shards[NOF_THREADS_MAX];
 	struct loop *shard_loops[NOF_THREADS_MAX];
 	unsigned shard_count;

@@ -65,6 +65,12 @@ static const struct flag flags[] = {
 	 .arg = "FILE",
 	 .help = "Remembers what JSON-RPC makes and makes it again at the next "
 		 "start."},
+	{.name = "host",
+	 .type = FLAG_LIST,
+	 .off = OFF(hosts),
+	 .arg = "NQN",
+	 .help = "A host that may connect; may be repeated. Without any, all "
+		 "may."},
 	{.name = "threads",
 	 .type = FLAG_UINT,
 	 .off = OFF(threads),
@@ -117,6 +123,15 @@ static const struct flag flags[] = {
 	 .help = "Most memory for data on their way between network and "
 		 "files; commands wait when it is used up. RAM namespaces "
 		 "need none."},
+	{.name = "drain_seconds",
+	 .type = FLAG_UINT,
+	 .off = OFF(drain_seconds),
+	 .def = "2",
+	 .max = 3600,
+	 .arg = "N",
+	 .help = "How long hosts may take to finish what is under way when "
+		 "the target is told to end. Idle hosts end it sooner, a "
+		 "second signal at once."},
 	{.name = "spin_us",
 	 .type = FLAG_UINT,
 	 .off = OFF(spin_us),

@@ -123,10 +123,17 @@ static int add_ns(struct nof_program *p, struct tgt_subsys *ss, const char *nqn,
 static int add_subsys(struct nof_program *p, const char *nqn,
 		      struct tgt_subsys **out, struct err *err)
 {
-	int ret = tgt_subsys_add(p->tgt, &(struct tgt_subsys_opts){.nqn = nqn},
-				 out, err);
+	const struct flag_list *hosts = &p->config->hosts;
+	struct tgt_subsys_opts opts = {.nqn = nqn,
+				       .is_host_list = hosts->count > 0};
+	int ret = tgt_subsys_add(p->tgt, &opts, out, err);
 	char host[HOST_TEXT_LEN];
 
+	for (size_t i = 0; !ret && i < hosts->count; i++)
+		ret = tgt_host_add(
+			*out,
+			&(struct tgt_host_opts){.hostnqn = hosts->items[i]},
+			err);
 	if (ret)
 		return ret;
 	strbuf_addf(&p->out, "subsystem %s\n", nqn);
