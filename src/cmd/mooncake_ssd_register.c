@@ -30,7 +30,13 @@ static const struct flag flags[] = {
 	 .type = FLAG_LIST,
 	 .off = offsetof(struct tool_config, spdk_info),
 	 .arg = "TEXT",
-	 .help = "Registration over SSH: not in this version, use --discover."},
+	 .help = "A node whose target is asked over SSH: 'ip:ADDRESS "
+		 "path:SPDK-FOLDER', or 'ip:ADDRESS backend:nvmet' or "
+		 "backend:mooncake; nqn: and ns: choose among what it serves. "
+		 "All its namespaces are registered with all their "
+		 "addresses."},
+	TOOL_FLAG_DEFINE,
+	LOGIN_FLAGS(struct tool_config, login),
 	{.name = "force",
 	 .type = FLAG_BOOL,
 	 .off = offsetof(struct tool_config, force),
@@ -62,18 +68,13 @@ static const struct flag_prog prog = {
 
 static int check(const struct tool_config *config, struct err *err)
 {
-	if (config->spdk_info.count)
+	if (!config->endpoints.count && !config->discover.count &&
+	    !config->spdk_info.count)
 		return err_set(
-			err, -ENOTSUP,
-			"--spdk_target_info logs in to the target over "
-			"SSH, which comes with the deployment tools; use "
-			"--discover=HOST:8009 (the target's discovery "
-			"service) or --endpoint instead");
-	if (!config->endpoints.count && !config->discover.count)
-		return err_set(err, -EINVAL,
-			       "nothing to register: give --discover=HOST:PORT "
-			       "or --endpoint='traddr:… trsvcid:… subnqn:… "
-			       "ns:1'");
+			err, -EINVAL,
+			"nothing to register: give --discover=HOST:PORT, "
+			"--endpoint='traddr:… trsvcid:… subnqn:… ns:1' "
+			"or --spdk_target_info='ip:… path:…'");
 	return 0;
 }
 

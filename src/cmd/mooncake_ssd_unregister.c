@@ -32,7 +32,10 @@ static const struct flag flags[] = {
 	 .arg = "TEXT",
 	 .help = "'ip:ADDRESS ns:NUMBER nqn:NQN port:PORT', as upstream's tool "
 		 "has it; port 4420 and nqn.2016-06.io.spdk:cnode1 when not "
-		 "given."},
+		 "given. With path: or backend: the node is asked over SSH for "
+		 "all it serves."},
+	TOOL_FLAG_DEFINE,
+	LOGIN_FLAGS(struct tool_config, login),
 	{.name = "segment",
 	 .type = FLAG_LIST,
 	 .off = offsetof(struct tool_config, segments),

@@ -32,12 +32,6 @@ int nslist_add(struct nslist *list, const struct endpoint *ep,
 
 /* "HOST:PORT", "HOST" or "traddr:… trsvcid:…" of a discovery service. */
 int discovery_parse(struct str text, struct endpoint *out, struct err *err);
-/*
- * "ip:… ns:1 nqn:… port:…" of upstream's tools.  Without ns it is namespace 1
- * (*has_ns is false then); a path: key would need SSH and is refused.
- */
-int spdk_info_parse(struct str text, struct endpoint *out, bool *has_ns,
-		    struct err *err);
 /* A wildcard address in a discovery entry stands for the one that was asked. */
 void endpoint_fix_wildcard(struct endpoint *ep, const struct endpoint *asked);
 /* Replaces a name in traddr by its address.  Blocks. */

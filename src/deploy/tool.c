@@ -8,11 +8,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
-#include "deploy/ask.h"
+#include "deploy/define.h"
 #include "deploy/table.h"
-#include "pool/vol.h"
 
 #define MASTER_PORT		50051
 #define MASTER_HELLO_TIMEOUT_MS 3000
@@ -56,173 +56,20 @@ int tool_fail_row(struct tool *tool, const char *what, uint64_t bytes,
 	return report_add(&tool->report, &row);
 }
 
-static void print_note(const char *text)
-{
-	term_status(NULL);
-	fprintf(stderr, "note: %s\n", text);
-}
-
-/* Namespaces of entry (ns 0) go to the tool's list. */
-static int list_subsystem(struct tool *tool, struct ask *ask,
-			  const struct ns_entry *entry)
-{
-	size_t before = tool->list.count;
-	char name[ENDPOINT_TEXT_LEN];
-	struct err cause = {0};
-	int ret;
-
-	term_status("asking %s for its namespaces …", entry->subnqn);
-	ret = ask_subsystem(ask, entry->paths, entry->path_count, &tool->list,
-			    &cause);
-	if (ret == 0 && tool->list.count > before)
-		return 0;
-	endpoint_format(&entry->paths[0], name);
-	return tool_fail_row(tool, name, 0,
-			     ret ? cause.text
-				 : "the subsystem has no namespace that is not "
-				   "listed already");
-}
-
-static int take_entries(struct tool *tool, struct ask *ask,
-			const struct nslist *found)
-{
-	int ret = 0;
-
-	for (size_t i = 0; i < found->count && ret == 0; i++) {
-		const struct ns_entry *entry = &found->items[i];
-		struct err err = {0};
-
-		if (ask && entry->nsid == 0) {
-			ret = list_subsystem(tool, ask, entry);
-			continue;
-		}
-		for (size_t k = 0; k < entry->path_count && ret == 0; k++)
-			ret = nslist_add(&tool->list, &entry->paths[k], NULL,
-					 &err);
-	}
-	return ret;
-}
-
-typedef int (*parse_fn)(struct tool *tool, const char *text,
-			struct endpoint *ep, struct err *err);
-
-static int parse_endpoint(struct tool *tool, const char *text,
-			  struct endpoint *ep, struct err *err)
-{
-	return endpoint_parse(str_of(text), ep, err);
-}
-
-static int parse_spdk_info(struct tool *tool, const char *text,
-			   struct endpoint *ep, struct err *err)
-{
-	bool has_ns = true;
-	int ret = spdk_info_parse(str_of(text), ep, &has_ns, err);
-
-	if (!ret && !has_ns)
-		fprintf(stderr, "%s: '%s' has no ns: key; taking namespace 1\n",
-			tool->name, text);
-	return ret;
-}
-
-static int take_endpoints(struct tool *tool, const struct flag_list *texts,
-			  parse_fn parse, struct nslist *found)
-{
-	int ret = 0;
-
-	for (size_t i = 0; i < texts->count && ret == 0; i++) {
-		const char *text = texts->items[i];
-		struct err cause = {0};
-		struct endpoint ep;
-		int bad = parse(tool, text, &ep, &cause);
-
-		if (!bad)
-			bad = endpoint_resolve(&ep, &cause);
-		if (!bad)
-			bad = nslist_add(found, &ep, NULL, &cause);
-		if (bad)
-			ret = tool_fail_row(tool, text, 0, cause.text);
-	}
-	return ret;
-}
-
-static int take_discovery(struct tool *tool, struct ask *ask,
-			  struct nslist *found)
-{
-	const struct tool_config *config = tool->config;
-	int ret = 0;
-
-	for (size_t i = 0; i < config->discover.count && ret == 0; i++) {
-		const char *text = config->discover.items[i];
-		size_t before = found->count;
-		struct err cause = {0};
-		struct endpoint ep;
-		int bad = discovery_parse(str_of(text), &ep, &cause);
-
-		if (!bad)
-			bad = endpoint_resolve(&ep, &cause);
-		if (!bad) {
-			term_status("asking the discovery service %s …", text);
-			bad = ask_discovery(ask, &ep, found, &cause);
-		}
-		if (!bad && found->count == before)
-			bad = err_set(&cause, -ENOENT,
-				      "the discovery service names no NVMe/TCP "
-				      "subsystem that is not listed already");
-		if (bad)
-			ret = tool_fail_row(tool, text, 0, cause.text);
-	}
-	return ret;
-}
-
-/*
- * Fills tool->list from --endpoint and --discover.  What can't be reached or
- * understood becomes a failed row of the report.  is_listing: subsystems
- * without ns are asked for their namespaces; else they stay as ns 0.
- */
-static int collect(struct tool *tool, bool is_listing, struct err *err)
-{
-	struct ask ask = {
-		.timeout_ms = (uint32_t)tool->config->timeout_ms,
-		.note = print_note,
-	};
-	struct nslist found = {0};
-	struct vol_opts vol;
-	int ret = vol_opts_init(&vol, err);
-
-	if (ret < 0)
-		return ret;
-	ask.nvmf = vol.nvmf;
-	ret = loop_create(&(struct loop_opts){.name = "ask"}, &ask.loop, err);
-	if (ret < 0)
-		return ret;
-	ret = take_endpoints(tool, &tool->config->endpoints, parse_endpoint,
-			     &found);
-	if (ret == 0)
-		ret = take_endpoints(tool, &tool->config->spdk_info,
-				     parse_spdk_info, &found);
-	if (ret == 0)
-		ret = take_discovery(tool, &ask, &found);
-	if (ret == 0)
-		ret = take_entries(tool, is_listing ? &ask : NULL, &found);
-	if (ret < 0)
-		err_set(err, ret, "out of memory");
-	term_status(NULL);
-	nslist_fini(&found);
-	loop_destroy(ask.loop);
-	return ret;
-}
-
 static int run(struct tool *tool, const struct tool_prog *prog, struct err *err)
 {
 	const struct tool_config *config = tool->config;
+	const char *master =
+		define_find(&config->defines, "master_server_address");
 	int ret = prog->check(config, err);
 
 	/* The master first: without it, asking targets is in vain. */
 	if (ret == 0)
-		ret = master_open(config->master, (uint32_t)config->timeout_ms,
-				  &tool->master, err);
+		ret = master_open(master ? master : config->master,
+				  (uint32_t)config->timeout_ms, &tool->master,
+				  err);
 	if (ret == 0)
-		ret = collect(tool, !prog->is_removal, err);
+		ret = tool_collect(tool, !prog->is_removal, err);
 	if (ret == 0)
 		ret = prog->is_removal ? tool_unregister(tool, err)
 				       : tool_register(tool, err);
@@ -257,16 +104,25 @@ int tool_main(const struct tool_prog *prog, int argc, char **argv)
 {
 	struct tool_config config = {0};
 	struct tool tool = {.name = prog->prog->name, .config = &config};
+	char **args;
 	struct flag_set fs;
 	struct err err = {0};
 	int status;
 
 	log_set_name(tool.name);
 	log_level_max = LOG_ERROR; /* answers are sentences of ours */
-	if (flag_main(&fs, prog->prog, &config, argc, argv, &status))
+	if (remote_askpass(argc, argv, &status))
 		return status;
+	args = define_split_args(argc, argv);
+	if (!args)
+		return 1;
+	if (flag_main(&fs, prog->prog, &config, argc, args, &status)) {
+		free(args);
+		return status;
+	}
 	run(&tool, prog, &err);
 	status = end(&tool, prog->is_removal, &err);
 	flag_fini(&fs);
+	free(args);
 	return status;
 }

@@ -7,13 +7,15 @@
 #define DEPLOY_TOOL_H
 
 #include "base/flag.h"
+#include "deploy/login.h"
 #include "deploy/nslist.h"
 #include "deploy/report.h"
 #include "rpc/client.h"
 
 struct tool_config {
 	char *master;
-	struct flag_list endpoints, discover, spdk_info, segments;
+	struct flag_list endpoints, discover, spdk_info, segments, defines;
+	struct login_config login;
 	uint64_t timeout_ms;
 	bool force, json;
 };
@@ -50,6 +52,15 @@ struct tool {
 	 .type = FLAG_BOOL,						\
 	 .off = offsetof(struct tool_config, json),			\
 	 .help = "Print the results as JSON."}
+#define TOOL_FLAG_DEFINE						\
+	{.name = "define",						\
+	 .alias = "D",							\
+	 .type = FLAG_LIST,						\
+	 .off = offsetof(struct tool_config, defines),			\
+	 .arg = "KEY=VALUE",						\
+	 .help = "Overrides what was found: nqn, nsid, traddr, trsvcid, "	\
+		 "master_server_address. base and size are checked "	\
+		 "against what is there."}
 /* clang-format on */
 
 /* In what the two programs differ. */
@@ -72,6 +83,12 @@ int master_open(const char *address, uint32_t timeout_ms, struct rpc_sync **out,
 
 int tool_fail_row(struct tool *tool, const char *what, uint64_t bytes,
 		  const char *why);
+/*
+ * Fills tool->list from --endpoint, --discover and --spdk_target_info.
+ * is_listing: subsystems without ns are asked for their namespaces; else they
+ * stay as ns 0.
+ */
+int tool_collect(struct tool *tool, bool is_listing, struct err *err);
 /* Calls MOUNT for each entry of the list. */
 int tool_register(struct tool *tool, struct err *err);
 /* Calls UNMOUNT for each entry and each --segment. */

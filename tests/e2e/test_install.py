@@ -66,7 +66,8 @@ def test_examples(tree):
 def test_python_modules(tree):
     """The package finds the programs on PATH."""
     for name in ("mooncake_store_service", "http_metadata_server",
-                 "mooncake_ssd_register", "mooncake_ssd_unregister"):
+                 "mooncake_ssd_register", "mooncake_ssd_unregister",
+                 "spdk_tgt_create"):
         r = run_installed(tree, "python3", "-m", "mooncake." + name, "--help")
         assert r.returncode == 0 and "Usage: mooncake_" in r.stdout, r.stderr
 

@@ -47,6 +47,16 @@ install() {
 	fi
 }
 
+# unpack PACKAGE DIR : its files alone, nothing is installed or started
+unpack() {
+	local package=$1 dir=$2 out
+	mkdir -p "$dir"
+	if ! out=$({ cd "$dir" && apt-get download -qq "$package" &&
+		dpkg -x "$package"_*.deb . && rm -f "$package"_*.deb; } 2>&1); then
+		say "$package could not be fetched; what needs it is skipped: ${out##*$'\n'}"
+	fi
+}
+
 # build DIR [MESON OPTION...] : configures when needed, then compiles.  Output
 # goes to DIR.log and is shown when something fails.
 build() {

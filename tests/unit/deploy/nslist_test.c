@@ -103,56 +103,6 @@ static void test_discovery(void **state)
 	}
 }
 
-static void test_spdk_info(void **state)
-{
-	struct endpoint ep;
-	struct err err = {0};
-	bool has_ns;
-
-	assert_int_equal(
-		spdk_info_parse(STR("ip:10.0.0.1 ns:7 nqn:" NQN "  port:4421"),
-				&ep, &has_ns, &err),
-		0);
-	assert_true(has_ns);
-	assert_string_equal(ep.traddr, "10.0.0.1");
-	assert_int_equal(ep.nsid, 7);
-	assert_int_equal(ep.trsvcid, 4421);
-	assert_string_equal(ep.subnqn, NQN);
-	assert_int_equal(spdk_info_parse(STR("ip:h"), &ep, &has_ns, &err), 0);
-	assert_false(has_ns);
-	assert_int_equal(ep.nsid, 1);
-	assert_int_equal(ep.trsvcid, 4420);
-	assert_string_equal(ep.subnqn, "nqn.2016-06.io.spdk:cnode1");
-}
-
-static const char *const bad_spdk_info[][2] = {
-	{"", "ip:"},
-	{"ns:1", "ip:"},
-	{"ip: ns:1", "address"},
-	{"ip:a ns:0", "ns:0"},
-	{"ip:a ns:4294967295", "4294967295"},
-	{"ip:a ns:x", "ns:x"},
-	{"ip:a port:65536", "65536"},
-	{"ip:a nqn:foo", "foo"},
-	{"ip:a path:/root/spdk", "SSH"},
-	{"ip:a user:root", "user:root"},
-	{"hello", "hello"},
-};
-
-static void test_bad_spdk_info(void **state)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(bad_spdk_info); i++) {
-		struct endpoint ep;
-		struct err err = {0};
-		bool has_ns;
-
-		if (spdk_info_parse(str_of(bad_spdk_info[i][0]), &ep, &has_ns,
-				    &err) == 0 ||
-		    !strstr(err.text, bad_spdk_info[i][1]))
-			fail_msg("'%s': %s", bad_spdk_info[i][0], err.text);
-	}
-}
-
 static void test_resolve(void **state)
 {
 	struct endpoint ep = {.traddr = "localhost", .trsvcid = 1};
@@ -189,8 +139,6 @@ int main(void)
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_discovery),
-		cmocka_unit_test(test_spdk_info),
-		cmocka_unit_test(test_bad_spdk_info),
 		cmocka_unit_test(test_wildcard),
 		cmocka_unit_test(test_resolve),
 	};

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rounds, and what back ends share.  One thread per deployment.
+ * Invariant: all steps of all rounds are in one plan, so that a failure in a
+ * late round takes back the early ones, too.
+ */
+#include "deploy/deployment.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/hash.h"
+
+#define ROUNDS_MAX 8
+#define START_S	   20 /* for a target to open its socket */
+
+int deployment_facts(struct deployment *d, const char *script,
+		     void (*take)(void *arg, struct str key, struct str value),
+		     void *arg, struct err *err)
+{
+	struct remote_result res = {0};
+	struct str rest;
+	int ret = remote_run(d->remote,
+			     &(struct remote_cmd){
+				     .script = script,
+				     .as_root = true,
+			     },
+			     &res, err);
+
+	if (ret == 0 && res.status)
+		ret = err_set(err, -EREMOTEIO,
+			      "%s: can't look around: " STR_FMT, d->node->host,
+			      (int)MIN(res.errors.n, (size_t)120),
+			      res.errors.p ? res.errors.p : "");
+	rest = strbuf_str(&res.out);
+	while (ret == 0 && rest.n) {
+		struct str line = str_cut(rest, '\n', &rest), value;
+		struct str key = str_cut(line, '=', &value);
+
+		take(arg, key, value);
+	}
+	remote_result_fini(&res);
+	return ret;
+}
+
+int deployment_check_disk(struct deployment *d, const char *path,
+			  struct disk *out, struct err *err)
+{
+	int ret = disk_look(d->remote, path, out, err);
+
+	if (ret)
+		return ret;
+	switch (out->state) {
+	case DISK_FREE:
+		return 0;
+	case DISK_OURS:
+		plan_note(&d->plan, "%s carries %s; it stays as it is", path,
+			  out->why);
+		return 0;
+	case DISK_FOREIGN:
+		if (d->opts->is_forced) {
+			plan_note(&d->plan, "%s %s: taken by --force", path,
+				  out->why);
+			return 0;
+		}
+		return err_set(err, -EEXIST,
+			       "%s: %s %s; if that can go, wipe it there "
+			       "(wipefs -a %s) or use --force",
+			       d->node->host, path, out->why, path);
+	case DISK_IN_USE:
+		return err_set(err, -EBUSY, "%s: %s is not free: %s",
+			       d->node->host, path, out->why);
+	case DISK_ABSENT:
+		return err_set(err, -ENOENT, "%s: there is no %s",
+			       d->node->host, path);
+	}
+	UNREACHABLE();
+}
+
+struct relay deployment_relay(const struct deployment *d)
+{
+	struct relay relay = {.remote = d->remote};
+
+	snprintf(relay.socket, sizeof(relay.socket), "%s", d->socket);
+	return relay;
+}
+
+/* --- services --- */
+
+static void add_wait(struct strbuf *out, const char *socket, const char *log)
+{
+	strbuf_addf(out,
+		    "i=0\nwhile [ ! -S '%s' ]; do\n"
+		    "  i=$((i + 1)); [ $i -lt %d ] || {\n"
+		    "    echo \"it does not open %s:\" $(%s) >&2; exit 1; }\n"
+		    "  sleep 0.1\ndone\n",
+		    socket, START_S * 10, socket, log);
+}
+
+static void plan_unit(struct deployment *d, const char *name, const char *text)
+{
+	struct strbuf file = {0}, start = {0}, stop = {0};
+	char path[96], title[192], log[128];
+
+	snprintf(path, sizeof(path), "/etc/systemd/system/%s.service", name);
+	strbuf_addf(&file,
+		    "[Unit]\nDescription=%s\nAfter=network-online.target\n"
+		    "Wants=network-online.target\n\n[Service]\n"
+		    "ExecStart=/bin/sh " DEPLOY_FOLDER "/%s.sh\n"
+		    "Restart=on-failure\nRestartSec=2\nLimitMEMLOCK=infinity\n"
+		    "LimitNOFILE=1048576\n\n[Install]\n"
+		    "WantedBy=multi-user.target\n",
+		    text, name);
+	snprintf(title, sizeof(title), "write the unit %s.service", name);
+	plan_file(&d->plan, title, path, file.p ? file.p : "", 0644);
+	strbuf_addf(&start,
+		    "set -e\nsystemctl daemon-reload\n"
+		    "systemctl enable --now %s.service\n",
+		    name);
+	snprintf(log, sizeof(log), "journalctl -u %s -n 3 -o cat", name);
+	add_wait(&start, d->socket, log);
+	strbuf_addf(&stop,
+		    "systemctl disable --now %s.service || :\n"
+		    "rm -f %s\nsystemctl daemon-reload\n",
+		    name, path);
+	snprintf(title, sizeof(title), "start %s", name);
+	plan_script(&d->plan, title, start.p ? start.p : "",
+		    stop.p ? stop.p : "");
+	d->plan.failed |= file.failed || start.failed || stop.failed;
+	strbuf_fini(&file);
+	strbuf_fini(&start);
+	strbuf_fini(&stop);
+}
+
+/* No systemd (a container): a process of its own session. */
+static void plan_process(struct deployment *d, const char *name)
+{
+	struct strbuf start = {0}, stop = {0};
+	char title[192], log[128];
+
+	plan_note(&d->plan,
+		  "no systemd there: after a reboot start "
+		  "'sh " DEPLOY_FOLDER "/%s.sh' again",
+		  name);
+	strbuf_addf(&start,
+		    "set -e\nsetsid nohup /bin/sh " DEPLOY_FOLDER "/%s.sh "
+		    "</dev/null >/var/log/%s.log 2>&1 &\n"
+		    "echo $! >/run/%s.pid\n",
+		    name, name, name);
+	snprintf(log, sizeof(log), "tail -n 3 /var/log/%s.log", name);
+	add_wait(&start, d->socket, log);
+	strbuf_addf(&stop,
+		    "[ ! -s /run/%s.pid ] || kill -- -$(cat /run/%s.pid) || :\n"
+		    "rm -f /run/%s.pid\n",
+		    name, name, name);
+	snprintf(title, sizeof(title), "start %s", name);
+	plan_script(&d->plan, title, start.p ? start.p : "",
+		    stop.p ? stop.p : "");
+	d->plan.failed |= start.failed || stop.failed;
+	strbuf_fini(&start);
+	strbuf_fini(&stop);
+}
+
+void deployment_service(struct deployment *d, const char *name,
+			const char *text, const char *script)
+{
+	char path[96], title[192];
+
+	plan_script(&d->plan, "make the folder " DEPLOY_FOLDER,
+		    "mkdir -p -m 0755 " DEPLOY_FOLDER, NULL);
+	snprintf(path, sizeof(path), DEPLOY_FOLDER "/%s.sh", name);
+	snprintf(title, sizeof(title), "write %s", path);
+	plan_file(&d->plan, title, path, script, 0755);
+	if (d->has_systemd)
+		plan_unit(d, name, text);
+	else
+		plan_process(d, name);
+}
+
+/* --- the node --- */
+
+static void take_host(void *arg, struct str key, struct str value)
+{
+	struct deployment *d = arg;
+
+	if (str_eq(key, STR("name"))) {
+		snprintf(d->name, sizeof(d->name), STR_FMT, STR_ARG(value));
+		for (char *c = d->name; *c; c++) {
+			bool good = (*c >= 'a' && *c <= 'z') ||
+				    (*c >= '0' && *c <= '9') || *c == '-';
+
+			*c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32)
+			     : good		    ? *c
+						    : '-';
+		}
+	} else if (str_eq(key, STR("id")) && !d->serial[0]) {
+		/* Unique per node, and the same at every look. */
+		snprintf(d->serial, sizeof(d->serial), "MC%016llX",
+			 (unsigned long long)hash_str(value));
+	} else if (str_eq(key, STR("systemd"))) {
+		d->has_systemd = true;
+	}
+}
+
+static int look_at_host(struct deployment *d, struct err *err)
+{
+	const struct node *node = d->node;
+	int ret;
+
+	snprintf(d->serial, sizeof(d->serial), "%s", node->serial);
+	d->trtype = d->opts->trtype;
+	if (!d->trtype) /* upstream's default for SPDK */
+		d->trtype = node->backend == NODE_SPDK ? "RDMA" : "TCP";
+	ret = deployment_facts(d,
+			       "echo name=$(uname -n | cut -d. -f1)\n"
+			       "echo id=$(cat /etc/machine-id 2>/dev/null || "
+			       "uname -n)\n"
+			       "[ ! -d /run/systemd/system ] || "
+			       "echo systemd=1\n",
+			       take_host, d, err);
+	if (ret)
+		return ret;
+	if (node->nqn[0])
+		snprintf(d->nqn, sizeof(d->nqn), "%s", node->nqn);
+	else
+		snprintf(d->nqn, sizeof(d->nqn), "nqn.2026-11.io.mooncake:%s",
+			 d->name[0] ? d->name : "node");
+	return 0;
+}
+
+static const struct backend *backend_of(const struct node *node)
+{
+	static const struct backend *const table[] = {
+		[NODE_SPDK] = &backend_spdk,
+		[NODE_NVMET] = &backend_nvmet,
+		[NODE_MOONCAKE] = &backend_mooncake,
+	};
+
+	return table[node->backend];
+}
+
+static int rounds(struct deployment *d, struct err *err)
+{
+	const struct plan_target target = {
+		.remote = d->remote,
+		.socket = d->socket,
+		.host = d->host,
+	};
+	int ret;
+
+	for (int i = 0; i < ROUNDS_MAX; i++) {
+		if (d->host)
+			fleet_step(d->host, "looking at the node");
+		ret = backend_of(d->node)->look(d, err);
+		if (ret || d->plan.count == d->done || d->opts->is_dry_run)
+			return ret;
+		ret = plan_apply(&d->plan, &d->done, &target, err);
+		if (ret)
+			return ret;
+	}
+	return err_set(err, -ELOOP,
+		       "%s: still not as wanted after %d rounds; something "
+		       "there changes it back",
+		       d->node->host, ROUNDS_MAX);
+}
+
+int deployment_run(struct deployment *d, struct err *err)
+{
+	const struct plan_target target = {
+		.remote = d->remote,
+		.socket = d->socket,
+		.host = d->host,
+	};
+	int ret = look_at_host(d, err);
+
+	if (ret)
+		return ret;
+	ret = rounds(d, err);
+	/* A look that refuses comes after steps of earlier rounds. */
+	if (ret && d->done)
+		plan_undo(&d->plan, &d->done, &target, err);
+	return ret;
+}
+
+void deployment_fini(struct deployment *d)
+{
+	plan_fini(&d->plan);
+	remote_close(d->remote);
+	d->remote = NULL;
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Back end mooncake: mooncake_nof_target as a service of the node, the rest by
+ * JSON-RPC.  Rounds: the service runs -> disks are opened -> subsystem.  It
+ * keeps what it was told in a file of its own.
+ *
+ * Invariant: a disk is opened only after it was looked at; a target that runs
+ * is added to, never ended, unless --replace was given.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "deploy/deployment.h"
+#include "deploy/rpcplan.h"
+
+#define SERVICE	    "mooncake-nof-target"
+#define SOCKET	    MOONCAKE_TARGET_SOCKET
+#define STATE_FILE  DEPLOY_FOLDER "/" SERVICE ".json"
+#define COPIED	    "/usr/local/lib/mooncake/mooncake_nof_target"
+#define BLOCK_BYTES 4096
+
+struct facts {
+	char program[256], missing[200];
+	bool is_running;
+};
+
+static const char facts_script[] =
+	"for p in " COPIED " $(command -v mooncake_nof_target) "
+	"/usr/local/bin/mooncake_nof_target /usr/bin/mooncake_nof_target; do\n"
+	"  [ -x \"$p\" ] || continue\n"
+	"  echo \"program=$p\"\n"
+	"  echo \"missing=$(ldd $p 2>/dev/null | awk '/not found/ "
+	"{print $1}' | tr '\\n' ' ')\"\n"
+	"  break; done\n"
+	"[ ! -S " SOCKET " ] || ! pgrep -f 'rpc_socket=" SOCKET
+	"' >/dev/null || echo running=1\n";
+
+static void take_fact(void *arg, struct str key, struct str value)
+{
+	struct facts *f = arg;
+
+	if (str_eq(key, STR("program")))
+		snprintf(f->program, sizeof(f->program), STR_FMT,
+			 STR_ARG(value));
+	else if (str_eq(key, STR("missing")))
+		snprintf(f->missing, sizeof(f->missing), STR_FMT,
+			 STR_ARG(str_trim(value)));
+	else if (str_eq(key, STR("running")))
+		f->is_running = true;
+}
+
+static void plan_service(struct deployment *d, const char *program)
+{
+	struct strbuf script = {0};
+
+	strbuf_adds(&script, "#!/bin/sh\nexec ");
+	shell_quote(&script, program);
+	strbuf_adds(&script,
+		    " --rpc_socket=" SOCKET " --state=" STATE_FILE "\n");
+	deployment_service(d, SERVICE, "Mooncake NVMe-oF target",
+			   script.p ? script.p : "");
+	d->plan.failed |= script.failed;
+	strbuf_fini(&script);
+}
+
+static void plan_replace(struct deployment *d)
+{
+	plan_script(&d->plan, "end the target that runs there (--replace)",
+		    "systemctl stop " SERVICE ".service 2>/dev/null || :\n"
+		    "pkill -f 'rpc_socket=" SOCKET "' || :\n"
+		    "i=0; while [ -S " SOCKET
+		    " ] && pgrep -f 'rpc_socket=" SOCKET "' >/dev/null; do\n"
+		    "  i=$((i + 1)); [ $i -lt 300 ] || { echo 'it does not end'"
+		    " >&2; exit 1; }; sleep 0.1; done\n"
+		    "rm -f " STATE_FILE " " SOCKET "\n",
+		    NULL);
+}
+
+static int plan_start(struct deployment *d, const struct facts *f,
+		      struct err *err)
+{
+	const char *program = f->program;
+
+	if (d->opts->program) {
+		plan_script(&d->plan, "make the folder /usr/local/lib/mooncake",
+			    "mkdir -p -m 0755 /usr/local/lib/mooncake", NULL);
+		plan_copy(&d->plan, "copy mooncake_nof_target", COPIED,
+			  d->opts->program, 0755);
+		program = COPIED;
+	} else if (!program[0]) {
+		return err_set(
+			err, -ENOENT,
+			"%s: mooncake_nof_target is not installed there; "
+			"install the package, or let "
+			"--program=/path/mooncake_nof_target copy it",
+			d->node->host);
+	} else if (f->missing[0]) {
+		return err_set(err, -ENOENT,
+			       "%s: %.80s lacks libraries there: %.100s",
+			       d->node->host, program, f->missing);
+	}
+	plan_service(d, program);
+	return 0;
+}
+
+/* --- disks --- */
+
+struct wanted_disk {
+	char path[256], name[64];
+	uint64_t bytes; /* of a file to be made */
+};
+
+static int parse_disk(const char *text, size_t index, struct wanted_disk *out,
+		      struct err *err)
+{
+	const char *colon = strrchr(text, ':'), *base;
+	size_t n = colon ? (size_t)(colon - text) : strlen(text);
+
+	*out = (struct wanted_disk){0};
+	if (colon && (str_to_size(str_of(colon + 1), &out->bytes) ||
+		      out->bytes % BLOCK_BYTES || !out->bytes))
+		return err_set(err, -EINVAL,
+			       "disk:%.100s: '%.40s' is no size like 100g",
+			       text, colon + 1);
+	snprintf(out->path, sizeof(out->path), "%.*s", (int)n, text);
+	base = strrchr(out->path, '/');
+	snprintf(out->name, sizeof(out->name), "%zu-%.40s", index,
+		 base ? base + 1 : out->path);
+	return 0;
+}
+
+/* The name under which the target has the disk already, or NULL. */
+static const char *bdev_of(const json_t *bdevs, const char *path)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(bdevs, i, item)
+	{
+		json_t *driver = json_object_get(item, "driver_specific");
+		const char *have = json_string_value(json_object_get(
+			json_object_get(driver, "aio"), "filename"));
+
+		if (have && !strcmp(have, path))
+			return json_string_value(json_object_get(item, "name"));
+	}
+	return NULL;
+}
+
+static void plan_make_file(struct deployment *d, const struct wanted_disk *w)
+{
+	struct strbuf go = {0}, undo = {0};
+	char title[300];
+
+	snprintf(title, sizeof(title), "make the file %s", w->path);
+	strbuf_adds(&go, "set -e\nf=");
+	shell_quote(&go, w->path);
+	strbuf_addf(&go, "\n[ ! -e \"$f\" ]\nfallocate -l %llu \"$f\"\n",
+		    (unsigned long long)w->bytes);
+	strbuf_adds(&undo, "rm -f ");
+	shell_quote(&undo, w->path);
+	plan_script(&d->plan, title, go.p ? go.p : "", undo.p ? undo.p : "");
+	strbuf_fini(&go);
+	strbuf_fini(&undo);
+}
+
+static int plan_disk(struct deployment *d, const struct wanted_disk *w,
+		     struct err *err)
+{
+	struct err why = {0};
+	struct disk disk;
+	struct step *step;
+	char title[340];
+	int ret = deployment_check_disk(d, w->path, &disk, &why);
+
+	if (ret == -ENOENT && w->bytes)
+		plan_make_file(d, w);
+	else if (ret)
+		return err_set(err, ret, "%s", why.text);
+	snprintf(title, sizeof(title), "open %s as %s", w->path, w->name);
+	step = plan_rpc(&d->plan, title, "bdev_aio_create",
+			json_pack("{s:s, s:s, s:i}", "name", w->name,
+				  "filename", w->path, "block_size",
+				  BLOCK_BYTES));
+	step_undo_rpc(&d->plan, step, "bdev_aio_delete",
+		      json_pack("{s:s}", "name", w->name));
+	return 0;
+}
+
+static int plan_disks(struct deployment *d, const json_t *bdevs,
+		      struct rpc_want *want, struct err *err)
+{
+	const struct node *node = d->node;
+	int ret = 0;
+
+	if (!node->disk_count)
+		return err_set(err, -EINVAL,
+			       "%s: disk:/dev/… or disk:/path/file:SIZE is "
+			       "missing: what is to be served?",
+			       node->host);
+	for (size_t i = 0; i < node->disk_count && ret == 0; i++) {
+		struct wanted_disk w;
+		const char *name;
+
+		ret = parse_disk(node->disk[i], i, &w, err);
+		if (ret)
+			return ret;
+		name = bdev_of(bdevs, w.path);
+		if (!name)
+			ret = plan_disk(d, &w, err);
+		snprintf(want->bdevs[want->bdev_count++],
+			 sizeof(want->bdevs[0]), "%s", name ? name : w.name);
+	}
+	return ret;
+}
+
+static int look_at_target(struct deployment *d, struct err *err)
+{
+	struct relay relay = deployment_relay(d);
+	struct rpc_want *want = rpc_want_new(d);
+	json_t *bdevs = NULL;
+	int code, ret;
+
+	if (!want)
+		return err_set(err, -ENOMEM, "out of memory");
+	ret = rpcplan_transport(&relay, want, &d->plan, err);
+	if (ret == 0)
+		ret = relay_call(&relay, "bdev_get_bdevs", NULL, &bdevs, &code,
+				 err);
+	if (ret == 0)
+		ret = plan_disks(d, bdevs, want, err);
+	if (ret == 0)
+		ret = rpcplan_subsystem(&relay, want, &d->plan, err);
+	json_decref(bdevs);
+	free(want);
+	return ret;
+}
+
+static int look(struct deployment *d, struct err *err)
+{
+	struct facts f = {0};
+	int ret;
+
+	if (!strcmp(d->trtype, "RDMA"))
+		return err_set(err, -ENOTSUP,
+			       "%s: mooncake_nof_target serves TCP: give "
+			       "--transport-type=TCP",
+			       d->node->host);
+	snprintf(d->socket, sizeof(d->socket), SOCKET);
+	ret = deployment_facts(d, facts_script, take_fact, &f, err);
+	if (ret)
+		return ret;
+	if (f.is_running && d->opts->is_replacing && d->done == 0)
+		plan_replace(d);
+	else if (f.is_running)
+		return look_at_target(d, err);
+	return plan_start(d, &f, err);
+}
+
+const struct backend backend_mooncake = {.look = look};

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps and their undoing.  One thread per plan.  Invariant: undo is run for
+ * the steps that succeeded and for a script that failed or was cut off half-way
+ * (undo scripts take anything they find), last first.
+ */
+#include "deploy/plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "deploy/relay.h"
+
+#define STEP_MS	 60000
+#define COPY_MAX ((size_t)256 << 20)
+
+static void step_fini(struct step *step)
+{
+	free(step->title);
+	free(step->text);
+	free(step->data);
+	free(step->undo_script);
+	free(step->undo_method);
+	json_decref(step->params);
+	json_decref(step->undo_params);
+}
+
+void plan_fini(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		step_fini(&plan->steps[i]);
+	free(plan->steps);
+	strbuf_fini(&plan->notes);
+	*plan = (struct plan){0};
+}
+
+void plan_note(struct plan *plan, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	strbuf_vaddf(&plan->notes, fmt, ap);
+	va_end(ap);
+	strbuf_addc(&plan->notes, '\n');
+}
+
+static char *copy(struct plan *plan, const char *text)
+{
+	char *out = text ? str_dup(str_of(text)) : NULL;
+
+	if (text && !out)
+		plan->failed = true;
+	return out;
+}
+
+/* A place for failed plans, so that callers need not look. */
+static struct step *step_new(struct plan *plan, enum step_kind kind,
+			     const char *title, const char *text)
+{
+	struct step *steps = plan->steps;
+	size_t cap = plan->cap ? plan->cap * 2 : 16;
+
+	if (plan->count == plan->cap) {
+		steps = realloc(steps, cap * sizeof(*steps));
+		if (!steps) {
+			plan->failed = true;
+			return NULL;
+		}
+		plan->steps = steps;
+		plan->cap = cap;
+	}
+	steps = &plan->steps[plan->count++];
+	*steps = (struct step){.kind = kind, .timeout_ms = STEP_MS};
+	steps->title = copy(plan, title);
+	steps->text = copy(plan, text);
+	return steps;
+}
+
+struct step *plan_script(struct plan *plan, const char *title,
+			 const char *script, const char *undo_script)
+{
+	struct step *step = step_new(plan, STEP_SCRIPT, title, script);
+
+	if (step)
+		step->undo_script = copy(plan, undo_script);
+	return step;
+}
+
+struct step *plan_rpc(struct plan *plan, const char *title, const char *method,
+		      json_t *params)
+{
+	struct step *step = step_new(plan, STEP_RPC, title, method);
+
+	if (step)
+		step->params = params;
+	else
+		json_decref(params);
+	return step;
+}
+
+void step_undo_rpc(struct plan *plan, struct step *step, const char *method,
+		   json_t *params)
+{
+	if (!step) {
+		json_decref(params);
+		return;
+	}
+	step->undo_method = copy(plan, method);
+	step->undo_params = params;
+}
+
+static struct step *file_step(struct plan *plan, enum step_kind kind,
+			      const char *title, const char *path,
+			      const char *data)
+{
+	struct step *step = step_new(plan, kind, title, path);
+	struct strbuf undo = {0};
+
+	strbuf_adds(&undo, "rm -f ");
+	shell_quote(&undo, path);
+	if (step) {
+		step->data = copy(plan, data);
+		step->undo_script = copy(plan, undo.p);
+	}
+	strbuf_fini(&undo);
+	return step;
+}
+
+struct step *plan_file(struct plan *plan, const char *title, const char *path,
+		       const char *data, unsigned mode)
+{
+	struct step *step = file_step(plan, STEP_FILE, title, path, data);
+
+	if (step)
+		step->mode = mode;
+	return step;
+}
+
+struct step *plan_copy(struct plan *plan, const char *title, const char *path,
+		       const char *local, unsigned mode)
+{
+	struct step *step = file_step(plan, STEP_COPY, title, path, local);
+
+	if (step)
+		step->mode = mode;
+	return step;
+}
+
+/* --- showing --- */
+
+static void add_indented(struct strbuf *out, const char *text)
+{
+	struct str rest = str_of(text);
+
+	while (rest.n) {
+		struct str line = str_cut(rest, '\n', &rest);
+
+		strbuf_addf(out, "       " STR_FMT "\n", STR_ARG(line));
+	}
+}
+
+void plan_format(const struct plan *plan, const char *host, bool is_verbose,
+		 struct strbuf *out)
+{
+	strbuf_addf(out, "%s:%s\n", host, plan->count ? "" : " nothing to do");
+	if (plan->notes.n)
+		add_indented(out, plan->notes.p);
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct step *step = &plan->steps[i];
+		char *params = NULL;
+
+		strbuf_addf(out, "  %2zu. %s\n", i + 1, step->title);
+		if (!is_verbose)
+			continue;
+		if (step->params)
+			params = json_dumps(step->params, JSON_COMPACT);
+		add_indented(out, step->text);
+		if (params)
+			add_indented(out, params);
+		if (step->data)
+			add_indented(out, step->data);
+		free(params);
+	}
+}
+
+static json_t *step_json(const struct step *step)
+{
+	static const char *const kinds[] = {"script", "rpc", "file", "copy"};
+	json_t *out =
+		json_pack("{s:s, s:s, s:s, s:b}", "title", step->title, "kind",
+			  kinds[step->kind], "text", step->text, "can_undo",
+			  step->undo_script || step->undo_method);
+
+	if (out && step->params)
+		json_object_set(out, "params", step->params);
+	if (out && step->data)
+		json_object_set_new(out, "data", json_string(step->data));
+	return out;
+}
+
+json_t *plan_json(const struct plan *plan, const char *host)
+{
+	json_t *steps = json_array();
+
+	for (size_t i = 0; i < plan->count; i++)
+		json_array_append_new(steps, step_json(&plan->steps[i]));
+	return json_pack("{s:s, s:s, s:o}", "host", host, "notes",
+			 plan->notes.n ? plan->notes.p : "", "steps", steps);
+}
+
+/* --- applying --- */
+
+static int call(const struct plan_target *t, const char *method,
+		const json_t *params, uint32_t ms, struct err *err)
+{
+	struct relay relay = {.remote = t->remote, .timeout_ms = ms};
+	json_t *result;
+	int code, ret;
+
+	snprintf(relay.socket, sizeof(relay.socket), "%s", t->socket);
+	ret = relay_call(&relay, method, params, &result, &code, err);
+	json_decref(result);
+	return ret;
+}
+
+static int write_there(const struct step *step, const struct plan_target *t,
+		       struct str data, struct err *err)
+{
+	return remote_write(t->remote,
+			    &(struct remote_file){
+				    .path = step->text,
+				    .data = data.p,
+				    .len = data.n,
+				    .mode = step->mode,
+				    .as_root = true,
+				    .timeout_ms = step->timeout_ms,
+			    },
+			    err);
+}
+
+static int copy_there(const struct step *step, const struct plan_target *t,
+		      struct err *err)
+{
+	int fd = open(step->data, O_RDONLY | O_CLOEXEC), ret;
+	struct strbuf data = {0};
+	char part[65536];
+	ssize_t n = 0;
+
+	if (fd < 0)
+		return err_set(err, -errno, "%.150s: %s", step->data,
+			       strerror(errno));
+	while (data.n < COPY_MAX && (n = read(fd, part, sizeof(part))) > 0)
+		strbuf_add(&data, part, (size_t)n);
+	close(fd);
+	if (n || data.failed)
+		ret = err_set(err, -EIO,
+			      "%.150s can't be read, or is larger "
+			      "than 256 MiB",
+			      step->data);
+	else
+		ret = write_there(step, t, strbuf_str(&data), err);
+	strbuf_fini(&data);
+	return ret;
+}
+
+static int step_do(const struct step *step, const struct plan_target *t,
+		   struct err *err)
+{
+	switch (step->kind) {
+	case STEP_SCRIPT:
+		return remote_must(t->remote, step->title,
+				   &(struct remote_cmd){
+					   .script = step->text,
+					   .as_root = true,
+					   .timeout_ms = step->timeout_ms,
+				   },
+				   err);
+	case STEP_RPC:
+		return call(t, step->text, step->params, step->timeout_ms, err);
+	case STEP_FILE:
+		return write_there(step, t, str_of(step->data), err);
+	case STEP_COPY:
+		return copy_there(step, t, err);
+	}
+	UNREACHABLE();
+}
+
+static int step_undo(const struct step *step, const struct plan_target *t,
+		     struct err *err)
+{
+	if (step->undo_method)
+		return call(t, step->undo_method, step->undo_params,
+			    step->timeout_ms, err);
+	if (step->undo_script)
+		return remote_must(t->remote, "take it back",
+				   &(struct remote_cmd){
+					   .script = step->undo_script,
+					   .as_root = true,
+					   .timeout_ms = step->timeout_ms,
+				   },
+				   err);
+	return 0;
+}
+
+/* Adds to a sentence that is complete already. */
+static void append(struct err *err, const char *text)
+{
+	size_t n = strlen(err->text);
+
+	snprintf(err->text + n, sizeof(err->text) - n, "%s", text);
+}
+
+void plan_undo(const struct plan *plan, size_t *done,
+	       const struct plan_target *t, struct err *err)
+{
+	const char *left = NULL;
+	struct err ignored = {0};
+	unsigned failed = 0;
+	char text[160];
+
+	if (remote_is_broken(t->remote))
+		remote_reopen(t->remote, &ignored);
+	while (*done > 0) {
+		const struct step *step = &plan->steps[--*done];
+		struct err why = {0};
+
+		if (t->host)
+			fleet_step(t->host, "taking back: %s", step->title);
+		if (step_undo(step, t, &why)) {
+			failed++;
+			left = step->title;
+		}
+	}
+	if (failed)
+		snprintf(text, sizeof(text), "; NOT taken back: %.60s%s", left,
+			 failed > 1 ? " and more" : "");
+	else
+		snprintf(text, sizeof(text), "; all taken back");
+	append(err, text);
+}
+
+int plan_apply(const struct plan *plan, size_t *done,
+	       const struct plan_target *t, struct err *err)
+{
+	int ret = 0;
+
+	if (plan->failed)
+		return err_set(err, -ENOMEM, "out of memory");
+	while (*done < plan->count && ret == 0) {
+		const struct step *step = &plan->steps[*done];
+		struct err why = {0};
+
+		if (t->host)
+			fleet_step(t->host, "%zu/%zu %s", *done + 1,
+				   plan->count, step->title);
+		if (fleet_is_stopping())
+			ret = err_set(&why, -EINTR, "interrupted");
+		else
+			ret = step_do(step, t, &why);
+		/* A script that failed may have done a part. */
+		if (ret == 0 || step->kind == STEP_SCRIPT)
+			++*done;
+		if (ret)
+			err_set(err, ret, "step %.60s: %.100s", step->title,
+				why.text);
+	}
+	if (ret)
+		plan_undo(plan, done, t, err);
+	return ret;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request per connection, carried by the first tool the host has.  The
+ * caller's thread.  Invariant: an answer counts only when it is one whole JSON
+ * value that carries our id.
+ */
+#include "deploy/relay.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define RPC_MS	   30000
+#define NO_SOCKET  44 /* exit statuses of the script */
+#define NO_CARRIER 45
+#define REQUEST_ID 1
+
+/* Reads until what came is a whole JSON value: the server keeps the connection
+ * open, so its end says nothing. */
+static const char python[] =
+	"import json, socket, sys\n"
+	"s = socket.socket(socket.AF_UNIX)\n"
+	"s.settimeout(float(sys.argv[2]))\n"
+	"s.connect(sys.argv[1])\n"
+	"s.sendall(sys.stdin.buffer.read())\n"
+	"got = b\"\"\n"
+	"while True:\n"
+	"    part = s.recv(65536)\n"
+	"    got += part\n"
+	"    try:\n"
+	"        json.loads(got.decode())\n"
+	"        break\n"
+	"    except ValueError:\n"
+	"        if not part: sys.exit(\"the target closed the connection\")\n"
+	"sys.stdout.buffer.write(got)\n";
+
+/* These end when the line has been silent for a while. */
+static const char fallback[] =
+	"elif command -v socat >/dev/null; then\n"
+	"  printf '%s' \"$request\" | socat -t 3 - \"UNIX-CONNECT:$socket\"\n"
+	"elif command -v nc >/dev/null && nc -h 2>&1 | grep -q -- -U; then\n"
+	"  printf '%s' \"$request\" | nc -U -w 3 \"$socket\"\n"
+	"else exit 45; fi\n";
+
+static void add_script(struct strbuf *out, const struct relay *relay,
+		       const char *request)
+{
+	uint32_t ms = relay->timeout_ms ? relay->timeout_ms : RPC_MS;
+
+	strbuf_adds(out, "socket=");
+	shell_quote(out, relay->socket);
+	strbuf_adds(out, "\nrequest=");
+	shell_quote(out, request);
+	strbuf_addf(out, "\n[ -S \"$socket\" ] || exit %d\n", NO_SOCKET);
+	strbuf_adds(out, "if command -v python3 >/dev/null; then\n"
+			 "  printf '%s' \"$request\" | python3 -c ");
+	shell_quote(out, python);
+	strbuf_addf(out, " \"$socket\" %u\n", MAX(ms / 1000, 1u));
+	strbuf_adds(out, fallback);
+}
+
+static int check_answer(json_t *answer, const char *method, json_t **result,
+			int *code, struct err *err)
+{
+	json_t *error = json_object_get(answer, "error");
+	const char *text = json_string_value(json_object_get(error, "message"));
+
+	if (json_integer_value(json_object_get(answer, "id")) != REQUEST_ID)
+		return err_set(err, -EPROTO,
+			       "%s: the answer is to something "
+			       "else",
+			       method);
+	if (error) {
+		*code = (int)json_integer_value(json_object_get(error, "code"));
+		return err_set(err, -EREMOTEIO, "%s: %s (%d)", method,
+			       text ? text : "error without a message", *code);
+	}
+	*result = json_incref(json_object_get(answer, "result"));
+	if (!*result)
+		return err_set(err, -EPROTO, "%s: the answer has no result",
+			       method);
+	return 0;
+}
+
+static int explain(const struct relay *relay, const char *method,
+		   const struct remote_result *res, struct err *err)
+{
+	const char *host = remote_host(relay->remote);
+	struct str why = str_trim(strbuf_str(&res->errors));
+
+	if (res->status == NO_SOCKET)
+		return err_set(err, -ENOENT, "%s: no target listens on %s",
+			       host, relay->socket);
+	if (res->status == NO_CARRIER)
+		return err_set(err, -ENOTSUP,
+			       "%s: none of python3, socat, nc -U is there to "
+			       "talk to %s",
+			       host, relay->socket);
+	if (memmem(why.p, why.n, "refused", 7))
+		return err_set(err, -ENOENT,
+			       "%s: nobody listens on %s any more", host,
+			       relay->socket);
+	if (why.n > 120)
+		why = (struct str){why.p + why.n - 120, 120};
+	return err_set(err, -EREMOTEIO, "%s: %s failed: " STR_FMT, host, method,
+		       STR_ARG(why));
+}
+
+static int call(struct relay *relay, const char *method, const char *request,
+		json_t **answer, struct err *err)
+{
+	struct strbuf script = {0};
+	struct remote_result res = {0};
+	json_error_t bad;
+	int ret;
+
+	add_script(&script, relay, request);
+	if (script.failed) {
+		strbuf_fini(&script);
+		return err_set(err, -ENOMEM, "out of memory");
+	}
+	ret = remote_run(
+		relay->remote,
+		&(struct remote_cmd){
+			.script = script.p,
+			.as_root = true,
+			.timeout_ms = (relay->timeout_ms ? relay->timeout_ms
+							 : RPC_MS) +
+				      5000,
+		},
+		&res, err);
+	if (ret == 0 && res.status)
+		ret = explain(relay, method, &res, err);
+	if (ret == 0) {
+		*answer = json_loadb(res.out.p ? res.out.p : "", res.out.n,
+				     JSON_DISABLE_EOF_CHECK, &bad);
+		if (!*answer)
+			ret = err_set(err, -EPROTO,
+				      "%s: the target's answer to %s is no "
+				      "JSON: %s",
+				      remote_host(relay->remote), method,
+				      bad.text);
+	}
+	remote_result_fini(&res);
+	strbuf_fini(&script);
+	return ret;
+}
+
+int relay_call(struct relay *relay, const char *method, const json_t *params,
+	       json_t **result, int *code, struct err *err)
+{
+	json_t *request = json_pack("{s:s, s:s, s:i}", "jsonrpc", "2.0",
+				    "method", method, "id", REQUEST_ID);
+	json_t *answer = NULL;
+	char *text = NULL;
+	int ret;
+
+	*result = NULL;
+	*code = 0;
+	if (request && params &&
+	    json_object_set_new(request, "params", json_deep_copy(params)) == 0)
+		text = json_dumps(request, JSON_COMPACT);
+	else if (request && !params)
+		text = json_dumps(request, JSON_COMPACT);
+	ret = text ? call(relay, method, text, &answer, err)
+		   : err_set(err, -ENOMEM, "out of memory");
+	if (ret == 0)
+		ret = check_answer(answer, method, result, code, err);
+	free(text);
+	json_decref(request);
+	json_decref(answer);
+	return ret;
+}

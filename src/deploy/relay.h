@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * JSON-RPC calls to a target's Unix socket on another host, inside the shell
+ * session: as root where the socket is root's, and also where sshd forbids
+ * forwarding.  What carries them there is what that host has: python3, perl,
+ * socat or nc.
+ */
+#ifndef DEPLOY_RELAY_H
+#define DEPLOY_RELAY_H
+
+#include <jansson.h>
+
+#include "deploy/remote.h"
+
+struct relay {
+	struct remote *remote;
+	char socket[108]; /* path there, /var/tmp/spdk.sock */
+	uint32_t timeout_ms;
+};
+
+/*
+ * params may be NULL; it is not taken over.  0 with the result (the caller's);
+ * -ENOENT nobody listens on the socket; -EREMOTEIO the target answered with an
+ * error, *code is its JSON-RPC code then and err names method and message;
+ * other -errno of the session.
+ */
+int relay_call(struct relay *relay, const char *method, const json_t *params,
+	       json_t **result, int *code, struct err *err);
+
+#endif

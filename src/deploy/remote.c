@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The session: an ssh child whose remote side is a shell that reads commands
+ * from its stdin.  The thread that opened it.  Invariant: between two calls
+ * the shell waits for a command; otherwise is_broken is set and nothing more
+ * is sent.
+ *
+ * A command is framed by a here-document with a random end mark, so that its
+ * text may hold anything, and followed by "mark status" on stdout and a mark
+ * on stderr.
+ */
+#include "deploy/remote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/base64.h"
+#include "base/rand.h"
+#include "base/time.h"
+#include "deploy/sshproc.h"
+
+#define SCRIPT_MAX ((size_t)96 << 10)
+#define FILE_CHUNK ((size_t)48 << 10) /* of base64 in one script */
+#define MARK_LEN   24
+#define READ_BYTES 16384
+#define HELLO_MS   20000
+#define COMMAND_MS 30000
+#define SAID_MAX   160 /* bytes of stderr that fit into a sentence */
+
+struct remote {
+	struct sshproc proc;
+	struct remote_opts opts;
+	char host[256];
+	bool is_root;
+	bool is_broken;
+	struct rng rng;
+};
+
+/* What comes back on one of the two descriptors. */
+struct side {
+	int fd;
+	struct strbuf *out;
+	size_t max;
+	const char *mark;
+	bool is_done;
+	bool is_tail; /* keeps the last bytes, not the first */
+};
+
+void remote_result_fini(struct remote_result *res)
+{
+	strbuf_fini(&res->out);
+	strbuf_fini(&res->errors);
+	res->status = 0;
+}
+
+const char *remote_host(const struct remote *r)
+{
+	return r->host;
+}
+
+void shell_quote(struct strbuf *out, const char *text)
+{
+	strbuf_addc(out, '\'');
+	for (; *text; text++) {
+		if (*text == '\'')
+			strbuf_adds(out, "'\\''");
+		else
+			strbuf_addc(out, *text);
+	}
+	strbuf_addc(out, '\'');
+}
+
+/* The end of what was said on stderr, on one line. */
+static void said(const struct strbuf *errors, char out[SAID_MAX])
+{
+	struct str s = str_trim(strbuf_str(errors));
+	size_t n;
+
+	if (s.n >= SAID_MAX)
+		s = (struct str){s.p + s.n - (SAID_MAX - 1), SAID_MAX - 1};
+	for (n = 0; n < s.n; n++)
+		out[n] = (unsigned char)s.p[n] < ' ' ? ' ' : s.p[n];
+	out[n] = '\0';
+}
+
+/* --- reading --- */
+
+static const char *find_mark(const struct strbuf *sb, const char *mark)
+{
+	return sb->n ? memmem(sb->p, sb->n, mark, strlen(mark)) : NULL;
+}
+
+static void keep_tail(struct side *side)
+{
+	size_t cut;
+
+	if (side->out->n <= 2 * side->max)
+		return;
+	cut = side->out->n - side->max;
+	memmove(side->out->p, side->out->p + cut, side->max + 1);
+	side->out->n = side->max;
+}
+
+/* 0, -EPIPE at the end, -E2BIG. */
+static int side_read(struct side *side)
+{
+	char buf[READ_BYTES];
+	ssize_t n = read(side->fd, buf, sizeof(buf));
+	const char *mark;
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (n == 0)
+		return -EPIPE;
+	strbuf_add(side->out, buf, (size_t)n);
+	if (side->out->failed)
+		return -ENOMEM;
+	mark = find_mark(side->out, side->mark);
+	/* The whole line, so that the status is there. */
+	side->is_done =
+		mark && memchr(mark, '\n',
+			       (size_t)(side->out->p + side->out->n - mark));
+	if (side->is_tail)
+		keep_tail(side);
+	else if (side->out->n > side->max)
+		return -E2BIG;
+	return 0;
+}
+
+static int wait_ms(uint64_t deadline_ns)
+{
+	uint64_t now = time_mono_ns();
+
+	if (now >= deadline_ns)
+		return 0;
+	return (int)MIN((deadline_ns - now) / NS_PER_MS + 1, (uint64_t)3600000);
+}
+
+static int sides_read(struct side sides[2], uint64_t deadline_ns)
+{
+	while (!sides[0].is_done || !sides[1].is_done) {
+		struct pollfd p[2] = {{sides[0].fd, POLLIN, 0},
+				      {sides[1].fd, POLLIN, 0}};
+		int ms = wait_ms(deadline_ns), ret = 0;
+
+		if (ms == 0)
+			return -ETIMEDOUT;
+		if (poll(p, 2, ms) < 0 && errno != EINTR)
+			return -errno;
+		/* stderr first: it says why stdout has ended. */
+		for (int i = 1; i >= 0 && ret == 0; i--)
+			if (p[i].revents)
+				ret = side_read(&sides[i]);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* --- writing --- */
+
+static int write_all(struct remote *r, const struct strbuf *text,
+		     uint64_t deadline_ns)
+{
+	size_t done = 0;
+
+	while (done < text->n) {
+		struct pollfd p = {r->proc.in, POLLOUT, 0};
+		int ms = wait_ms(deadline_ns);
+		ssize_t n;
+
+		if (ms == 0)
+			return -ETIMEDOUT;
+		if (poll(&p, 1, ms) < 0 && errno != EINTR)
+			return -errno;
+		if (!p.revents)
+			continue;
+		n = write(r->proc.in, text->p + done, text->n - done);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+static void new_mark(struct remote *r, char mark[MARK_LEN])
+{
+	snprintf(mark, MARK_LEN, "MOONCAKE%015" PRIX64, rng_u64(&r->rng) >> 4);
+}
+
+static void frame(struct strbuf *out, const struct remote *r,
+		  const struct remote_cmd *cmd, const char *mark)
+{
+	bool sudo = cmd->as_root && !r->is_root;
+
+	strbuf_addf(out, "%ssh -c \"$(cat <<'%s'\n", sudo ? "sudo -n -- " : "",
+		    mark);
+	strbuf_adds(out, cmd->script);
+	strbuf_addf(out, "\n%s\n)\" </dev/null\n", mark);
+	strbuf_addf(out, "printf '\\n%s %%d\\n' \"$?\"\n", mark);
+	strbuf_addf(out, "printf '\\n%s\\n' >&2\n", mark);
+}
+
+/* Cuts the mark off and reads the status behind it. */
+static int take_status(struct remote_result *res, const char *mark)
+{
+	const char *at = find_mark(&res->out, mark);
+	const char *end = find_mark(&res->errors, mark);
+	struct str rest;
+	uint64_t status;
+
+	if (!at)
+		return -EPROTO;
+	rest = (struct str){at + strlen(mark),
+			    strcspn(at + strlen(mark), "\n")};
+	if (str_to_u64(str_trim(rest), &status) || status > 255)
+		return -EPROTO;
+	res->status = (int)status;
+	res->out.n = (size_t)(at - res->out.p);
+	res->out.n -= res->out.n > 0; /* the newline in front of the mark */
+	res->out.p[res->out.n] = '\0';
+	if (end) {
+		res->errors.n = (size_t)(end - res->errors.p);
+		res->errors.n -= res->errors.n > 0;
+		res->errors.p[res->errors.n] = '\0';
+	}
+	return 0;
+}
+
+static int explain(struct remote *r, const struct remote_cmd *cmd, int ret,
+		   const struct remote_result *res, struct err *err)
+{
+	char why[SAID_MAX];
+
+	said(&res->errors, why);
+	if (ret == -ETIMEDOUT)
+		return err_set(err, ret,
+			       "%s: no answer within %u s; what was started "
+			       "there may still be running",
+			       r->host, (cmd->timeout_ms + 999) / 1000);
+	if (ret == -E2BIG)
+		return err_set(err, ret,
+			       "%s: the answer is longer than %zu "
+			       "bytes",
+			       r->host, REMOTE_OUT_MAX);
+	return err_set(err, ret, "%s: the connection was lost%s%s", r->host,
+		       why[0] ? ": " : "", why);
+}
+
+int remote_run(struct remote *r, const struct remote_cmd *cmd,
+	       struct remote_result *res, struct err *err)
+{
+	uint32_t ms = cmd->timeout_ms ? cmd->timeout_ms : COMMAND_MS;
+	uint64_t deadline_ns = time_mono_ns() + ms * NS_PER_MS;
+	struct strbuf text = {0};
+	struct side sides[2] = {
+		{.fd = r->proc.out, .out = &res->out, .max = REMOTE_OUT_MAX},
+		{.fd = r->proc.err,
+		 .out = &res->errors,
+		 .max = REMOTE_ERRORS_MAX,
+		 .is_tail = true},
+	};
+	char mark[MARK_LEN];
+	int ret;
+
+	ASSERT(strlen(cmd->script) <= SCRIPT_MAX);
+	*res = (struct remote_result){0};
+	if (r->is_broken)
+		return err_set(err, -EPIPE, "%s: the session is closed",
+			       r->host);
+	new_mark(r, mark);
+	sides[0].mark = sides[1].mark = mark;
+	frame(&text, r, cmd, mark);
+	ret = text.failed ? -ENOMEM : write_all(r, &text, deadline_ns);
+	if (ret == 0 || ret == -EPIPE) /* stderr says why */
+		ret = sides_read(sides, deadline_ns);
+	if (ret == 0)
+		ret = take_status(res, mark);
+	strbuf_fini(&text);
+	if (ret == 0)
+		return 0;
+	r->is_broken = true;
+	sshproc_kill(&r->proc);
+	return explain(r, cmd, ret, res, err);
+}
+
+int remote_must(struct remote *r, const char *what,
+		const struct remote_cmd *cmd, struct err *err)
+{
+	struct remote_result res;
+	char why[SAID_MAX];
+	int ret = remote_run(r, cmd, &res, err);
+
+	if (ret == 0 && res.status) {
+		said(&res.errors, why);
+		ret = err_set(err, -EREMOTEIO, "%s: can't %s: %s", r->host,
+			      what, why[0] ? why : "the command failed");
+	}
+	remote_result_fini(&res);
+	return ret;
+}
+
+/* --- files --- */
+
+static int write_part(struct remote *r, const struct remote_file *file,
+		      size_t at, struct err *err)
+{
+	size_t n = MIN(file->len - at, FILE_CHUNK);
+	struct strbuf script = {0}, name = {0};
+	int ret;
+
+	strbuf_addf(&name, "%s.mooncake-new", file->path);
+	strbuf_addf(&script, "set -e\numask 077\nbase64 -d %s ",
+		    at ? ">>" : ">");
+	shell_quote(&script, name.p ? name.p : "");
+	strbuf_adds(&script, " <<'END'\n");
+	base64_encode(&script, (const uint8_t *)file->data + at, n, true);
+	strbuf_adds(&script, "\nEND\n");
+	if (at + n == file->len) {
+		strbuf_addf(&script, "chmod %o ", file->mode);
+		shell_quote(&script, name.p ? name.p : "");
+		strbuf_adds(&script, "\nsync ");
+		shell_quote(&script, name.p ? name.p : "");
+		strbuf_adds(&script, "\nmv -f ");
+		shell_quote(&script, name.p ? name.p : "");
+		strbuf_addc(&script, ' ');
+		shell_quote(&script, file->path);
+		strbuf_addc(&script, '\n');
+	}
+	if (script.failed || name.failed)
+		ret = err_set(err, -ENOMEM, "out of memory");
+	else
+		ret = remote_must(r, "write a file",
+				  &(struct remote_cmd){
+					  .script = script.p,
+					  .as_root = file->as_root,
+					  .timeout_ms = file->timeout_ms,
+				  },
+				  err);
+	strbuf_fini(&script);
+	strbuf_fini(&name);
+	return ret;
+}
+
+int remote_write(struct remote *r, const struct remote_file *file,
+		 struct err *err)
+{
+	size_t at = 0;
+	int ret;
+
+	do {
+		ret = write_part(r, file, at, err);
+		at += FILE_CHUNK;
+	} while (ret == 0 && at < file->len);
+	return ret;
+}
+
+/* --- opening and closing --- */
+
+/* Who are we there?  Its answer also proves that the shell works. */
+static int hello(struct remote *r, uint32_t ms, struct err *err)
+{
+	struct remote_result res;
+	struct err cause = {0};
+	char why[SAID_MAX];
+	int ret = remote_run(
+		r, &(struct remote_cmd){.script = "id -u", .timeout_ms = ms},
+		&res, &cause);
+
+	if (ret == 0)
+		r->is_root = str_eq(str_trim(strbuf_str(&res.out)), STR("0"));
+	said(&res.errors, why);
+	remote_result_fini(&res);
+	if (ret == 0)
+		return 0;
+	if (ret == -ETIMEDOUT)
+		return err_set(err, ret,
+			       "%s: no shell over ssh within %u s%s%s", r->host,
+			       (ms + 999) / 1000, why[0] ? ": " : "", why);
+	if (strstr(why, "ermission denied") || strstr(why, "erification"))
+		ret = -EACCES;
+	else
+		ret = -EHOSTUNREACH;
+	return err_set(err, ret, "%s: ssh: %s", r->host,
+		       why[0] ? why : "closed without a word");
+}
+
+static int start(struct remote *r, struct err *err)
+{
+	uint32_t ms = r->opts.connect_ms ? r->opts.connect_ms : HELLO_MS;
+	int ret = sshproc_start(&r->proc, &r->opts, ms, err);
+
+	r->is_broken = false;
+	return ret ? ret : hello(r, ms, err);
+}
+
+bool remote_is_broken(const struct remote *r)
+{
+	return r->is_broken;
+}
+
+int remote_reopen(struct remote *r, struct err *err)
+{
+	sshproc_end(&r->proc);
+	return start(r, err);
+}
+
+int remote_open(const struct remote_opts *opts, struct remote **out,
+		struct err *err)
+{
+	struct remote *r = calloc(1, sizeof(*r));
+	int ret;
+
+	*out = NULL;
+	if (!r)
+		return err_set(err, -ENOMEM, "out of memory");
+	snprintf(r->host, sizeof(r->host), "%s", opts->host);
+	r->opts = *opts;
+	rng_seed(&r->rng, time_wall_ns() ^ (uintptr_t)r);
+	ret = start(r, err);
+	if (ret) {
+		remote_close(r);
+		return ret;
+	}
+	*out = r;
+	return 0;
+}
+
+void remote_close(struct remote *r)
+{
+	if (!r)
+		return;
+	sshproc_end(&r->proc);
+	free(r);
+}

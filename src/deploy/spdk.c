@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Back end SPDK: nvmf_tgt of a checkout, disks bound to user space, the rest by
+ * JSON-RPC.  Rounds: the process runs -> its disks are attached -> subsystem ->
+ * what it is told to keep over a reboot.
+ *
+ * Invariant: a target that runs is added to, never ended, unless --replace was
+ * given.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "deploy/deployment.h"
+#include "deploy/rpcplan.h"
+
+#define SERVICE	    "mooncake-spdk-tgt"
+#define SOCKET	    "/var/tmp/spdk.sock"
+#define CONFIG_FILE DEPLOY_FOLDER "/" SERVICE ".json"
+#define START_MS    120000 /* setup.sh reserves hugepages */
+
+struct pci_disk {
+	char bdf[16], driver[32];
+	char blocks[4][64]; /* names of its block devices */
+	size_t block_count;
+};
+
+struct facts {
+	bool has_setup, has_program, is_running, is_ours;
+	struct pci_disk disks[NODE_DISKS_MAX];
+	size_t disk_count;
+};
+
+/* Prints the socket of the first one. */
+static const char socket_script[] =
+	"for i in $(pgrep -x nvmf_tgt); do\n"
+	"  s=" SOCKET "; prev=\n"
+	"  for a in $(tr '\\0' '\\n' </proc/$i/cmdline); do\n"
+	"    [ \"$prev\" != -r ] || s=$a\n"
+	"    case $a in --rpc-socket=*) s=${a#*=};; esac; prev=$a; done\n"
+	"  echo \"$s\"; exit 0; done\nexit 44\n";
+
+/* SYSFS stands for /sys where a test says so. */
+static const char facts_script[] =
+	"sys=${SYSFS:-/sys}\n"
+	"[ ! -x \"$p/scripts/setup.sh\" ] || echo setup=1\n"
+	"[ ! -x \"$p/build/bin/nvmf_tgt\" ] || echo program=1\n"
+	"[ ! -e " DEPLOY_FOLDER "/" SERVICE ".sh ] || echo ours=1\n"
+	"for d in $sys/bus/pci/devices/*; do\n"
+	"  case $(cat $d/class 2>/dev/null) in 0x0108*) ;; *) continue;; esac\n"
+	"  l=$(readlink $d/driver || :)\n"
+	"  b=; for n in $d/nvme/nvme*/nvme*n*; do\n"
+	"    [ ! -e \"$n/size\" ] || b=$b,${n##*/}; done\n"
+	"  echo \"pci=${d##*/},${l##*/}$b\"; done\n";
+
+int spdk_socket(struct remote *remote, char out[108], struct err *err)
+{
+	struct remote_result res = {0};
+	struct str text;
+	int ret = remote_run(remote,
+			     &(struct remote_cmd){
+				     .script = socket_script,
+				     .as_root = true,
+			     },
+			     &res, err);
+
+	text = str_trim(strbuf_str(&res.out));
+	if (ret == 0 && (res.status || !text.n || text.n >= 108))
+		ret = err_set(err, -ENOENT, "%s: no nvmf_tgt runs there",
+			      remote_host(remote));
+	else if (ret == 0)
+		snprintf(out, 108, STR_FMT, STR_ARG(text));
+	remote_result_fini(&res);
+	return ret;
+}
+
+static void take_disk(struct facts *f, struct str value)
+{
+	struct pci_disk *disk = &f->disks[f->disk_count];
+	struct str rest, item = str_cut(value, ',', &rest);
+
+	if (f->disk_count == NODE_DISKS_MAX)
+		return;
+	f->disk_count++;
+	snprintf(disk->bdf, sizeof(disk->bdf), STR_FMT, STR_ARG(item));
+	item = str_cut(rest, ',', &rest);
+	snprintf(disk->driver, sizeof(disk->driver), STR_FMT, STR_ARG(item));
+	while (rest.n && disk->block_count < ARRAY_SIZE(disk->blocks)) {
+		item = str_cut(rest, ',', &rest);
+		snprintf(disk->blocks[disk->block_count++],
+			 sizeof(disk->blocks[0]), STR_FMT, STR_ARG(item));
+	}
+}
+
+static void take_fact(void *arg, struct str key, struct str value)
+{
+	struct facts *f = arg;
+
+	if (str_eq(key, STR("setup")))
+		f->has_setup = true;
+	else if (str_eq(key, STR("program")))
+		f->has_program = true;
+	else if (str_eq(key, STR("ours")))
+		f->is_ours = true;
+	else if (str_eq(key, STR("pci")))
+		take_disk(f, value);
+}
+
+static int look_around(struct deployment *d, struct facts *f, struct err *err)
+{
+	struct strbuf script = {0};
+	struct err why = {0};
+	int ret;
+
+	strbuf_adds(&script, "p=");
+	shell_quote(&script, d->node->path);
+	strbuf_addf(&script, "\n%s", facts_script);
+	ret = deployment_facts(d, script.p ? script.p : "", take_fact, f, err);
+	strbuf_fini(&script);
+	if (ret)
+		return ret;
+	if (!f->has_setup || !f->has_program)
+		return err_set(err, -ENOENT,
+			       "%s: %.100s holds no built SPDK: %s is missing",
+			       d->node->host, d->node->path,
+			       f->has_setup ? "build/bin/nvmf_tgt"
+					    : "scripts/setup.sh");
+	ret = spdk_socket(d->remote, d->socket, &why);
+	f->is_running = ret == 0;
+	return ret && ret != -ENOENT ? err_set(err, ret, "%s", why.text) : 0;
+}
+
+static bool is_user_driver(const struct pci_disk *disk)
+{
+	static const char *const names[] = {"vfio-pci", "uio_pci_generic",
+					    "igb_uio"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(disk->driver, names[i]))
+			return true;
+	return false;
+}
+
+/* --- which disks --- */
+
+static int check_blocks(struct deployment *d, const struct pci_disk *disk,
+			struct err *err)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < disk->block_count && ret == 0; i++) {
+		char path[80];
+		struct disk seen;
+
+		snprintf(path, sizeof(path), "/dev/%s", disk->blocks[i]);
+		ret = deployment_check_disk(d, path, &seen, err);
+	}
+	return ret;
+}
+
+static const struct pci_disk *find_disk(const struct facts *f, const char *bdf)
+{
+	for (size_t i = 0; i < f->disk_count; i++)
+		if (!strcmp(f->disks[i].bdf, bdf))
+			return &f->disks[i];
+	return NULL;
+}
+
+struct choice {
+	const struct pci_disk *disks[NODE_DISKS_MAX];
+	size_t count;
+};
+
+static int choose_named(struct deployment *d, const struct facts *f,
+			struct choice *out, struct err *err)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < d->node->pci_count && ret == 0; i++) {
+		const struct pci_disk *disk = find_disk(f, d->node->pci[i]);
+
+		if (!disk)
+			return err_set(err, -ENODEV,
+				       "%s: there is no NVMe disk at %s",
+				       d->node->host, d->node->pci[i]);
+		if (!is_user_driver(disk))
+			ret = check_blocks(d, disk, err);
+		out->disks[out->count++] = disk;
+	}
+	return ret;
+}
+
+/* All that are free; what is not is left out with the reason. */
+static int choose_free(struct deployment *d, const struct facts *f,
+		       struct choice *out, struct err *err)
+{
+	for (size_t i = 0; i < f->disk_count; i++) {
+		const struct pci_disk *disk = &f->disks[i];
+		struct err why = {0};
+		int ret = 0;
+
+		if (!is_user_driver(disk) && !disk->block_count)
+			ret = err_set(&why, -ENODEV, "it has no block device");
+		else if (!is_user_driver(disk))
+			ret = check_blocks(d, disk, &why);
+		if (ret == 0)
+			out->disks[out->count++] = disk;
+		else if (ret == -EBUSY || ret == -EEXIST || ret == -ENODEV)
+			plan_note(&d->plan, "%s is left out: %s", disk->bdf,
+				  why.text);
+		else
+			return err_set(err, ret, "%s", why.text);
+	}
+	if (!out->count)
+		return err_set(err, -ENODEV,
+			       "%s: no NVMe disk there is free; say pci:… to "
+			       "see why one can't be taken",
+			       d->node->host);
+	return 0;
+}
+
+static int choose(struct deployment *d, const struct facts *f,
+		  struct choice *out, struct err *err)
+{
+	*out = (struct choice){0};
+	return d->node->pci_count ? choose_named(d, f, out, err)
+				  : choose_free(d, f, out, err);
+}
+
+/* --- rounds --- */
+
+static void plan_replace(struct deployment *d)
+{
+	plan_script(&d->plan, "end the nvmf_tgt that runs there (--replace)",
+		    "systemctl stop " SERVICE ".service 2>/dev/null || :\n"
+		    "pkill -x nvmf_tgt || :\n"
+		    "i=0; while pgrep -x nvmf_tgt >/dev/null; do\n"
+		    "  i=$((i + 1)); [ $i -lt 200 ] || { echo 'it does not end'"
+		    " >&2; exit 1; }; sleep 0.1; done\n"
+		    "rm -f " CONFIG_FILE " " SOCKET "\n",
+		    NULL);
+}
+
+static void add_list(struct strbuf *out, const struct choice *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		strbuf_addf(out, "%s%s", i ? " " : "", c->disks[i]->bdf);
+}
+
+static void plan_bind(struct deployment *d, const struct choice *c)
+{
+	struct strbuf go = {0}, undo = {0}, title = {0};
+	struct step *step;
+
+	strbuf_adds(&title, "give the disks to user space: ");
+	add_list(&title, c);
+	for (int back = 0; back < 2; back++) {
+		struct strbuf *out = back ? &undo : &go;
+
+		strbuf_adds(out, "cd ");
+		shell_quote(out, d->node->path);
+		strbuf_adds(out, " && PCI_ALLOWED='");
+		add_list(out, c);
+		strbuf_addf(out, "' ./scripts/setup.sh%s\n",
+			    back ? " reset" : "");
+	}
+	step = plan_script(&d->plan, title.p ? title.p : "", go.p ? go.p : "",
+			   undo.p ? undo.p : "");
+	if (step)
+		step->timeout_ms = START_MS;
+	strbuf_fini(&go);
+	strbuf_fini(&undo);
+	strbuf_fini(&title);
+}
+
+static void plan_start(struct deployment *d, const struct choice *c)
+{
+	struct strbuf script = {0};
+
+	strbuf_adds(&script, "cd ");
+	shell_quote(&script, d->node->path);
+	strbuf_adds(&script, " || exit 1\nPCI_ALLOWED='");
+	add_list(&script, c);
+	strbuf_adds(&script, "' ./scripts/setup.sh || exit 1\nset -- -m ");
+	shell_quote(&script, d->opts->core_mask);
+	strbuf_addf(&script, " -r " SOCKET "\n[ ! -s " CONFIG_FILE
+			     " ] || set -- \"$@\" -c " CONFIG_FILE "\n"
+			     "exec ./build/bin/nvmf_tgt \"$@\"\n");
+	snprintf(d->socket, sizeof(d->socket), SOCKET);
+	deployment_service(d, SERVICE, "SPDK NVMe-oF target",
+			   script.p ? script.p : "");
+	strbuf_fini(&script);
+}
+
+/* The name under which the target has the disk, or NULL. */
+static const char *controller_of(const json_t *ctrls, const char *bdf)
+{
+	json_t *item, *path;
+	size_t i, k;
+
+	json_array_foreach(ctrls, i, item)
+	{
+		json_t *paths = json_object_get(item, "ctrlrs");
+
+		json_array_foreach(paths, k, path)
+		{
+			json_t *trid = json_object_get(path, "trid");
+			const char *have = json_string_value(
+				json_object_get(trid, "traddr"));
+
+			if (have && !strcmp(have, bdf))
+				return json_string_value(
+					json_object_get(item, "name"));
+		}
+	}
+	return NULL;
+}
+
+static unsigned free_number(const json_t *ctrls)
+{
+	unsigned next = 0, n;
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(ctrls, i, item)
+	{
+		const char *name =
+			json_string_value(json_object_get(item, "name"));
+
+		if (name && sscanf(name, "Nvme%u", &n) == 1 && n < 100000)
+			next = MAX(next, n + 1);
+	}
+	return next;
+}
+
+static void plan_attach(struct deployment *d, const struct choice *c,
+			const json_t *ctrls)
+{
+	unsigned next = free_number(ctrls);
+	struct choice unbound = {0};
+
+	for (size_t i = 0; i < c->count; i++)
+		if (!controller_of(ctrls, c->disks[i]->bdf) &&
+		    !is_user_driver(c->disks[i]))
+			unbound.disks[unbound.count++] = c->disks[i];
+	if (unbound.count)
+		plan_bind(d, &unbound);
+	for (size_t i = 0; i < c->count; i++) {
+		const char *bdf = c->disks[i]->bdf;
+		char name[32], title[64];
+		struct step *step;
+
+		if (controller_of(ctrls, bdf))
+			continue;
+		snprintf(name, sizeof(name), "Nvme%u", next++);
+		snprintf(title, sizeof(title), "attach %s as %s", bdf, name);
+		step = plan_rpc(&d->plan, title, "bdev_nvme_attach_controller",
+				json_pack("{s:s, s:s, s:s}", "name", name,
+					  "trtype", "PCIe", "traddr", bdf));
+		step_undo_rpc(&d->plan, step, "bdev_nvme_detach_controller",
+			      json_pack("{s:s}", "name", name));
+	}
+}
+
+/* "Nvme0" has "Nvme0n1", "Nvme0n2", …: every namespace of the disk. */
+static bool is_bdev_of(const char *bdev, const char *ctrl)
+{
+	size_t n = strlen(ctrl);
+
+	return bdev && !strncmp(bdev, ctrl, n) && bdev[n] == 'n' &&
+	       bdev[n + 1] &&
+	       strspn(bdev + n + 1, "0123456789") == strlen(bdev + n + 1);
+}
+
+static void collect_bdevs(const json_t *bdevs, const json_t *ctrls,
+			  const struct choice *c, struct rpc_want *want)
+{
+	json_t *item;
+	size_t k;
+
+	for (size_t i = 0; i < c->count; i++) {
+		const char *ctrl = controller_of(ctrls, c->disks[i]->bdf);
+
+		json_array_foreach(bdevs, k, item)
+		{
+			const char *name = json_string_value(
+				json_object_get(item, "name"));
+
+			if (ctrl && is_bdev_of(name, ctrl) &&
+			    want->bdev_count < RPC_BDEVS_MAX)
+				snprintf(want->bdevs[want->bdev_count++],
+					 sizeof(want->bdevs[0]), "%s", name);
+		}
+	}
+}
+
+static int look_at_target(struct deployment *d, const struct choice *c,
+			  struct err *err)
+{
+	struct relay relay = deployment_relay(d);
+	struct rpc_want *want = rpc_want_new(d);
+	json_t *ctrls = NULL, *bdevs = NULL;
+	size_t before = d->plan.count;
+	int code, ret;
+
+	if (!want)
+		return err_set(err, -ENOMEM, "out of memory");
+	ret = rpcplan_transport(&relay, want, &d->plan, err);
+	if (ret == 0)
+		ret = relay_call(&relay, "bdev_nvme_get_controllers", NULL,
+				 &ctrls, &code, err);
+	if (ret == 0)
+		plan_attach(d, c, ctrls);
+	/* Names are known when the disks are attached. */
+	if (ret == 0 && d->plan.count == before) {
+		ret = relay_call(&relay, "bdev_get_bdevs", NULL, &bdevs, &code,
+				 err);
+		if (ret == 0)
+			collect_bdevs(bdevs, ctrls, c, want);
+		if (ret == 0)
+			ret = rpcplan_subsystem(&relay, want, &d->plan, err);
+	}
+	json_decref(ctrls);
+	json_decref(bdevs);
+	free(want);
+	return ret;
+}
+
+static int look(struct deployment *d, struct err *err)
+{
+	struct facts *f = calloc(1, sizeof(*f));
+	struct choice choice;
+	size_t before = d->plan.count;
+	int ret = f ? look_around(d, f, err)
+		    : err_set(err, -ENOMEM, "out of memory");
+
+	if (ret == 0)
+		ret = choose(d, f, &choice, err);
+	if (ret == 0 &&
+	    (!f->is_running || (d->opts->is_replacing && d->done == 0))) {
+		if (f->is_running)
+			plan_replace(d);
+		plan_bind(d, &choice);
+		plan_start(d, &choice);
+	} else if (ret == 0) {
+		ret = look_at_target(d, &choice, err);
+	}
+	if (ret == 0 && d->plan.count == before) {
+		if (f->is_ours)
+			ret = rpcplan_config(d, CONFIG_FILE, err);
+		else
+			plan_note(&d->plan,
+				  "the nvmf_tgt there was started by somebody "
+				  "else: what is added is lost when it ends");
+	}
+	free(f);
+	return ret;
+}
+
+const struct backend backend_spdk = {.look = look};

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting and ending ssh.  Any thread, one per process.  Invariant: the
+ * password is in no argument list and in no file with a name: ssh calls this
+ * program back (SSH_ASKPASS), which reads it from a memory file of ours.
+ */
+#include "deploy/sshproc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/time.h"
+
+#define ASKPASS_ENV   "MOONCAKE_ASKPASS"
+#define PASSWORD_MAX  1024
+#define ARGS_MAX      40
+#define ARG_TEXT_MAX  320
+#define END_MS	      2000 /* for ssh to end by itself */
+#define ALIVE_OPTIONS "-oServerAliveInterval=5", "-oServerAliveCountMax=3"
+
+/* argv of "sh -c 'exec COMMAND "$@"' ssh ARG …" */
+struct argv {
+	char *items[ARGS_MAX + 1];
+	char texts[ARGS_MAX][ARG_TEXT_MAX];
+	unsigned count;
+};
+
+static void arg(struct argv *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static void arg(struct argv *a, const char *fmt, ...)
+{
+	va_list ap;
+
+	ASSERT(a->count < ARGS_MAX);
+	va_start(ap, fmt);
+	vsnprintf(a->texts[a->count], ARG_TEXT_MAX, fmt, ap);
+	va_end(ap);
+	a->items[a->count] = a->texts[a->count];
+	a->count++;
+}
+
+static void add_command(struct argv *a)
+{
+	const char *command = getenv("MOONCAKE_SSH_COMMAND");
+
+	if (command && command[0]) {
+		arg(a, "/bin/sh");
+		arg(a, "-c");
+		arg(a, "exec %s \"$@\"", command);
+	}
+	arg(a, "ssh");
+}
+
+static void add_options(struct argv *a, const struct remote_opts *opts,
+			uint32_t connect_ms)
+{
+	static const char *const fixed[] = {
+		"-T",
+		"-x",
+		"-oClearAllForwardings=yes",
+		ALIVE_OPTIONS,
+		"-oEscapeChar=none",
+		"-oPermitLocalCommand=no",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		arg(a, "%s", fixed[i]);
+	arg(a, "-oConnectTimeout=%u", MAX((connect_ms + 999) / 1000, 1u));
+	if (opts->password) {
+		arg(a, "-oNumberOfPasswordPrompts=1");
+		arg(a, "-oStrictHostKeyChecking=yes");
+	} else {
+		arg(a, "-oBatchMode=yes");
+	}
+	if (opts->user)
+		arg(a, "-l%s", opts->user);
+	if (opts->port)
+		arg(a, "-p%u", opts->port);
+	if (opts->key_file)
+		arg(a, "-i%s", opts->key_file);
+}
+
+static int check_opts(const struct remote_opts *opts, struct err *err)
+{
+	/* A host that looks like an option would be taken for one. */
+	if (!opts->host[0] || opts->host[0] == '-' ||
+	    strlen(opts->host) >= ARG_TEXT_MAX ||
+	    strcspn(opts->host, " \t\r\n'\"\\;&|<>$`") != strlen(opts->host))
+		return err_set(err, -EINVAL, "'%.100s' is no name of a host",
+			       opts->host);
+	if (opts->user &&
+	    (!opts->user[0] || opts->user[0] == '-' || strlen(opts->user) > 64))
+		return err_set(err, -EINVAL, "'%.64s' is no name of a user",
+			       opts->user);
+	if (opts->key_file && strlen(opts->key_file) > ARG_TEXT_MAX - 4)
+		return err_set(err, -EINVAL,
+			       "the key file's path is longer "
+			       "than %d bytes",
+			       ARG_TEXT_MAX - 4);
+	if (opts->password && (strlen(opts->password) >= PASSWORD_MAX ||
+			       strchr(opts->password, '\n')))
+		return err_set(err, -EINVAL,
+			       "the password is longer than %d bytes or has "
+			       "several lines",
+			       PASSWORD_MAX - 1);
+	return 0;
+}
+
+/* --- the password --- */
+
+static int secret_open(const char *password)
+{
+	size_t n = strlen(password);
+	int fd = memfd_create("askpass", MFD_CLOEXEC);
+
+	if (fd >= 0 && write(fd, password, n) != (ssize_t)n) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+bool remote_askpass(int argc, char **argv, int *exit_status)
+{
+	const char *path = getenv(ASKPASS_ENV);
+	char text[PASSWORD_MAX];
+	ssize_t n = -1;
+	int fd;
+
+	if (!path)
+		return false;
+	*exit_status = 1;
+	/* Only for the password; other questions (host keys) get no answer. */
+	if (argc < 2 || !strcasestr(argv[1], "password"))
+		return true;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = pread(fd, text, sizeof(text), 0);
+		close(fd);
+	}
+	if (n < 0)
+		return true;
+	if (write(STDOUT_FILENO, text, (size_t)n) == n &&
+	    write(STDOUT_FILENO, "\n", 1) == 1)
+		*exit_status = 0;
+	explicit_bzero(text, sizeof(text));
+	return true;
+}
+
+/* Environment of the child: ours, and how to ask. */
+static char **child_env(int secret, char texts[3][64])
+{
+	extern char **environ;
+	size_t n = 0, k = 0;
+	char **env;
+
+	while (environ[n])
+		n++;
+	env = calloc(n + 4, sizeof(*env));
+	if (!env)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(environ[i], "SSH_ASKPASS", 11))
+			env[k++] = environ[i];
+	if (secret >= 0) {
+		snprintf(texts[0], 64, ASKPASS_ENV "=/proc/%d/fd/%d",
+			 (int)getpid(), secret);
+		snprintf(texts[1], 64, "SSH_ASKPASS=/proc/%d/exe",
+			 (int)getpid());
+		snprintf(texts[2], 64, "SSH_ASKPASS_REQUIRE=force");
+		for (int i = 0; i < 3; i++)
+			env[k++] = texts[i];
+	}
+	return env;
+}
+
+/* --- the process --- */
+
+static void close_pair(int fds[2])
+{
+	for (int i = 0; i < 2; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+/* Between fork and exec only what is async-signal-safe. */
+__attribute__((noreturn)) static void child(char *const *argv, char **env,
+					    const int fds[3])
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	setpgid(0, 0); /* a Ctrl-C is for us, who then clean up */
+	for (int i = 0; i < 3; i++)
+		if (dup2(fds[i], i) < 0)
+			_exit(127);
+	execvpe(argv[0], argv, env);
+	_exit(127);
+}
+
+static int spawn(struct sshproc *proc, const struct argv *a, struct err *err)
+{
+	int in[2] = {-1, -1}, out[2] = {-1, -1}, errs[2] = {-1, -1};
+	char texts[3][64];
+	char **env = child_env(proc->secret, texts);
+	int ret = 0;
+
+	if (!env || pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) ||
+	    pipe2(errs, O_CLOEXEC))
+		ret = env ? -errno : -ENOMEM;
+	proc->pid = ret ? 0 : fork();
+	if (proc->pid == 0 && !ret)
+		child(a->items, env, (int[3]){in[0], out[1], errs[1]});
+	if (proc->pid < 0) {
+		ret = -errno;
+		proc->pid = 0;
+	}
+	free(env);
+	if (ret) {
+		close_pair(in);
+		close_pair(out);
+		close_pair(errs);
+		return err_set(err, ret, "can't start ssh: %s", strerror(-ret));
+	}
+	close(in[0]);
+	close(out[1]);
+	close(errs[1]);
+	proc->in = in[1];
+	proc->out = out[0];
+	proc->err = errs[0];
+	fcntl(proc->in, F_SETFL, O_NONBLOCK);
+	fcntl(proc->out, F_SETFL, O_NONBLOCK);
+	fcntl(proc->err, F_SETFL, O_NONBLOCK);
+	return 0;
+}
+
+int sshproc_start(struct sshproc *proc, const struct remote_opts *opts,
+		  uint32_t connect_ms, struct err *err)
+{
+	struct argv *a;
+	int ret = check_opts(opts, err);
+
+	*proc = (struct sshproc){.in = -1, .out = -1, .err = -1, .secret = -1};
+	if (ret)
+		return ret;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return err_set(err, -ENOMEM, "out of memory");
+	if (opts->password)
+		proc->secret = secret_open(opts->password);
+	add_command(a);
+	add_options(a, opts, connect_ms);
+	arg(a, "--");
+	arg(a, "%s", opts->host);
+	arg(a, "exec sh -s");
+	if (opts->password && proc->secret < 0)
+		ret = err_set(err, -ENOMEM, "no memory for the password");
+	if (!ret)
+		ret = spawn(proc, a, err);
+	free(a);
+	return ret;
+}
+
+static void close_fds(struct sshproc *proc)
+{
+	int *fds[] = {&proc->in, &proc->out, &proc->err, &proc->secret};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+void sshproc_kill(struct sshproc *proc)
+{
+	if (proc->pid > 0)
+		kill(-proc->pid, SIGKILL);
+}
+
+void sshproc_end(struct sshproc *proc)
+{
+	uint64_t until_ns = time_mono_ns() + END_MS * NS_PER_MS;
+
+	close_fds(proc);
+	while (proc->pid > 0 && waitpid(proc->pid, NULL, WNOHANG) == 0) {
+		if (time_mono_ns() >= until_ns)
+			sshproc_kill(proc);
+		poll(NULL, 0, 5);
+	}
+	proc->pid = 0;
+}

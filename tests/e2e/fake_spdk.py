@@ -1,0 +1,207 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Answers JSON-RPC as SPDK's nvmf_tgt does, as far as deployment asks.
+
+Serves no namespaces: what it is told is what it tells.
+"""
+import json
+import os
+import signal
+import socket
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(sys.argv[0]))))
+
+
+class Error(Exception):
+    pass
+
+
+class Target:
+    def __init__(self):
+        self.calls = []
+        self.transports, self.ctrls, self.bdevs = [], [], []
+        self.subsystems = [{
+            "nqn": "nqn.2014-08.org.nvmexpress.discovery",
+            "subtype": "Discovery", "listen_addresses": [],
+            "allow_any_host": True, "hosts": []}]
+
+    def find(self, nqn):
+        for s in self.subsystems:
+            if s["nqn"] == nqn:
+                return s
+        raise Error(-32602, "Invalid parameters")
+
+    def spdk_get_version(self):
+        return {"version": "SPDK v23.01.1"}
+
+    def nvmf_get_transports(self):
+        return self.transports
+
+    def nvmf_create_transport(self, trtype, **p):
+        if any(t["trtype"] == trtype for t in self.transports):
+            raise Error(-32603, f"Transport type '{trtype}' already exists")
+        size = p.get("max_io_size", 131072)
+        if size < 8192 or size & (size - 1):
+            raise Error(-32603, f"Transport type '{trtype}' create failed")
+        self.transports.append({"trtype": trtype, **p})
+        return True
+
+    def bdev_nvme_get_controllers(self):
+        return self.ctrls
+
+    def bdev_nvme_attach_controller(self, name, trtype, traddr):
+        driver = os.path.join(ROOT, "../sys/bus/pci/devices", traddr, "driver")
+        if os.path.basename(os.readlink(driver)) != "vfio-pci":
+            raise Error(-19, "No such device")
+        # A second namespace where a test has said so.
+        two = os.path.exists(os.path.join(ROOT, "two-namespaces"))
+        names = [f"{name}n{i + 1}" for i in range(2 if two else 1)]
+        self.ctrls.append({"name": name, "ctrlrs": [
+            {"state": "enabled", "trid": {"trtype": "PCIe",
+                                          "traddr": traddr}}]})
+        self.bdevs += names
+        return names
+
+    def bdev_nvme_detach_controller(self, name):
+        self.ctrls = [c for c in self.ctrls if c["name"] != name]
+        self.bdevs = [b for b in self.bdevs if not b.startswith(name + "n")]
+        return True
+
+    def bdev_get_bdevs(self):
+        return [{"name": b, "block_size": 512, "num_blocks": 1 << 21}
+                for b in self.bdevs]
+
+    def nvmf_create_subsystem(self, nqn, serial_number="", max_namespaces=32,
+                              allow_any_host=False):
+        if any(s["nqn"] == nqn for s in self.subsystems):
+            raise Error(-32603, f"Unable to create subsystem {nqn}")
+        self.subsystems.append({
+            "nqn": nqn, "subtype": "NVMe", "listen_addresses": [],
+            "allow_any_host": allow_any_host, "hosts": [],
+            "serial_number": serial_number, "namespaces": [],
+            "max_namespaces": max_namespaces})
+        return True
+
+    def nvmf_delete_subsystem(self, nqn):
+        self.subsystems.remove(self.find(nqn))
+        return True
+
+    def nvmf_subsystem_add_ns(self, nqn, namespace):
+        taken = self.find(nqn)["namespaces"]
+        if namespace["bdev_name"] not in self.bdevs or \
+                namespace["nsid"] in [n["nsid"] for n in taken]:
+            raise Error(-32602, "Invalid parameters")
+        taken.append({**namespace, "name": namespace["bdev_name"]})
+        return namespace["nsid"]
+
+    def nvmf_subsystem_remove_ns(self, nqn, nsid):
+        s = self.find(nqn)
+        s["namespaces"] = [n for n in s["namespaces"] if n["nsid"] != nsid]
+        return True
+
+    def nvmf_subsystem_add_listener(self, nqn, listen_address):
+        if os.path.exists(os.path.join(ROOT, "no-listener")):
+            raise Error(-32602, "Invalid parameters")
+        self.find(nqn)["listen_addresses"].append(listen_address)
+        return True
+
+    def nvmf_subsystem_remove_listener(self, nqn, listen_address):
+        self.find(nqn)["listen_addresses"].remove(listen_address)
+        return True
+
+    def nvmf_subsystem_add_host(self, nqn, host):
+        self.find(nqn)["hosts"].append({"nqn": host})
+        return True
+
+    def nvmf_subsystem_remove_host(self, nqn, host):
+        self.find(nqn)["hosts"].remove({"nqn": host})
+        return True
+
+    def nvmf_get_subsystems(self):
+        return self.subsystems
+
+    def framework_get_subsystems(self):
+        return [{"subsystem": "bdev", "depends_on": []},
+                {"subsystem": "nvmf", "depends_on": ["bdev"]}]
+
+    def framework_get_config(self, name):
+        if name == "bdev":
+            return [{"method": "bdev_nvme_attach_controller", "params": {
+                "name": c["name"], "trtype": "PCIe",
+                "traddr": c["ctrlrs"][0]["trid"]["traddr"]}}
+                for c in self.ctrls]
+        out = [{"method": "nvmf_create_transport", "params": t}
+               for t in self.transports]
+        for s in self.subsystems[1:]:
+            out.append({"method": "nvmf_create_subsystem", "params": {
+                "nqn": s["nqn"], "allow_any_host": s["allow_any_host"],
+                "serial_number": s["serial_number"],
+                "max_namespaces": s["max_namespaces"]}})
+            out += [{"method": "nvmf_subsystem_add_ns", "params": {
+                "nqn": s["nqn"], "namespace": {
+                    "bdev_name": n["bdev_name"], "nsid": n["nsid"]}}}
+                    for n in s["namespaces"]]
+            out += [{"method": "nvmf_subsystem_add_listener", "params": {
+                "nqn": s["nqn"], "listen_address": a}}
+                    for a in s["listen_addresses"]]
+        return out
+
+    def load(self, path):
+        with open(path) as f:
+            for sub in json.load(f)["subsystems"]:
+                for item in sub["config"] or []:
+                    getattr(self, item["method"])(**item["params"])
+
+    def answer(self, request):
+        out = {"jsonrpc": "2.0", "id": request.get("id")}
+        with open(os.path.join(ROOT, "calls"), "a") as f:
+            f.write(request["method"] + "\n")
+        try:
+            out["result"] = getattr(self, request["method"])(
+                **request.get("params", {}))
+        except Error as e:
+            out["error"] = {"code": e.args[0], "message": e.args[1]}
+        except (TypeError, KeyError):
+            out["error"] = {"code": -32602, "message": "Invalid parameters"}
+        except AttributeError:
+            out["error"] = {"code": -32601, "message": "Method not found"}
+        return out
+
+
+def option(name, default=None):
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *a: os._exit(0))
+    path = option("-r", "/var/tmp/spdk.sock")
+    target = Target()
+    if option("-c"):
+        target.load(option("-c"))
+    if os.path.exists(os.path.join(ROOT, "no-start")):
+        sys.exit("cannot reserve memory")
+    server = socket.socket(socket.AF_UNIX)
+    if os.path.exists(path):
+        os.unlink(path)
+    server.bind(path)
+    server.listen(8)
+    while True:
+        client, _ = server.accept()
+        got = b""
+        while True:
+            part = client.recv(65536)
+            if not part:
+                break
+            got += part
+            try:
+                request = json.loads(got)
+            except ValueError:
+                continue
+            got = b""
+            client.sendall(json.dumps(target.answer(request)).encode())
+        client.close()
+
+
+main()

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Targets made on SSD nodes over a real sshd, and what goes wrong there."""
+import json
+import subprocess
+import time
+
+import pytest
+
+import nodes as nodes_lib
+
+NQN = "nqn.2016-06.io.spdk:cnode1"
+pytestmark = pytest.mark.skipif(nodes_lib.why_not() is not None,
+                                reason=str(nodes_lib.why_not()))
+
+
+@pytest.fixture
+def nodes(tmp_path):
+    with nodes_lib.Nodes(tmp_path) as n:
+        yield n
+
+
+def create(cluster, nodes, *args, **more):
+    return cluster.run("spdk_tgt_create", *args,
+                       env={**nodes.env(), **more}, timeout=90)
+
+
+def node_with_spdk(nodes, **more):
+    n = nodes.add(SYSFS=f"{nodes.folder}/ssd{len(nodes.nodes)}/sys")
+    return n, n.spdk(**more)
+
+
+def rpc(node, method):
+    text = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method})
+    code = ("import socket,sys;s=socket.socket(socket.AF_UNIX);"
+            "s.connect('/var/tmp/spdk.sock');s.sendall(sys.argv[1].encode());"
+            "print(s.recv(1<<20).decode())")
+    out = node.must(f"python3 -c \"{code}\" '{text}'")
+    return json.loads(out)["result"]
+
+
+def subsystem(node, nqn=NQN):
+    for s in rpc(node, "nvmf_get_subsystems"):
+        if s["nqn"] == nqn:
+            return s
+    return None
+
+
+def info(node, spdk, more=""):
+    return f"--spdk_target_info=ip:{node.addr} path:{spdk} {more}".strip()
+
+
+def test_spdk_as_the_guide_says(cluster, nodes):
+    n, spdk = node_with_spdk(nodes, disks=("0000:81:00.0", "0000:82:00.0"))
+    args = (info(n, spdk, f"pci:0000:81:00.0,0000:82:00.0 nqn:{NQN}"),
+            "--transport-type=TCP", "--core-mask=0x3")
+    # The plan first: nothing happens.
+    r = create(cluster, nodes, *args, "--dry-run", "--verbose")
+    assert r.returncode == 0, r.stderr
+    assert "PCI_ALLOWED" in r.stdout and "nvmf_tgt" in r.stdout
+    assert n.ssh("pgrep -x nvmf_tgt").returncode != 0
+
+    r = create(cluster, nodes, *args)
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert "Successfully deployed: 1" in r.stdout
+    s = subsystem(n)
+    assert [x["bdev_name"] for x in s["namespaces"]] == ["Nvme0n1", "Nvme1n1"]
+    assert s["listen_addresses"] == [{"trtype": "TCP", "adrfam": "IPv4",
+                                      "traddr": n.addr, "trsvcid": "4420"}]
+    assert s["serial_number"] and s["max_namespaces"] >= 32
+    transport = rpc(n, "nvmf_get_transports")[0]
+    assert transport["max_io_size"] == 131072
+    assert transport["in_capsule_data_size"] == 4096
+
+    # Again: nothing to do, and the target is the same process.
+    pid = n.must("pgrep -x nvmf_tgt")
+    r = create(cluster, nodes, *args)
+    assert r.returncode == 0 and "(0 steps)" in r.stdout, r.stdout
+    assert n.must("pgrep -x nvmf_tgt") == pid
+
+    # What it was told comes back when it is started anew.
+    n.must("pkill -x nvmf_tgt; rm -f /var/tmp/spdk.sock; "
+           "while pgrep -x nvmf_tgt; do sleep 0.05; done; "
+           "setsid sh /etc/mooncake/mooncake-spdk-tgt.sh </dev/null "
+           ">/dev/null 2>&1 & "
+           "while [ ! -S /var/tmp/spdk.sock ]; do sleep 0.05; done")
+    assert subsystem(n)["namespaces"] == s["namespaces"]
+
+
+def test_spdk_that_runs_is_added_to(cluster, nodes):
+    n, spdk = node_with_spdk(nodes, disks=("0000:81:00.0", "0000:82:00.0"))
+    args = ["--transport-type=TCP"]
+    r = create(cluster, nodes, info(n, spdk, "pci:0000:81:00.0"), *args)
+    assert r.returncode == 0, r.stdout + r.stderr
+    nqn = json.loads(create(
+        cluster, nodes, info(n, spdk, "pci:0000:81:00.0"), *args,
+        "--json").stdout)["nodes"][0]["nqn"]
+    assert n.name in nqn  # unique per node
+    pid = n.must("pgrep -x nvmf_tgt")
+    with open(spdk + "/two-namespaces", "w"):
+        pass
+    r = create(cluster, nodes,
+               info(n, spdk, "pci:0000:81:00.0,0000:82:00.0 "
+                    "allow:nqn.2024-01.io.example:host"), *args)
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert n.must("pgrep -x nvmf_tgt") == pid
+    s = subsystem(n, nqn)
+    assert [x["bdev_name"] for x in s["namespaces"]] == \
+        ["Nvme0n1", "Nvme1n1", "Nvme1n2"]
+    assert s["hosts"] == [{"nqn": "nqn.2024-01.io.example:host"}]
+    # Only on demand it is started anew.
+    r = create(cluster, nodes, info(n, spdk, "pci:0000:81:00.0"), *args,
+               "--replace")
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert n.must("pgrep -x nvmf_tgt") != pid
+    assert len(subsystem(n, nqn)["namespaces"]) == 2
+
+
+def test_failure_puts_the_node_back(cluster, nodes):
+    n, spdk = node_with_spdk(nodes)
+    with open(spdk + "/no-listener", "w"):
+        pass
+    r = create(cluster, nodes, info(n, spdk, "pci:0000:81:00.0"),
+               "--transport-type=TCP")
+    assert r.returncode == 1
+    assert "listen on" in r.stdout and "all taken back" in r.stdout, r.stdout
+    assert n.ssh("pgrep -x nvmf_tgt").returncode != 0
+    with open(spdk + "/calls") as f:
+        calls = f.read()
+    assert "nvmf_delete_subsystem" in calls and "setup reset" in calls
+    assert n.must("ls /etc/mooncake") == ""
+
+
+def test_target_that_does_not_start(cluster, nodes):
+    n, spdk = node_with_spdk(nodes)
+    with open(spdk + "/no-start", "w"):
+        pass
+    r = create(cluster, nodes, info(n, spdk, "pci:0000:81:00.0"),
+               "--transport-type=TCP")
+    assert r.returncode == 1
+    assert "cannot reserve memory" in r.stdout, r.stdout
+    assert "all taken back" in r.stdout
+
+
+@pytest.mark.parametrize("what,args,say", [
+    ("disk", "pci:0000:99:00.0", "no NVMe disk at 0000:99:00.0"),
+    ("path", None, "holds no built SPDK"),
+])
+def test_refusals(cluster, nodes, what, args, say):
+    n, spdk = node_with_spdk(nodes)
+    if what == "path":
+        spdk = "/nowhere"
+    r = create(cluster, nodes, info(n, spdk, args or ""),
+               "--transport-type=TCP")
+    assert r.returncode == 1 and say in r.stdout, r.stdout + r.stderr
+
+
+def test_literal_values_are_explained(cluster, nodes):
+    r = create(cluster, nodes, "--spdk_target_info=ip:192.0.2.1 path:/x",
+               "--max-io-size=4096", "--in-capsule-data-size=131072")
+    assert r.returncode == 2
+    assert "--max-io-size=131072 --in-capsule-data-size=4096" in r.stderr
+
+
+def test_ssh_that_fails(cluster, nodes):
+    n = nodes.add(is_known=False)
+    node = f"--node=ip:{n.addr} backend:mooncake disk:/tmp/x:1g"
+    r = create(cluster, nodes, node)
+    assert r.returncode == 1 and "verification" in r.stdout, r.stdout
+    r = create(cluster, nodes, node.replace(n.addr, n.here))
+    assert r.returncode == 1 and "refused" in r.stdout, r.stdout
+    with open(nodes.known_hosts, "a") as f:
+        f.write(f"{n.addr} {nodes.host_pub}\n")
+    r = create(cluster, nodes, node, "--username=nobody")
+    assert r.returncode == 1 and "Permission denied" in r.stdout, r.stdout
+
+
+def test_one_bad_node_of_ten(cluster, nodes):
+    """All at once; a node that hangs costs the others nothing."""
+    args = ["--transport-type=TCP", "--connect_timeout=3s"]
+    for i in range(10):
+        n, spdk = node_with_spdk(nodes)
+        args.append(info(n, spdk, "pci:0000:81:00.0"))
+    bad = nodes.nodes[4]
+    # Its network swallows everything.
+    subprocess.run(["ip", "link", "set", bad.link, "down"], check=True)
+    begin = time.monotonic()
+    r = create(cluster, nodes, *args, "--json")
+    took = time.monotonic() - begin
+    assert r.returncode == 1
+    out = json.loads(r.stdout)
+    assert out["failed"] == 1, r.stdout
+    for node, result in zip(nodes.nodes, out["nodes"]):
+        assert result["ok"] == (node is not bad)
+        assert node is bad or len(subsystem(
+            node, result["nqn"])["namespaces"]) == 1
+    print(f"ten nodes in {took:.1f} s")
