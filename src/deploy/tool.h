@@ -58,9 +58,9 @@ struct tool {
 	 .type = FLAG_LIST,						\
 	 .off = offsetof(struct tool_config, defines),			\
 	 .arg = "KEY=VALUE",						\
-	 .help = "Overrides what was found: nqn, nsid, traddr, trsvcid, "	\
-		 "master_server_address. base and size are checked "	\
-		 "against what is there."}
+	 .help = "Overrides what was found: nqn, nsid, traddr, "	\
+		 "trsvcid, master_server_address. base and size are "	\
+		 "checked against what is there."}
 /* clang-format on */
 
 /* In what the two programs differ. */
