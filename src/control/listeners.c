@@ -44,7 +44,7 @@ static const struct param get_params[] = {
 
 static const struct {
 	const char *name;
-	enum tgt_ana state = TGT_ANA_OPTIMIZED;
+	enum tgt_ana state;
 } ana_states[] = {
 	{"optimized", TGT_ANA_OPTIMIZED},
 	{"non_optimized", TGT_ANA_NON_OPTIMIZED},
