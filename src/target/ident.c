@@ -22,6 +22,11 @@ static_assert(offsetof(struct nvmf_discovery_log, entries) == IDENT_LOG_HEADER,
 /* Compare, Dataset Management, Write Zeroes, Select, reservations, Verify */
 #define ONCS 0xbd
 
+/* Optimized, non-optimized, inaccessible, change; groups don't change while a
+ * namespace is attached. */
+#define ANA_STATES	 0x57
+#define ANA_TRANSITION_S 10
+
 /* ASCII fields of identify and discovery are padded with blanks. */
 static void put_padded(char *out, size_t size, const char *text)
 {
@@ -58,10 +63,18 @@ static void ident_ctrl_nvm(const struct ident_ctrl *in, struct nvme_id_ctrl *id)
 	id->sqes = 0x66;
 	id->cqes = 0x44;
 	id->nn = in->ns_max;
-	id->mnan = 0;
+	id->mnan = in->ns_max;
 	id->oaes = 0x100; /* namespace attribute notices */
 	id->oncs = ONCS;
 	id->vwc = 0x4 | in->has_write_cache; /* no broadcast flush */
+	if (in->has_ana) {
+		id->cmic |= 0x8;
+		id->oaes |= 1u << 11;
+		id->anatt = ANA_TRANSITION_S;
+		id->anacap = ANA_STATES;
+		id->anagrpmax = in->ana_group_max;
+		id->nanagrpid = in->ana_group_max;
+	}
 	id->ioccsz = (in->in_capsule + sizeof(struct nvme_sqe)) / 16;
 	id->iorcsz = sizeof(struct nvme_cqe) / 16;
 	id->msdbd = 1;
@@ -127,6 +140,7 @@ void ident_ns(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
 		.nsfeat = nsfeat_of(in),
 		.dlfeat = dlfeat_of(in),
 		.nsattr = in->is_readonly,
+		.anagrpid = in->anagrpid,
 		.rescap = RESV_CAPABILITIES,
 		.nmic = 1, /* may be reached through several controllers */
 	};
@@ -178,6 +192,7 @@ void ident_ns_common(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
 	out[0] = nsfeat_of(in) & 0x01;
 	out[1] = 1; /* NMIC: shared */
 	out[2] = RESV_CAPABILITIES;
+	memcpy(out + 4, &in->anagrpid, sizeof(in->anagrpid));
 	out[8] = in->is_readonly;
 	out[14] = 1; /* NSTAT: ready */
 }
@@ -206,6 +221,29 @@ size_t ident_log_smart(const struct ident_smart *in, uint8_t *out)
 	put_u64(log.num_err_log_entries, in->errors);
 	memcpy(out, &log, sizeof(log));
 	return sizeof(log);
+}
+
+void ident_ana_header(uint64_t changes, uint16_t groups, uint8_t *out)
+{
+	struct nvme_ana_log log = {.chgcnt = changes, .ngrps = groups};
+
+	static_assert(sizeof(log) == IDENT_ANA_HEAD, "ANA log");
+	memcpy(out, &log, sizeof(log));
+}
+
+size_t ident_ana_group(const struct ident_ana *in, uint8_t *out)
+{
+	struct nvme_ana_group_desc desc = {
+		.grpid = in->grpid,
+		.nnsids = in->count,
+		.chgcnt = in->changes,
+		.state = in->state,
+	};
+
+	static_assert(sizeof(desc) == IDENT_ANA_GROUP, "ANA group");
+	memcpy(out, &desc, sizeof(desc));
+	memcpy(out + sizeof(desc), in->nsids, in->count * sizeof(*in->nsids));
+	return sizeof(desc) + in->count * sizeof(*in->nsids);
 }
 
 size_t ident_log_supported(const uint8_t *lids, size_t count, uint8_t *out)

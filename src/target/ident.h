@@ -22,7 +22,8 @@
 struct ident_ctrl {
 	const char *nqn, *serial, *model;
 	uint16_t cntlid;
-	bool is_discovery, has_write_cache;
+	bool is_discovery, has_write_cache, has_ana;
+	uint32_t ana_group_max;
 	uint32_t max_transfer, in_capsule; /* bytes */
 	uint16_t depth;			   /* entries of an I/O queue */
 	uint32_t ns_max;
@@ -33,7 +34,8 @@ struct ident_ns {
 	uint64_t blocks;
 	uint64_t used_bytes; /* above all of them: as many as there are */
 	uint8_t lba_shift;
-	struct uuid id; /* the NGUID */
+	struct uuid id;	   /* the NGUID */
+	uint32_t anagrpid; /* 0: no ANA */
 	bool is_readonly, can_unmap, unmap_zeroes;
 	uint32_t write_unit, write_best, unmap_unit; /* bytes, 0 = unknown */
 };
@@ -51,6 +53,17 @@ struct ident_smart {
 	uint64_t errors, media_errors;
 };
 size_t ident_log_smart(const struct ident_smart *in, uint8_t *out);
+/* ANA: a header, then groups.  Lengths are what ident_ana_group() returns. */
+#define IDENT_ANA_HEAD	16
+#define IDENT_ANA_GROUP 32 /* and 4 for each namespace */
+struct ident_ana {
+	uint32_t grpid, count;
+	uint64_t changes;
+	uint8_t state;
+	const uint32_t *nsids;
+};
+void ident_ana_header(uint64_t changes, uint16_t groups, uint8_t *out);
+size_t ident_ana_group(const struct ident_ana *in, uint8_t *out);
 size_t ident_log_supported(const uint8_t *lids, size_t count, uint8_t *out);
 size_t ident_log_firmware(uint8_t *out);
 size_t ident_log_changed_ns(const uint32_t *nsids, size_t count, uint8_t *out);

@@ -30,6 +30,8 @@ static uint16_t id_ctrl(struct tgt_req *req, uint8_t *out)
 			.in_capsule = o->in_capsule,
 			.depth = o->queue_depth,
 			.ns_max = ctrl->ss->max_ns,
+			.has_ana = ctrl->ss->ana != NULL,
+			.ana_group_max = TGT_NS_MAX,
 		},
 		out);
 	return NVME_SC_OK;
@@ -58,6 +60,7 @@ static struct ident_ns describe(const struct tgt_ns *ns)
 			bdev->ops->used ? bdev->ops->used(bdev) : UINT64_MAX,
 		.lba_shift = ns->lba_shift,
 		.id = ns->nguid,
+		.anagrpid = ns->ss->ana ? ns->anagrpid : 0,
 		.is_readonly = bdev->is_readonly,
 		.can_unmap = bdev->can_unmap,
 		.unmap_zeroes = bdev->unmap_zeroes,

@@ -11,7 +11,9 @@
 #include "target/conn.h"
 #include "target/ident.h"
 
-#define LID_DISCOVERY 0x70
+#define LID_DISCOVERY	0x70
+#define LID_ANA		0x0c
+#define ANA_GROUPS_ONLY (1u << 8) /* LSP */
 
 struct page {
 	uint8_t *p; /* malloc'ed */
@@ -78,6 +80,67 @@ static void page_changed_ns(struct tgt_req *req, struct page *page)
 	page->len = ident_log_changed_ns(nsids, count, page->p);
 }
 
+/* Namespaces by group: chains of ids, 0 ends them. */
+struct groups {
+	uint16_t first[TGT_NS_MAX + 1], next[TGT_NS_MAX + 1];
+};
+static_assert(TGT_NS_MAX < UINT16_MAX, "ids fit");
+
+static void groups_collect(struct tgt_subsys *ss, struct groups *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (uint32_t nsid = TGT_NS_MAX; nsid; nsid--) {
+		const struct tgt_ns *ns = tgt_ns_find(ss, nsid);
+
+		if (!ns)
+			continue;
+		out->next[nsid] = out->first[ns->anagrpid];
+		out->first[ns->anagrpid] = (uint16_t)nsid;
+	}
+}
+
+static uint32_t group_members(const struct groups *groups, uint32_t grpid,
+			      uint32_t nsids[TGT_NS_MAX])
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = groups->first[grpid]; i; i = groups->next[i])
+		nsids[count++] = i;
+	return count;
+}
+
+/* Groups that have a namespace, as seen through this listener. */
+static void page_ana(struct tgt_req *req, struct page *page)
+{
+	bool is_groups_only = req->sqe.cdw10 & ANA_GROUPS_ONLY;
+	struct tgt_subsys *ss = req->conn->ctrl->ss;
+	uint8_t *out = page->p + IDENT_ANA_HEAD;
+	uint32_t nsids[TGT_NS_MAX];
+	struct groups groups;
+	uint16_t count = 0;
+
+	aer_read(req, AER_ANA_CHANGED);
+	groups_collect(ss, &groups);
+	for (uint32_t g = 1; g <= TGT_NS_MAX; g++) {
+		struct ident_ana in = {
+			.grpid = g,
+			.count = group_members(&groups, g, nsids),
+			.changes = atomic_load(&ss->ana_changes),
+			.state = (uint8_t)tgt_ana_at(ss, req->conn->tl, g),
+			.nsids = nsids,
+		};
+
+		if (!in.count)
+			continue;
+		if (is_groups_only)
+			in.count = 0;
+		out += ident_ana_group(&in, out);
+		count++;
+	}
+	ident_ana_header(atomic_load(&ss->ana_changes), count, page->p);
+	page->len = (size_t)(out - page->p);
+}
+
 /* Reading takes the oldest notification and allows the next event. */
 static void page_resv(struct tgt_req *req, struct page *page)
 {
@@ -111,15 +174,19 @@ static const struct log_page {
 	{0x03, false, IDENT_BYTES, page_firmware},
 	{0x04, false, IDENT_BYTES, page_changed_ns},
 	{0x05, false, IDENT_BYTES, page_effects},
+	{LID_ANA, false, IDENT_ANA_HEAD + (IDENT_ANA_GROUP + 4) * TGT_NS_MAX,
+	 page_ana},
 	{0x80, false, IDENT_BYTES, page_resv},
 	{LID_DISCOVERY, true, 0, NULL}, /* made by disc.c */
 };
 
 static bool page_is_here(const struct tgt_req *req, const struct log_page *lp)
 {
-	bool is_discovery = req->conn->ctrl->ss->is_discovery;
+	const struct tgt_subsys *ss = req->conn->ctrl->ss;
 
-	return is_discovery ? lp->on_discovery : lp->lid != LID_DISCOVERY;
+	if (lp->lid == LID_ANA && !ss->ana)
+		return false;
+	return ss->is_discovery ? lp->on_discovery : lp->lid != LID_DISCOVERY;
 }
 
 /* The table names itself. */

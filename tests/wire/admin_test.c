@@ -10,6 +10,7 @@
 
 #define SC(sc)	 ((sc)&NVME_SC_MASK)
 #define NS_BYTES (1u << 20)
+#define ANA_NQN	 "nqn.2026-11.io.mooncake:ana"
 
 static struct t_target target;
 static struct t_wire admin, io;
@@ -368,6 +369,90 @@ static void waiting_writes_are_aborted(void **state)
 	}
 }
 
+/* --- ANA --- */
+
+static struct tgt_subsys *ana_ss;
+
+static void ana_create(void *arg)
+{
+	static const uint32_t groups[] = {0, 7, 7};
+	struct tgt_subsys_opts opts = {.nqn = ANA_NQN, .ana_reporting = true};
+	struct err err = {0};
+	struct bdev *bdev;
+
+	assert_int_equal(tgt_subsys_add(target.tgt, &opts, &ana_ss, &err), 0);
+	for (uint32_t i = 0; i < ARRAY_SIZE(groups); i++) {
+		struct tgt_ns_opts no = {.anagrpid = groups[i]};
+
+		assert_int_equal(bdev_null_create(8192, 0, &bdev, &err), 0);
+		assert_int_equal(tgt_ns_add(ana_ss, bdev, &no, &err), i + 1);
+	}
+}
+
+static void ana_change(void *arg)
+{
+	struct err err = {0};
+
+	assert_int_equal(tgt_subsys_ana_set(ana_ss, &target.addr, 7,
+					    TGT_ANA_INACCESSIBLE, &err),
+			 0);
+}
+
+static void ana_page(struct t_wire *w, uint32_t lsp, uint32_t len)
+{
+	struct nvme_sqe sqe;
+
+	nvme_cmd_get_log(&sqe, 0x0c, 0, len);
+	sqe.cdw10 |= lsp << 8;
+	assert_int_equal(tw_admin(w, &sqe, buf, len, NULL), 0);
+}
+
+static void ana_states_are_told(void **state)
+{
+	struct nvme_sqe sqe = {.opcode = NVME_ADM_AER, .flags = 0x40};
+	struct t_wire w = {0};
+	union pdu_hdr hdr;
+
+	shard_call(&target.control, ana_create, NULL);
+	tw_start(&w, &target.addr);
+	assert_int_equal(tw_connect(&w, ANA_NQN, 0, 0xffff, NULL), 0);
+	tw_enable(&w);
+	tw_send_cmd(&w, &sqe, NULL, 0);
+	nvme_cmd_set_feature(&sqe, 0x0b, 1u << 11);
+	assert_int_equal(tw_admin(&w, &sqe, NULL, 0, NULL), 0);
+	nvme_cmd_identify(&sqe, 0x01, 0);
+	assert_int_equal(tw_admin(&w, &sqe, buf, 4096, NULL), 0);
+	assert_int_equal(buf[76], 0xb);	      /* CMIC */
+	assert_int_equal(buf[92 + 1] & 8, 8); /* OAES */
+	assert_int_equal(buf[343], 0x57);     /* ANACAP */
+	assert_int_equal(u32(344), TGT_NS_MAX);
+	nvme_cmd_identify(&sqe, 0x00, 2);
+	assert_int_equal(tw_admin(&w, &sqe, buf, 4096, NULL), 0);
+	assert_int_equal(u32(92), 7); /* ANAGRPID */
+	/* two groups: 1 with namespace 1, 7 with 2 and 3 */
+	ana_page(&w, 0, 128);
+	assert_int_equal(u32(8) & 0xffff, 2);
+	assert_int_equal(u32(16), 1);
+	assert_int_equal(u32(20), 1);
+	assert_int_equal(buf[32], TGT_ANA_OPTIMIZED);
+	assert_int_equal(u32(48), 1);
+	assert_int_equal(u32(52), 7);
+	assert_int_equal(u32(56), 2);
+	assert_int_equal(u32(84), 2);
+	assert_int_equal(u32(88), 3);
+	shard_call(&target.control, ana_change, NULL);
+	tw_recv(&w, &hdr, NULL, 0);
+	assert_int_equal(hdr.resp.cqe.dw0, 0x000c0302);
+	ana_page(&w, 1, 80); /* groups only */
+	assert_int_equal(u32(0), 1);
+	assert_int_equal(u32(48), 7);
+	assert_int_equal(u32(52), 0);
+	assert_int_equal(buf[64], TGT_ANA_INACCESSIBLE);
+	tw_close(&w);
+	/* where it is not reported there is no such page */
+	assert_int_equal(SC(log_page(0x0c, 0, 64)), NVME_SC_BAD_LOG_PAGE);
+}
+
 /* --- the rest --- */
 
 static void identify_by_command_set(void **state)
@@ -490,6 +575,7 @@ int main(void)
 		cmocka_unit_test(smart_counts),
 		cmocka_unit_test(events_are_aborted),
 		cmocka_unit_test(waiting_writes_are_aborted),
+		cmocka_unit_test(ana_states_are_told),
 		cmocka_unit_test(identify_by_command_set),
 		cmocka_unit_test(queues_are_not_made_by_commands),
 		cmocka_unit_test(properties_have_sizes),
