@@ -14,7 +14,8 @@ static const struct flag flags[] = {
 	 .help = "A namespace (disk) of the subsystem --nqn. "
 		 "SPEC is a file or block device (/data/disk.img, "
 		 "/dev/nvme0n1), a file with its size, which is created when "
-		 "absent (/data/disk.img:100g), or memory (ram:8g)."},
+		 "absent (/data/disk.img:100g), memory (ram:8g) or nothing "
+		 "(null:1t)."},
 	{.name = "nqn",
 	 .type = FLAG_STR,
 	 .off = OFF(nqn),

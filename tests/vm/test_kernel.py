@@ -181,6 +181,71 @@ def test_target_killed_and_started_again(guest, target, port):
     guest.complaints()
 
 
+COMMANDS = r"""
+port=$1 nqn=$2
+join $port $nqn
+one=$(nvme-wait $nqn 1); two=$(nvme-wait $nqn 2); ctrl=${one%n*}
+head -c 65536 /dev/urandom >/tmp/blocks; head -c 65536 /dev/zero >/tmp/zeros
+for dev in $one $two; do
+	part compare-$dev
+	nvme write $dev -s 16 -c 15 -z 65536 -d /tmp/blocks >/dev/null
+	nvme compare $dev -s 16 -c 15 -z 65536 -d /tmp/blocks
+	nvme compare $dev -s 16 -c 15 -z 65536 -d /tmp/zeros 2>&1 || true
+	part zeroes-$dev
+	nvme write-zeroes $dev -s 16 -c 7
+	cmp -n 32768 /tmp/zeros <(dd if=$dev bs=4096 skip=16 iflag=direct status=none) && echo same
+	part discard-$dev
+	blkdiscard $dev
+	cmp -n 65536 /tmp/zeros <(dd if=$dev bs=4096 skip=16 iflag=direct status=none) && echo same
+	nvme dsm $dev --ad -s 0,32 -b 8,8
+	blkdiscard -z -o 0 -l 1048576 $dev
+	nvme verify $dev -s 0 -c 7
+done
+part errors; nvme read $two -s 99999999 -c 0 -z 4096 >/dev/null 2>&1 || true
+nvme error-log $ctrl -e 4 -o json
+part smart; nvme smart-log $ctrl -o json
+part id; nvme id-ctrl $ctrl -o json
+part ns; nvme id-ns $two -o json
+part feature; nvme set-feature $ctrl -f 4 -v 0x140; nvme get-feature $ctrl -f 4
+nvme get-feature $ctrl -f 1 -s 1; nvme get-feature $ctrl -f 7 -s 3
+part logs; nvme supported-log-pages $ctrl >/dev/null && echo ok
+part register; nvme resv-register $one -n 1 --nrkey=0xabc --rrega=0
+part acquire; nvme resv-acquire $one -n 1 --crkey=0xabc --rtype=1 --racqa=0
+part report; nvme resv-report $one -n 1 -e -o json
+part held; nvme write $one -s 0 -c 0 -z 4096 -d /tmp/blocks >/dev/null && echo ok
+part release; nvme resv-release $one -n 1 --crkey=0xabc --rtype=1 --rrela=0
+nvme resv-register $one -n 1 --crkey=0xabc --rrega=1
+nvme resv-report $one -n 1 -e -o json
+part leave; leave $nqn
+"""
+
+
+def test_commands(guest, target, port):
+    """What nvme-cli and the kernel's block layer can ask for."""
+    guest.complaints()
+    out = guest.script(COMMANDS, str(port), NQN)
+    for n in (1, 2):
+        name = [k for k in out if k.startswith("zeroes-")][n - 1][7:]
+        assert "ompare" in out[f"compare-{name}"]  # the second one failed
+        assert out[f"zeroes-{name}"].endswith("same\n")
+        assert "same" in out[f"discard-{name}"]
+    # the discarded file has holes
+    assert os.stat(target.path("disk.img")).st_blocks * 512 < FILE_BYTES
+    errors = json.loads(out["errors"])["errors"]
+    assert any(e["lba"] == 99999999 and e["nsid"] == 2 for e in errors)
+    assert int(json.loads(out["smart"])["num_err_log_entries"]) > 0
+    assert json.loads(out["id"])["oncs"] & 0xbd == 0xbd
+    ns = json.loads(out["ns"])
+    assert ns["dlfeat"] & 7 == 1 and ns["nsfeat"] & 1 and ns["rescap"] == 0xfe
+    assert "0x00000140" in out["feature"]
+    assert out["logs"] == "ok\n"
+    held = json.loads(out["report"])
+    assert held["rtype"] == 1 and held["regctl"] == 1
+    assert out["held"].endswith("ok\n")
+    assert '"regctl":0' in out["release"].replace(" ", "")
+    assert "disconnected 1 controller" in out["leave"]
+
+
 RESET = r"""
 port=$1 nqn=$2
 join $port $nqn

@@ -46,13 +46,14 @@ static int rw(struct bdev *bdev, enum bdev_op op, uint64_t off, void *p,
 	      size_t n)
 {
 	/* two pieces, so that there is a list to walk */
-	struct iovec iov[2] = {{p, n / 2}, {(char *)p + n / 2, n - n / 2}};
+	struct iovec iov[2] = {{p, n / 2},
+			       {(char *)p + (p ? n / 2 : 0), n - n / 2}};
 	struct bdev_io io = {.done = on_done,
 			     .op = op,
 			     .off = off,
 			     .bytes = n,
 			     .iov = iov,
-			     .iovcnt = n ? 2 : 0};
+			     .iovcnt = p ? 2 : 0};
 	uint64_t end = time_mono_ns() + 5 * NS_PER_S;
 
 	is_done = false;
@@ -188,6 +189,95 @@ static void file_that_shrank_is_an_error(void **state)
 	free(buf);
 }
 
+static uint64_t blocks_of_file(void)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return (uint64_t)st.st_blocks;
+}
+
+/* What is unmapped or zeroed reads as zeros; its neighbours stay. */
+static void erase(struct bdev *bdev, enum bdev_op op)
+{
+	uint8_t *buf = aligned_alloc(4096, 65536);
+
+	memset(buf, 0xab, 65536);
+	assert_int_equal(rw(bdev, BDEV_WRITE, 0, buf, 65536), 0);
+	assert_int_equal(rw(bdev, op, 8192, NULL, 40960), 0);
+	assert_int_equal(rw(bdev, BDEV_READ, 0, buf, 65536), 0);
+	for (unsigned i = 0; i < 65536; i++)
+		assert_int_equal(buf[i], i >= 8192 && i < 49152 ? 0 : 0xab);
+	free(buf);
+}
+
+static void ranges_are_erased(void **state)
+{
+	struct bdev_file_opts o = {.path = path, .create_size = 1 << 20};
+	uint8_t own[1 << 16] __attribute__((aligned(4096)));
+	uint64_t before;
+	struct bdev *bdev;
+	struct err err = {0};
+
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(
+			bdev_ram_create(i ? own : NULL, 1 << 16, &bdev, &err),
+			0);
+		erase(bdev, BDEV_ZERO);
+		erase(bdev, BDEV_UNMAP);
+		bdev->ops->destroy(bdev);
+		o.no_direct = i;
+		unlink(path);
+		assert_int_equal(bdev_file_create(&o, &bdev, &err), 0);
+		assert_true(bdev->can_unmap && bdev->unmap_zeroes);
+		erase(bdev, BDEV_ZERO);
+		before = blocks_of_file();
+		assert_int_equal(bdev->ops->used(bdev), before * 512);
+		erase(bdev, BDEV_UNMAP);
+		assert_true(blocks_of_file() + 40960 / 512 <= before);
+		bdev->ops->destroy(bdev);
+	}
+}
+
+/* Another process may do what it likes with the file's length. */
+static void sizes_are_looked_at_again(void **state)
+{
+	struct bdev_file_opts o = {.path = path, .create_size = 65536};
+	struct bdev *bdev;
+	struct err err = {0};
+
+	unlink(path);
+	assert_int_equal(bdev_file_create(&o, &bdev, &err), 0);
+	assert_false(bdev->ops->refresh(bdev));
+	assert_int_equal(truncate(path, 65536 + 5000), 0);
+	assert_true(bdev->ops->refresh(bdev));
+	assert_int_equal(bdev->size, 65536 + 4096);
+	assert_int_equal(truncate(path, 0), 0);
+	assert_false(bdev->ops->refresh(bdev)); /* reads will fail */
+	bdev->ops->destroy(bdev);
+}
+
+static void null_has_no_medium(void **state)
+{
+	uint8_t buf[8192];
+	struct bdev *bdev;
+	struct err err = {0};
+
+	assert_int_equal(bdev_null_create(8192, 1024, &bdev, &err), -EINVAL);
+	assert_int_equal(bdev_null_create(8191, 512, &bdev, &err), -EINVAL);
+	assert_int_equal(bdev_null_create(0, 0, &bdev, &err), -EINVAL);
+	assert_null(bdev);
+	assert_int_equal(bdev_null_create(8192, 512, &bdev, &err), 0);
+	assert_int_equal(bdev->block, 512);
+	memset(buf, 1, sizeof(buf));
+	assert_int_equal(rw(bdev, BDEV_WRITE, 0, buf, 8192), 0);
+	assert_int_equal(rw(bdev, BDEV_READ, 0, buf, 8192), 0);
+	for (unsigned i = 0; i < sizeof(buf); i++)
+		assert_int_equal(buf[i], 0);
+	assert_int_equal(rw(bdev, BDEV_UNMAP, 0, NULL, 8192), 0);
+	bdev->ops->destroy(bdev);
+}
+
 static void specs_are_understood(void **state)
 {
 	static const struct {
@@ -197,6 +287,9 @@ static void specs_are_understood(void **state)
 	} cases[] = {
 		{"ram:8k", 0, 8192},
 		{"ram:1m", 0, 1 << 20},
+		{"null:1t", 0, (uint64_t)1 << 40},
+		{"null:", -EINVAL, 0},
+		{"null:5000", -EINVAL, 0},
 		{"ram:", -EINVAL, 0},
 		{"ram:x", -EINVAL, 0},
 		{"ram:5000", -EINVAL, 0},
@@ -255,6 +348,9 @@ int main(void)
 		cmocka_unit_test(file_too_big_is_not_left_behind),
 		cmocka_unit_test(file_is_for_one_only),
 		cmocka_unit_test(file_that_shrank_is_an_error),
+		cmocka_unit_test(ranges_are_erased),
+		cmocka_unit_test(sizes_are_looked_at_again),
+		cmocka_unit_test(null_has_no_medium),
 		cmocka_unit_test(specs_are_understood),
 		cmocka_unit_test(file_spec_creates_then_reuses),
 	};
