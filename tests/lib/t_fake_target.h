@@ -515,7 +515,9 @@ static inline void fake_accept(struct listener *l, int fd,
 	fake_recv(c);
 }
 
-static inline void fake_start(struct fake *f, struct loop *loop)
+/* port 0: any; f->listener.local says which. */
+static inline void fake_start_at(struct fake *f, struct loop *loop,
+				 uint16_t port)
 {
 	struct addr any;
 	struct err err = {0};
@@ -541,9 +543,14 @@ static inline void fake_start(struct fake *f, struct loop *loop)
 	};
 	memcpy(f->id.sn, "SERIAL              ", 20);
 	f->ns = (struct nvme_id_ns){.nsze = FAKE_BLOCKS, .lbaf[0].ds = 9};
-	ASSERT(!addr_parse("127.0.0.1", 4420, &any));
+	ASSERT(!addr_parse("127.0.0.1", port, &any));
 	if (listener_open(&f->listener, loop, &any, fake_accept, f, &err))
 		ASSERT(!err.code);
+}
+
+static inline void fake_start(struct fake *f, struct loop *loop)
+{
+	fake_start_at(f, loop, 4420);
 }
 
 /* Closes what is still open; turn the loop before fake_free(). */

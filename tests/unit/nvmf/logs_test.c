@@ -39,6 +39,7 @@ static struct {
 	uint8_t lid;
 	uint8_t page[8192] __attribute__((aligned(8)));
 	uint32_t aec;
+	bool is_log_fake; /* the fake's own log pages */
 } a;
 
 /* Keeps the event request, serves any log page from a.page. */
@@ -63,6 +64,8 @@ static bool admin_hook(struct fake_conn *c, const union pdu_hdr *hdr,
 			a.aec = sqe->cdw11;
 		return false;
 	case NVME_ADM_GET_LOG:
+		if (a.is_log_fake)
+			return false;
 		a.lid = (uint8_t)sqe->cdw10;
 		a.reads++;
 		assert_true(sqe->cdw12 + bytes <= sizeof(a.page));
@@ -268,6 +271,87 @@ static void test_ana(void **state)
 	assert_int_equal(got_ret, -EPROTO);
 }
 
+/* --- namespaces and discovery --- */
+
+static struct nvmf_ns_info ns;
+
+static void ns_done(int ret, const struct nvmf_ns_info *found, size_t count,
+		    void *arg)
+{
+	called++;
+	assert_int_equal(ret, 0);
+	assert_int_equal(count, 1);
+	ns = *found;
+}
+
+static void test_namespace_hints(void **state)
+{
+	called = 0;
+	w.fake.id.cmic = 8;
+	w.fake.ns.anagrpid = 7;
+	w.fake.ns.noiob = 256;
+	w.fake.ns.npwg = 7;
+	w.fake.ns.npwa = 3;
+	w.fake.ns.nows = 15;
+	w.fake.ns.nsfeat = 1 << 4;
+	w.fake.ns.nmic = 1;
+	w.fake.ns.nsattr = 1;
+	world_ctrl_open();
+	world_until(&w.ctrl_live);
+	assert_int_equal(nvmf_ns_get(w.ctrl, 1, ns_done, NULL), 0);
+	world_until(&called);
+	assert_int_equal(ns.ana_group, 7);
+	assert_int_equal(ns.opt_boundary_lba, 256);
+	assert_int_equal(ns.write_granularity_lba, 8);
+	assert_int_equal(ns.write_align_lba, 4);
+	assert_int_equal(ns.opt_write_lba, 16);
+	assert_true(ns.is_shared && ns.is_write_protected);
+	assert_true(ns.is_not_ready); /* the fake's NSTAT is 0 */
+	w.fake.ns.nsfeat = 0;
+	called = 0;
+	assert_int_equal(nvmf_ns_get(w.ctrl, 1, ns_done, NULL), 0);
+	world_until(&called);
+	assert_int_equal(ns.write_granularity_lba, 0);
+}
+
+static size_t entries;
+
+static void disc_done(int ret, const struct nvmf_disc_entry *e, size_t count,
+		      void *arg)
+{
+	called++;
+	assert_int_equal(ret, 0);
+	entries = count;
+}
+
+/* It stays connected by keep-alive, and tells when to read again. */
+static void test_persistent_discovery(void **state)
+{
+	memset(&ev, 0, sizeof(ev));
+	memset(&a, 0, sizeof(a));
+	a.is_log_fake = true;
+	w.fake.hook = admin_hook;
+	w.fake.id.oaes = 1u << 31;
+	w.fake.id.cntrltype = 2;
+	w.fake.numrec = 2;
+	snprintf(w.opts.subnqn, sizeof(w.opts.subnqn), "%s", NVME_DISC_NQN);
+	w.opts.on_event = on_event;
+	world_ctrl_open();
+	world_until(&w.ctrl_live);
+	assert_int_equal(a.aec, 1u << 31);
+	world_run_ms(60000);
+	assert_true(w.fake.keep_alives >= 20);
+	w.fake.numrec = 3;
+	send_event(2, 0xf0, 0x70);
+	assert_int_equal(ev.count, 1);
+	assert_int_equal(ev.kind[0], NVMF_EVENT_DISCOVERY_CHANGED);
+	called = 0;
+	assert_int_equal(nvmf_discover(w.ctrl, disc_done, NULL), 0);
+	world_until(&called);
+	assert_int_equal(entries, 3);
+	assert_int_equal(w.ctrl_failed, 0);
+}
+
 static void test_info_differs(void **state)
 {
 	struct nvmf_ctrl_info old = {.io_queues = 4, .mqes = 128};
@@ -287,10 +371,16 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_events),	       T(test_many_changed),
-		T(test_event_refused), T(test_close_in_event),
-		T(test_smart),	       T(test_error_log),
-		T(test_ana),	       T(test_info_differs),
+		T(test_events),
+		T(test_many_changed),
+		T(test_event_refused),
+		T(test_close_in_event),
+		T(test_smart),
+		T(test_error_log),
+		T(test_ana),
+		T(test_namespace_hints),
+		T(test_persistent_discovery),
+		T(test_info_differs),
 	};
 #undef T
 
