@@ -3,8 +3,9 @@
  * Back end on io_uring; the loop's thread, which also enables the ring, since
  * the kernel then ties the ring to it (SINGLE_ISSUER).
  *
- * Invariant: an operation is in the backlog (no room in the ring yet), or the
- * kernel has exactly one request with its address, or it is completed.
+ * Invariant: an operation is in the backlog or among the receives (not in the
+ * ring yet), or the kernel has exactly one request with its address, or it is
+ * completed.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -34,7 +35,11 @@ enum {
 
 struct uring {
 	struct io_uring ring;
-	struct list backlog;   /* to be given to the ring */
+	struct list backlog; /* to be given to the ring */
+	/* Receives go behind what else a turn submits: to find a socket empty
+	 * and arm a poll costs as much as a send, and the other end waits for
+	 * that, not for this. */
+	struct list receives;
 	struct list cancels;   /* in the ring, to be cancelled */
 	struct filepool files; /* IO_DISCARD, which the ring has not */
 	bool is_open;
@@ -124,6 +129,7 @@ static int uring_open(struct loop *loop, const struct loop_opts *opts,
 	loop->state = u;
 	filepool_init(&u->files, loop);
 	list_init(&u->backlog);
+	list_init(&u->receives);
 	list_init(&u->cancels);
 	ret = uring_setup(u, opts->depth ? opts->depth : DEPTH_DEFAULT);
 	if (ret < 0)
@@ -242,6 +248,10 @@ static void uring_submit(struct loop *loop, struct io_op *op)
 		ret = filepool_submit(&u->files, op);
 		if (ret < 0)
 			loop_complete(loop, op, ret);
+		return;
+	}
+	if (op->kind == IO_RECV) {
+		list_add_tail(&u->receives, &op->node);
 		return;
 	}
 	if (list_is_empty(&u->backlog))
@@ -368,6 +378,7 @@ static void uring_fill(struct loop *loop)
 		io_uring_prep_cancel(sqe, op, 0);
 		sqe->user_data = TAG_NONE;
 	}
+	list_splice_tail(&u->backlog, &u->receives);
 	while (!list_is_empty(&u->backlog) && (sqe = uring_sqe(u))) {
 		op = list_first(&u->backlog, struct io_op, node);
 		list_del(&op->node);

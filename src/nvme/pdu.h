@@ -109,7 +109,10 @@ union pdu_hdr {
 
 /* Most that stands before the data: a command's 72 bytes for PDA 72 with a
  * header digest.  Data PDUs stay within 128. */
-#define PDU_HEAD_MAX	 144
+#define PDU_HEAD_MAX 144
+/* A gather ends at so much payload whose digest was computed for it, so that
+ * it is still in the cache when the kernel copies it. */
+#define PDU_SUMMED_MAX	 (256u << 10)
 #define PDU_DIGEST_LEN	 4
 #define PDU_TERM_MAX	 152
 #define PDU_DEFAULT_PORT 4420

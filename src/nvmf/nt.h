@@ -151,6 +151,7 @@ struct nt_conn {
 	struct nt_cmd **tx_cmds;
 	struct iovec *tx_iov;
 	unsigned tx_pdus, tx_iovs;
+	uint64_t tx_summed; /* payload with a digest in the gather */
 	uint8_t term[PDU_TERM_MAX];
 	size_t term_len;
 	/* receiving */

@@ -75,6 +75,7 @@ static void add_pdu(struct nt_conn *conn, struct nt_cmd *cmd,
 					       NT_TX_IOVS - conn->tx_iovs);
 		ASSERT(mapped == bytes);
 		if (conn->lim.ddgst) {
+			conn->tx_summed += bytes;
 			head->ddgst = data_crc(cmd, cur, off, bytes);
 			add_iov(conn, &head->ddgst, sizeof(head->ddgst));
 		}
@@ -192,7 +193,9 @@ static void gather_start(struct nt_conn *conn)
 	if (conn->is_tx_gather || conn->state != NT_READY)
 		return;
 	conn->tx_pdus = conn->tx_iovs = 0;
+	conn->tx_summed = 0;
 	while (conn->tx_pdus < NT_TX_PDUS && conn->tx_iovs < NT_TX_IOVS &&
+	       conn->tx_summed < PDU_SUMMED_MAX &&
 	       !list_is_empty(&conn->tx_queue)) {
 		struct nt_cmd *cmd =
 			list_first(&conn->tx_queue, struct nt_cmd, tx_node);

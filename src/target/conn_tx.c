@@ -143,6 +143,7 @@ static void tx_flush(struct loop_task *task)
 	struct tgt_conn *conn = container_of(task, struct tgt_conn, tx_task);
 	struct iovec iov[TX_IOV + TX_IOV_REQ]; /* a fault may double the last */
 	struct tgt_req *req;
+	uint64_t summed = 0;
 	unsigned n = 0;
 
 	if (conn->is_tx_busy || !stream_is_open(&conn->s) ||
@@ -153,9 +154,11 @@ static void tx_flush(struct loop_task *task)
 		conn->ctl.iov_len = 0;
 	}
 	while (conn->state != CONN_TERM && n + TX_IOV_REQ <= TX_IOV &&
-	       !list_is_empty(&conn->txq)) {
+	       summed < PDU_SUMMED_MAX && !list_is_empty(&conn->txq)) {
 		req = list_first(&conn->txq, struct tgt_req, node);
 		list_del(&req->node);
+		if (conn->ddgst && req->tx_want & TX_DATA)
+			summed += req->len;
 		n += tx_build(req, iov + n);
 		list_add_tail(&conn->sending, &req->node);
 	}
