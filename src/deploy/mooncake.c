@@ -25,7 +25,14 @@ struct facts {
 	bool is_running;
 };
 
-static const char facts_script[] =
+/* Pids of the target that has our socket.  By the process' name, cut to 15
+ * bytes as the kernel has it: pgrep -f would find the shell that runs this. */
+#define PIDS                                                                   \
+	"ours() { for i in $(pgrep -x mooncake_nof_ta); do\n"                  \
+	"  tr '\\0' ' ' </proc/$i/cmdline | grep -q -- "                       \
+	"'rpc_socket=" SOCKET "' && echo $i; done; }\n"
+
+static const char facts_script[] = PIDS
 	"for p in " COPIED " $(command -v mooncake_nof_target) "
 	"/usr/local/bin/mooncake_nof_target /usr/bin/mooncake_nof_target; do\n"
 	"  [ -x \"$p\" ] || continue\n"
@@ -33,8 +40,7 @@ static const char facts_script[] =
 	"  echo \"missing=$(ldd $p 2>/dev/null | awk '/not found/ "
 	"{print $1}' | tr '\\n' ' ')\"\n"
 	"  break; done\n"
-	"[ ! -S " SOCKET " ] || ! pgrep -f 'rpc_socket=" SOCKET
-	"' >/dev/null || echo running=1\n";
+	"[ -z \"$(ours)\" ] || echo running=1\n";
 
 static void take_fact(void *arg, struct str key, struct str value)
 {
@@ -67,13 +73,12 @@ static void plan_service(struct deployment *d, const char *program)
 static void plan_replace(struct deployment *d)
 {
 	plan_script(&d->plan, "end the target that runs there (--replace)",
-		    "systemctl stop " SERVICE ".service 2>/dev/null || :\n"
-		    "pkill -f 'rpc_socket=" SOCKET "' || :\n"
-		    "i=0; while [ -S " SOCKET
-		    " ] && pgrep -f 'rpc_socket=" SOCKET "' >/dev/null; do\n"
-		    "  i=$((i + 1)); [ $i -lt 300 ] || { echo 'it does not end'"
-		    " >&2; exit 1; }; sleep 0.1; done\n"
-		    "rm -f " STATE_FILE " " SOCKET "\n",
+		    PIDS "systemctl stop " SERVICE ".service 2>/dev/null || :\n"
+			 "kill $(ours) 2>/dev/null || :\n"
+			 "i=0; while [ -n \"$(ours)\" ]; do\n"
+			 "  i=$((i + 1)); [ $i -lt 300 ] || { echo 'it does "
+			 "not end' >&2; exit 1; }; sleep 0.1; done\n"
+			 "rm -f " STATE_FILE " " SOCKET "\n",
 		    NULL);
 }
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 import nodes as nodes_lib
+from conftest import FAST, new_store
 
 NQN = "nqn.2016-06.io.spdk:cnode1"
 pytestmark = pytest.mark.skipif(nodes_lib.why_not() is not None,
@@ -194,3 +195,42 @@ def test_one_bad_node_of_ten(cluster, nodes):
         assert node is bad or len(subsystem(
             node, result["nqn"])["namespaces"]) == 1
     print(f"ten nodes in {took:.1f} s")
+
+
+def test_our_target_from_nothing_to_objects(cluster, nodes):
+    """A node without anything: our program is copied there, serves a file, is
+    registered over SSH, holds objects, and comes back with its disks."""
+    n = nodes.add()
+    disk = f"{n.path}/pool.img"
+    node = f"ip:{n.addr} backend:mooncake disk:{disk}:64m"
+    program = cluster.program("mooncake_nof_target")
+    r = create(cluster, nodes, f"--node={node}", f"--program={program}")
+    assert r.returncode == 0, r.stdout + r.stderr
+    r = create(cluster, nodes, f"--node={node}", f"--program={program}")
+    assert r.returncode == 0 and "(0 steps)" in r.stdout, r.stdout
+
+    cluster.master(*FAST)
+    # Over SSH, and once more: the same namespace.
+    for want in ("Successfully registered: 1", "Already registered"):
+        r = cluster.run("mooncake_ssd_register",
+                        f"--master={cluster.master_addr}",
+                        f"--spdk_target_info=ip:{n.addr} backend:mooncake",
+                        env=nodes.env())
+        assert r.returncode == 0 and want in r.stdout, r.stdout + r.stderr
+    store = new_store(cluster, replica_num="0", nof_replica_num="1")
+    data = {f"k{i}": bytes([i]) * 300_000 for i in range(20)}
+    for key, value in data.items():
+        assert store.put(key, value) == 0
+    # The node's target dies and is started again by what was left there.
+    n.must("pkill -KILL -x mooncake_nof_ta; "
+           "while pgrep -x mooncake_nof_ta; do sleep 0.05; done; "
+           "setsid sh /etc/mooncake/mooncake-nof-target.sh </dev/null "
+           ">/dev/null 2>&1 &")
+    cluster.wait_until("objects are back", lambda: all(
+        store.get(key) == value for key, value in data.items()))
+    store.close()
+    r = cluster.run("mooncake_ssd_unregister",
+                    f"--master={cluster.master_addr}",
+                    f"--spdk_target_info=ip:{n.addr} backend:mooncake",
+                    env=nodes.env())
+    assert r.returncode == 0 and "unregistered: 1" in r.stdout, r.stdout
