@@ -38,6 +38,7 @@ struct env {
 	uint64_t ns_bytes;	/* what the target says, at most NS_BYTES */
 	struct tgt_opts limits; /* of the target; its loop is set here */
 	bool gives_up;		/* loss timeout 0 */
+	bool has_ana;		/* the target reports ANA states */
 	struct uuid ns_uuid;	/* of the first namespace; zero = derived */
 };
 
@@ -68,8 +69,10 @@ static inline void env_tgt_start_on(void *arg)
 
 	opts.loop = env->shard.loop;
 	if (tgt_create(&opts, &env->tgt, &err) ||
-	    tgt_subsys_add(env->tgt, &(struct tgt_subsys_opts){.nqn = NQN}, &ss,
-			   &err))
+	    tgt_subsys_add(env->tgt,
+			   &(struct tgt_subsys_opts){
+				   .nqn = NQN, .ana_reporting = env->has_ana},
+			   &ss, &err))
 		fail_msg("%s", err.text);
 	for (unsigned i = 0; i < NS_COUNT; i++) {
 		struct tgt_ns_opts ns = {0};
