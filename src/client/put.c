@@ -16,6 +16,8 @@
 #include "client/call.h"
 #include "client/xfer.h"
 
+#define AVOID_MAX 16 /* what a PutStart may name */
+
 struct put_one {
 	struct item *item;
 	const Mc__PutGrant *grant;
@@ -38,6 +40,9 @@ struct put_batch {
 	 * answer, which may have been long on its way. */
 	uint64_t asked_ns;
 	struct vols vols;
+	/* Ids of segments that were not reached: copies. */
+	ProtobufCBinaryData avoid[AVOID_MAX];
+	size_t avoid_count;
 };
 
 static void put_decide(struct put_batch *b, enum mooncake_status st)
@@ -119,6 +124,8 @@ put_start(struct put_batch *b, const struct put_opts *po, struct item *items)
 	put_fill_config(b->client, &config, po);
 	req.client_id = client_id_bytes(b->client);
 	req.config = &config;
+	req.avoid_segments = b->avoid;
+	req.n_avoid_segments = b->avoid_count;
 	if (put_fill_items(b, &req, po, items) < 0)
 		return MOONCAKE_INTERNAL_ERROR;
 	b->asked_ns = time_mono_ns();
@@ -226,6 +233,26 @@ static bool put_is_flexible(const Mc__PutGrant *grant)
 	       grant->replicas[0]->kind != grant->replicas[1]->kind;
 }
 
+/* Where a second attempt should not go: what did not fit into the list, or into
+ * memory, may fail again. */
+static void put_avoid(struct put_batch *b, const struct xfer_io *xio)
+{
+	const Mc__Segment *s = xfer_failed_segment(&b->vols, xio);
+	uint8_t *id;
+
+	if (!s || b->avoid_count == AVOID_MAX)
+		return;
+	for (size_t i = 0; i < b->avoid_count; i++)
+		if (b->avoid[i].len == s->id.len &&
+		    !memcmp(b->avoid[i].data, s->id.data, s->id.len))
+			return;
+	id = arena_alloc(b->arena, s->id.len);
+	if (!id)
+		return;
+	memcpy(id, s->id.data, s->id.len);
+	b->avoid[b->avoid_count++] = (ProtobufCBinaryData){s->id.len, id};
+}
+
 static void put_judge(struct put_batch *b, struct put_one *one)
 {
 	const Mc__PutGrant *grant = one->grant;
@@ -240,6 +267,7 @@ static void put_judge(struct put_batch *b, struct put_one *one)
 		one->failed[one->failed_count++] = grant->replicas[i]->index;
 		log_debug("replica was not written", "key=" STR_FMT " error=%s",
 			  STR_ARG(one->item->key), strerror(-xio->io.ret));
+		put_avoid(b, xio);
 	}
 	one->is_written = one->failed_count == 0 ||
 			  (put_is_flexible(grant) && one->failed_count == 1);
@@ -364,30 +392,62 @@ static void put_account(struct client *c, const struct item *items,
 			 (long long)first->result);
 }
 
+/* All that is OPEN: gets a result, OPEN when it could not even be asked. */
+static enum mooncake_status put_try(struct put_batch *b, struct item *items,
+				    size_t count, const struct put_opts *opts)
+{
+	enum mooncake_status st = MOONCAKE_INTERNAL_ERROR;
+
+	b->ones = arena_alloc(b->arena, count * sizeof(*b->ones));
+	for (size_t i = 0; b->ones && i < count; i++)
+		if (items[i].result == ITEM_OPEN && !items[i].same)
+			b->ones[b->count++].item = &items[i];
+	if (b->count > 0) {
+		st = put_start(b, opts, items);
+		if (st == MOONCAKE_OK) {
+			put_write(b);
+			for (size_t i = 0; i < b->count; i++)
+				put_judge(b, &b->ones[i]);
+			put_end(b);
+			put_revoke(b);
+			st = MOONCAKE_INTERNAL_ERROR;
+		}
+		vols_fini(&b->vols);
+		call_fini(&b->start);
+	}
+	put_decide(b, st);
+	return st;
+}
+
+/*
+ * Once more, elsewhere: a node that died seconds ago is still handed out until
+ * its time is over.  What fails again keeps its first status.
+ */
+static void put_again(const struct put_batch *first, struct item *items,
+		      size_t count, const struct put_opts *opts)
+{
+	struct put_batch b = {.client = first->client,
+			      .arena = first->arena,
+			      .avoid_count = first->avoid_count};
+
+	memcpy(b.avoid, first->avoid, sizeof(b.avoid));
+	for (size_t i = 0; i < count; i++)
+		if (!items[i].same && items[i].result == MOONCAKE_TRANSFER_FAIL)
+			items[i].result = ITEM_OPEN;
+	put_try(&b, items, count, opts);
+	for (size_t i = 0; i < b.count; i++)
+		if (b.ones[i].item->result != MOONCAKE_OK)
+			b.ones[i].item->result = MOONCAKE_TRANSFER_FAIL;
+}
+
 void put_items(struct client *c, struct item *items, size_t count,
 	       const struct put_opts *opts, struct arena *arena)
 {
 	struct put_batch b = {.client = c, .arena = arena};
-	enum mooncake_status st = MOONCAKE_INTERNAL_ERROR;
+	enum mooncake_status st = put_try(&b, items, count, opts);
 
-	b.ones = arena_alloc(arena, count * sizeof(*b.ones));
-	for (size_t i = 0; b.ones && i < count; i++)
-		if (items[i].result == ITEM_OPEN && !items[i].same)
-			b.ones[b.count++].item = &items[i];
-	if (b.count > 0) {
-		st = put_start(&b, opts, items);
-		if (st == MOONCAKE_OK) {
-			put_write(&b);
-			for (size_t i = 0; i < b.count; i++)
-				put_judge(&b, &b.ones[i]);
-			put_end(&b);
-			put_revoke(&b);
-			st = MOONCAKE_INTERNAL_ERROR;
-		}
-		vols_fini(&b.vols);
-		call_fini(&b.start);
-	}
-	put_decide(&b, st);
+	if (b.avoid_count > 0)
+		put_again(&b, items, count, opts);
 	for (size_t i = 0; i < count; i++) {
 		if (items[i].same)
 			items[i].result = items[i].same->result;

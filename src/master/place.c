@@ -9,6 +9,7 @@
 
 #include "master/object.h"
 #include "master/quarantine.h"
+#include "master/segment.h"
 #include "proto/frame.h"
 
 #define SAMPLE 6 /* segments that free_ratio_first looks at */
@@ -23,15 +24,21 @@ struct search {
 };
 
 uint64_t place_mark(struct core *core, const struct object *obj, enum kind kind,
-		    uint64_t *largest)
+		    const struct place *place, uint64_t *largest)
 {
 	const struct replica *rep;
+	struct segment *refused;
 	uint64_t sum = 0;
 
 	core->mark++;
 	list_for_each (rep, &obj->replicas, node)
 		for (unsigned i = 0; i < rep->extent_count; i++)
 			rep->extents[i].seg->mark = core->mark;
+	for (size_t i = 0; i < place->avoid_count; i++) {
+		refused = segment_find(core, &place->avoid[i]);
+		if (refused)
+			refused->mark = core->mark;
+	}
 	*largest = 0;
 	for (unsigned i = 0; i < core->online_count[kind]; i++) {
 		const struct segment *seg = core->online[kind][i];
@@ -216,7 +223,7 @@ int place_replica(struct core *core, struct object *obj, enum kind kind,
 
 	if (quarantine_reserve(core, EXTENTS_MAX) < 0)
 		return -ENOMEM;
-	if (!place_mark(core, obj, kind, &largest))
+	if (!place_mark(core, obj, kind, place, &largest))
 		return -ENOSPC;
 	s.start = (unsigned)rng_below(&core->rng, core->online_count[kind]);
 	if (!try_preferred(&s, extents) && !try_near(&s, extents) &&

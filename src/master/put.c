@@ -156,7 +156,7 @@ static int place_evicting(struct core *core, struct put_ask *ask,
 		ret = place_replica(core, obj, kind, &ask->place);
 		if (ret != -ENOSPC)
 			return ret;
-		capacity = place_mark(core, obj, kind, &largest);
+		capacity = place_mark(core, obj, kind, &ask->place, &largest);
 		if (obj->size > capacity ||
 		    (obj->size < SPLIT_MIN && obj->size > largest))
 			return -ENOSPC;

@@ -35,6 +35,17 @@ static int count_of(bool has, uint32_t n)
 	return has ? (int)MIN(n, (uint32_t)REPLICAS_MAX + 1) : -1;
 }
 
+static bool read_avoid(const Mc__PutStartReq *msg, struct place *place)
+{
+	if (msg->n_avoid_segments > AVOID_MAX)
+		return false;
+	for (size_t i = 0; i < msg->n_avoid_segments; i++)
+		if (!reply_uuid(&msg->avoid_segments[i], &place->avoid[i]))
+			return false;
+	place->avoid_count = msg->n_avoid_segments;
+	return true;
+}
+
 static enum mooncake_status read_ask(const struct core *core,
 				     const Mc__PutStartReq *msg,
 				     struct put_ask *ask)
@@ -42,7 +53,8 @@ static enum mooncake_status read_ask(const struct core *core,
 	const Mc__ReplicateConfig *conf = msg->config;
 
 	*ask = (struct put_ask){.count = {-1, -1}};
-	if (!reply_uuid(&msg->client_id, &ask->client))
+	if (!reply_uuid(&msg->client_id, &ask->client) ||
+	    !read_avoid(msg, &ask->place))
 		return MOONCAKE_INVALID_PARAMS;
 	if (!conf)
 		return put_resolve(core, ask);
