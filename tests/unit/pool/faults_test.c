@@ -489,6 +489,63 @@ static void test_f26_busy_queues_keep_alive(void **state)
 	vol_put(vol);
 }
 
+static void do_keys(void *arg)
+{
+	assert_int_equal(tgt_keys_set(env.tgt, NQN, NULL, arg), 0);
+}
+
+static void set_with_key(const struct dhchap_key *key)
+{
+	struct vol_opts opts = {.workers = 2,
+				.chunk_bytes = CHUNK_BYTES,
+				.inflight_bytes = 1 << 20};
+
+	if (key)
+		opts.nvmf.dhchap_key = *key;
+	vol_set_destroy(env.set);
+	env_set_start(&env, &opts);
+}
+
+/* Keys change while I/O goes on: it goes on, and from the next connection on
+ * the old key, and no key, is refused. */
+static void test_f27_keys_rotated(void **state)
+{
+	struct tgt_keys old = {0}, new = {0};
+	struct vol *vol;
+
+	assert_int_equal(dhchap_key_make(DHCHAP_SHA256, 32, &old.host), 0);
+	assert_int_equal(dhchap_key_make(DHCHAP_SHA512, 64, &new.host), 0);
+	load_reset(27);
+	shard_call(&env.shard, do_keys, &old);
+	set_with_key(&old.host);
+	vol = env_vol(&env, 0, false, 0);
+	until_good(vol);
+	shard_call(&env.shard, do_keys, &new);
+	run(vol, 30);
+	assert_int_equal(load.failed, 0);
+	set(&env, "kind=disconnect,op=all,once");
+	for (int i = 0; i < 200 && !hits(&env); i++)
+		transfer(vol, 0, false);
+	assert_int_equal(clear(&env), 1);
+	expect_left_alone();
+	while (!transfer(vol, 0, false))
+		; /* on queues that still live */
+	for (int i = 0; i < 20; i++)
+		assert_true(transfer(vol, 0, i % 2) < 0);
+	expect_left_alone();
+	vol_put(vol);
+	set_with_key(NULL);
+	vol = env_vol(&env, 0, false, 0);
+	for (int i = 0; i < 20; i++)
+		assert_true(transfer(vol, 0, i % 2) < 0);
+	expect_left_alone();
+	vol_put(vol);
+	set_with_key(&new.host);
+	vol = env_vol(&env, 0, false, 0);
+	until_good(vol);
+	vol_put(vol);
+}
+
 static int setup(void **state)
 {
 	env_init(&env, 512);
@@ -518,6 +575,7 @@ int main(void)
 		TEST(test_f17_limits_change),
 		TEST(test_f18_digest_burst),
 		TEST(test_f26_busy_queues_keep_alive),
+		TEST(test_f27_keys_rotated),
 	};
 
 	log_level_max = LOG_ERROR;

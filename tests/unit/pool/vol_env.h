@@ -143,6 +143,7 @@ static inline void env_set_start(struct env *env, const struct vol_opts *change)
 		opts.nvmf.ddgst = change->nvmf.ddgst;
 		opts.multipath = change->multipath;
 		opts.nvmf.kato_ms = change->nvmf.kato_ms;
+		opts.nvmf.dhchap_key = change->nvmf.dhchap_key;
 		opts.nvmf.abort_timeout_ms = change->nvmf.abort_timeout_ms;
 	}
 	opts.nvmf.command_timeout_ms = change && change->nvmf.command_timeout_ms
