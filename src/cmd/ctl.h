@@ -38,6 +38,11 @@ extern const struct ctl_command ctl_status, ctl_segments,
 extern const struct ctl_command ctl_get, ctl_put, ctl_rm; /* ctl_object.c */
 extern const struct ctl_command ctl_target;		  /* ctl_target.c */
 
+/* A method over the control socket; takes params. */
+int ctl_target_call(struct ctl *ctl, const char *method, json_t *params,
+		    json_t **result, struct err *err);
+int ctl_fault(struct ctl *ctl, struct err *err); /* target fault: ctl_fault.c */
+
 /* clang-format off */
 #define CTL_COMMON_FLAGS						\
 	{.name = "master",						\

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mooncakectl target: a target on this machine, over its control socket.  One
- * thread, one call at a time.  Invariant: everything is done by methods that
- * SPDK has too, so it works with SPDK's targets as well.
+ * thread, one call at a time.  Invariant: everything but "fault" is done by
+ * methods that SPDK has too, so it works with SPDK's targets as well.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ static const struct flag target_flags[] = {
 	{.name = "json",
 	 .type = FLAG_BOOL,
 	 .off = offsetof(struct ctl_config, json),
-	 .help = "list: print JSON instead of text for people."},
+	 .help = "Lists: print JSON instead of text for people."},
 	{.name = "timeout",
 	 .type = FLAG_MS,
 	 .off = offsetof(struct ctl_config, timeout_ms),
@@ -47,8 +47,8 @@ static const char *arg(const struct ctl *ctl, size_t i)
 	return ctl->args->items[i];
 }
 
-static int call(struct ctl *ctl, const char *method, json_t *params,
-		json_t **result, struct err *err)
+int ctl_target_call(struct ctl *ctl, const char *method, json_t *params,
+		    json_t **result, struct err *err)
 {
 	return jsonrpc_call(ctl->config.rpc_socket, method, params,
 			    (uint32_t)ctl->config.timeout_ms, result, err);
@@ -59,7 +59,7 @@ static int call_plain(struct ctl *ctl, const char *method, json_t *params,
 		      struct err *err)
 {
 	json_t *result;
-	int ret = call(ctl, method, params, &result, err);
+	int ret = ctl_target_call(ctl, method, params, &result, err);
 
 	json_decref(result);
 	return ret;
@@ -136,10 +136,11 @@ static int run_list(struct ctl *ctl, struct err *err)
 					    ">SIZE",	 ">BLOCK", "KIND"};
 	json_t *subsystems = NULL, *bdevs = NULL;
 	struct table table;
-	int ret = call(ctl, "nvmf_get_subsystems", NULL, &subsystems, err);
+	int ret = ctl_target_call(ctl, "nvmf_get_subsystems", NULL, &subsystems,
+				  err);
 
 	if (!ret)
-		ret = call(ctl, "bdev_get_bdevs", NULL, &bdevs, err);
+		ret = ctl_target_call(ctl, "bdev_get_bdevs", NULL, &bdevs, err);
 	if (!ret && ctl->config.json) {
 		ret = ctl_print_json(ctl,
 				     json_pack("{s:O, s:O}", "subsystems",
@@ -171,7 +172,7 @@ static int run_rpc(struct ctl *ctl, struct err *err)
 				       "column %d",
 				       where.text, where.column);
 	}
-	ret = call(ctl, arg(ctl, 1), params, &result, err);
+	ret = ctl_target_call(ctl, arg(ctl, 1), params, &result, err);
 	return ret ? ret : ctl_print_json(ctl, result, err);
 }
 
@@ -179,14 +180,16 @@ static int run_rpc(struct ctl *ctl, struct err *err)
 static int run_save(struct ctl *ctl, struct err *err)
 {
 	json_t *names, *calls, *list = json_array();
-	int ret = call(ctl, "framework_get_subsystems", NULL, &names, err);
+	int ret = ctl_target_call(ctl, "framework_get_subsystems", NULL, &names,
+				  err);
 
 	for (size_t i = 0; !ret && i < json_array_size(names); i++) {
 		const char *name =
 			text_of(json_array_get(names, i), "subsystem");
 
-		ret = call(ctl, "framework_get_config",
-			   json_pack("{s:s}", "name", name), &calls, err);
+		ret = ctl_target_call(ctl, "framework_get_config",
+				      json_pack("{s:s}", "name", name), &calls,
+				      err);
 		if (!ret)
 			json_array_append_new(list, json_pack("{s:s, s:o}",
 							      "subsystem", name,
@@ -231,7 +234,8 @@ static int make_disk(struct ctl *ctl, const char *disk, json_t **name,
 		params = json_pack("{s:I, s:i}", "num_blocks",
 				   (json_int_t)(size / 4096), "block_size",
 				   4096);
-		return call(ctl, "bdev_malloc_create", params, name, err);
+		return ctl_target_call(ctl, "bdev_malloc_create", params, name,
+				       err);
 	}
 	if (disk[0] != '/') {
 		*name = json_string(disk);
@@ -243,7 +247,7 @@ static int make_disk(struct ctl *ctl, const char *disk, json_t **name,
 	params = json_pack("{s:s, s:s}", "name", disk, "filename", disk);
 	if (S_ISREG(st.st_mode))
 		json_object_set_new(params, "block_size", json_integer(4096));
-	return call(ctl, "bdev_aio_create", params, name, err);
+	return ctl_target_call(ctl, "bdev_aio_create", params, name, err);
 }
 
 static int run_add_ns(struct ctl *ctl, struct err *err)
@@ -252,10 +256,11 @@ static int run_add_ns(struct ctl *ctl, struct err *err)
 	int ret = make_disk(ctl, arg(ctl, 2), &name, err);
 
 	if (!ret)
-		ret = call(ctl, "nvmf_subsystem_add_ns",
-			   json_pack("{s:s, s:{s:O}}", "nqn", arg(ctl, 1),
-				     "namespace", "bdev_name", name),
-			   &nsid, err);
+		ret = ctl_target_call(ctl, "nvmf_subsystem_add_ns",
+				      json_pack("{s:s, s:{s:O}}", "nqn",
+						arg(ctl, 1), "namespace",
+						"bdev_name", name),
+				      &nsid, err);
 	if (!ret)
 		strbuf_addf(&ctl->out, "namespace %lld\n",
 			    (long long)json_integer_value(nsid));
@@ -336,6 +341,7 @@ static const struct {
 	{"rm-listener", "NQN HOST:PORT", 2, 2, run_rm_listener},
 	{"add-host", "NQN HOSTNQN", 2, 2, run_add_host},
 	{"rm-host", "NQN HOSTNQN", 2, 2, run_rm_host},
+	{"fault", "set RULE | list | clear [ID]", 1, 2, ctl_fault},
 	{"save", "", 0, 0, run_save},
 	{"rpc", "METHOD [JSON]", 1, 2, run_rpc},
 };
@@ -373,6 +379,8 @@ const struct ctl_command ctl_target = {
 			 "add-listener NQN HOST:PORT, rm-listener NQN "
 			 "HOST:PORT\n"
 			 "add-host NQN HOSTNQN, rm-host NQN HOSTNQN\n"
+			 "fault set RULE, fault list, fault clear [ID]: drills "
+			 "on a target of ours\n"
 			 "save: the configuration, for --json_config\n"
 			 "rpc METHOD [JSON]: any other method, with its "
 			 "parameters",

@@ -371,7 +371,7 @@ def drill(cluster, *faults, **store_keys):
 
 
 def test_drill_corrupt_reads_are_misses(cluster):
-    store = drill(cluster, "kind=corrupt,lba=1000-100000,every=3,seed=1")
+    store = drill(cluster, "kind=corrupt,lba=256-100000,every=3,seed=1")
     rng = random.Random(SEED)
     data = {f"k{i}": rng.randbytes(1_000_000) for i in range(20)}
     assert store.put_batch(list(data), list(data.values())) == 0
@@ -381,6 +381,39 @@ def test_drill_corrupt_reads_are_misses(cluster):
     cluster.wait_until("counted", lambda: cluster.metric(
         "master_checksum_mismatch_total") > 0)
     assert "fault injection" in cluster.children["a"].text()
+    store.close()
+
+
+def test_drill_by_mooncakectl(cluster):
+    """Set, listed and cleared while the target serves."""
+    sock = cluster.path("a.sock")
+    cluster.master(*FAST)
+    cluster.target("a", "a.img:64m", flags=[f"--rpc_socket={sock}"])
+    cluster.register("a")
+    store = new_store(cluster, replica_num="0", nof_replica_num="1")
+    value = random.Random(SEED).randbytes(300_000)
+    assert store.put("k", value) == 0 and store.get("k") == value
+
+    def fault(*args):
+        r = cluster.run("mooncakectl", "target", f"--rpc_socket={sock}",
+                        "fault", *args)
+        return r.returncode, r.stdout + r.stderr
+
+    assert fault("list")[0] == 0
+    assert fault("set", "kind=error,op=read,lba=256-100000") == (
+        0, "fault 1\n")
+    assert store.get("k") == b""
+    status, text = fault("list")
+    assert status == 0 and "kind=error" in text and "active" in text
+    assert int(text.splitlines()[1].split()[2]) > 0  # hits
+    assert fault("set", "kind=magic")[0] != 0
+    assert "magic" in fault("set", "kind=magic")[1]
+    assert fault("clear", "7")[0] != 0
+    assert fault("clear", "x")[0] != 0 and fault("boom")[0] != 0
+    assert fault("clear", "1") == (0, "1 cleared\n")
+    cluster.wait_until("served again", lambda: store.get("k") == value or
+                       store.put("k", value) != 0)
+    assert "active" not in fault("list")[1]
     store.close()
 
 
