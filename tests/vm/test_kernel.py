@@ -206,7 +206,7 @@ nvme error-log $ctrl -e 4 -o json
 part smart; nvme smart-log $ctrl -o json
 part id; nvme id-ctrl $ctrl -o json
 part ns; nvme id-ns $two -o json
-part feature; nvme set-feature $ctrl -f 4 -v 0x140; nvme get-feature $ctrl -f 4
+part feature; nvme set-feature $ctrl -f 4 --value=0x140; nvme get-feature $ctrl -f 4
 nvme get-feature $ctrl -f 1 -s 1; nvme get-feature $ctrl -f 7 -s 3
 part logs; nvme supported-log-pages $ctrl >/dev/null && echo ok
 part register; nvme resv-register $one -n 1 --nrkey=0xabc --rrega=0
