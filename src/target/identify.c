@@ -48,12 +48,11 @@ static uint16_t find_ns(struct tgt_req *req, struct tgt_ns **out)
 	return NVME_SC_OK;
 }
 
-static struct ident_ns describe(const struct tgt_ns *ns)
+static struct ident_ns describe(struct tgt_ns *ns)
 {
 	struct bdev *bdev = ns->bdev;
 
-	if (bdev->ops->refresh)
-		bdev->ops->refresh(bdev);
+	tgt_ns_refresh(ns);
 	return (struct ident_ns){
 		.blocks = bdev->size >> ns->lba_shift,
 		.used_bytes =

@@ -157,6 +157,32 @@ void tgt_ns_resized(struct tgt_subsys *ss, uint32_t nsid)
 		ctrl_announce_ns(ss, nsid);
 }
 
+static void on_size(struct mbox_msg *msg)
+{
+	struct tgt_ns *ns = container_of(msg, struct tgt_ns, size_msg);
+
+	atomic_store(&ns->is_size_noted, false);
+	if (tgt_ns_find(ns->ss, ns->nsid) == ns)
+		tgt_ns_resized(ns->ss, ns->nsid);
+}
+
+/* The message is before the end of ns: that goes through this shard, and from
+ * there to the control loop, later. */
+bool tgt_ns_refresh(struct tgt_ns *ns)
+{
+	struct bdev *bdev = ns->bdev;
+
+	if (!bdev->ops->refresh || !bdev->ops->refresh(bdev))
+		return false;
+	log_info("namespace has another size", "subnqn=%s nsid=%u bytes=%llu",
+		 ns->ss->nqn, ns->nsid, (unsigned long long)bdev->size);
+	if (!atomic_exchange(&ns->is_size_noted, true)) {
+		ns->size_msg.run = on_size;
+		loop_post(ns->ss->tgt->opts.loop, &ns->size_msg);
+	}
+	return true;
+}
+
 /* --- leaving --- */
 
 static void ns_visit(struct mbox_msg *msg);

@@ -85,13 +85,11 @@ static bool is_inside(const struct tgt_ns *ns, uint64_t slba, uint64_t nlb)
 
 uint16_t nvm_range(struct tgt_req *req, uint64_t slba, uint64_t nlb)
 {
-	const struct tgt_ns *ns = req->ns;
-	struct bdev *bdev = ns->bdev;
+	struct tgt_ns *ns = req->ns;
 
 	/* The medium may have grown since it was looked at. */
 	if (!is_inside(ns, slba, nlb) &&
-	    !(bdev->ops->refresh && bdev->ops->refresh(bdev) &&
-	      is_inside(ns, slba, nlb)))
+	    !(tgt_ns_refresh(ns) && is_inside(ns, slba, nlb)))
 		return NVME_SC_LBA_RANGE | NVME_SC_DNR;
 	req->off = slba << ns->lba_shift;
 	req->span = nlb << ns->lba_shift;

@@ -47,6 +47,9 @@ struct tgt_ns {
 	struct uuid uuid, nguid;
 	uint8_t eui64[8];
 	struct resv resv; /* has rules of its own */
+	/* a shard has seen another size: to the control loop */
+	struct mbox_msg size_msg;
+	atomic_bool is_size_noted;
 	/* control loop */
 	void (*release)(struct bdev *bdev, void *arg);
 	void *release_arg;
@@ -156,6 +159,9 @@ static inline void tgt_ns_hold(struct tgt_ns *ns, const struct tgt_shard *shard)
 	ns->use[shard->index].busy++;
 }
 void tgt_ns_drop(struct tgt_ns *ns, const struct tgt_shard *shard);
+/* Looks at the medium again; true when its size has changed, of which hosts
+ * are then told. */
+bool tgt_ns_refresh(struct tgt_ns *ns);
 /* State of an ANA group as seen through that listener. */
 static inline enum tgt_ana tgt_ana_at(const struct tgt_subsys *ss,
 				      const struct tgt_listener *tl,

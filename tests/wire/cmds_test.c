@@ -433,13 +433,20 @@ static void errors_of_the_medium(void **state)
 /* A file that somebody makes longer is longer for the host too. */
 static void growth_is_noticed(void **state)
 {
-	struct nvme_sqe sqe;
+	struct nvme_sqe sqe, aer = {.opcode = NVME_ADM_AER, .flags = 0x40};
+	union pdu_hdr hdr;
 	uint64_t nsze;
 
+	nvme_cmd_set_feature(&sqe, 0x0b, 0x100);
+	assert_int_equal(tw_admin(&admin, &sqe, NULL, 0, NULL), 0);
+	tw_send_cmd(&admin, &aer, NULL, 0);
 	assert_int_equal(SC(tw_read(&io, NS_BUFFERED, BLOCKS, got, BLOCK)),
 			 NVME_SC_LBA_RANGE);
 	assert_int_equal(truncate(paths[1], NS_BYTES + 8192), 0);
 	assert_int_equal(tw_read(&io, NS_BUFFERED, BLOCKS, got, BLOCK), 0);
+	tw_recv(&admin, &hdr, NULL, 0);
+	assert_int_equal(hdr.resp.cqe.cid, aer.cid);
+	assert_int_equal(hdr.resp.cqe.dw0, 0x00040002);
 	nvme_cmd_identify(&sqe, 0x00, NS_BUFFERED);
 	assert_int_equal(tw_admin(&admin, &sqe, got, 4096, NULL), 0);
 	memcpy(&nsze, got, sizeof(nsze));
