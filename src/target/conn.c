@@ -17,6 +17,7 @@
 #define HANDSHAKE_NS                                                           \
 	(10 * NS_PER_S)	      /* for Connect, then as long for authentication */
 #define USER_TIMEOUT_MS 30000 /* unacknowledged bytes */
+#define REQ_CHUNK	16u   /* slots that are made at once */
 #define SURPLUS_MAX	64    /* connections that are told that we are full */
 
 static void conn_post(struct tgt_conn *conn, struct loop *loop,
@@ -31,6 +32,8 @@ static void conn_free(struct tgt_conn *conn)
 	auth_destroy(conn->auth);
 	free(conn->rx_buf);
 	free(conn->icd_buf);
+	for (unsigned i = 0; i * REQ_CHUNK < conn->req_count; i++)
+		free(conn->reqs[i]);
 	free(conn->reqs);
 	free(conn);
 }
@@ -71,9 +74,12 @@ static void on_gone(struct mbox_msg *msg)
 
 struct tgt_req *conn_req_at(struct tgt_conn *conn, uint16_t ttag)
 {
+	unsigned i = ttag - 1u;
+
 	if (ttag == 0)
 		return &conn->first;
-	return ttag <= conn->req_count ? &conn->reqs[ttag - 1] : NULL;
+	return i < conn->req_count ? &conn->reqs[i / REQ_CHUNK][i % REQ_CHUNK]
+				   : NULL;
 }
 
 static void conn_drop_reqs(struct tgt_conn *conn)
@@ -335,12 +341,25 @@ int conn_reqs_create(struct tgt_conn *conn, unsigned count)
 	    posix_memalign(&icd, BUFS_UNIT, 2 * conn->tgt->opts.in_capsule))
 		return -ENOMEM;
 	conn->icd_buf = icd;
-	conn->reqs = calloc(count, sizeof(*conn->reqs));
-	if (!conn->reqs)
+	conn->req_max = count;
+	conn->reqs = calloc(ALIGN_UP(count, REQ_CHUNK) / REQ_CHUNK,
+			    sizeof(*conn->reqs));
+	return conn->reqs ? 0 : -ENOMEM;
+}
+
+int conn_reqs_grow(struct tgt_conn *conn)
+{
+	unsigned n = MIN(conn->req_max - conn->req_count, REQ_CHUNK);
+	struct tgt_req *chunk;
+
+	if (n == 0)
+		return -ENOSPC;
+	chunk = calloc(n, sizeof(*chunk));
+	if (!chunk)
 		return -ENOMEM;
-	for (unsigned i = 0; i < count; i++)
-		req_init(conn, &conn->reqs[i], i + 1);
-	conn->req_count = count;
+	conn->reqs[conn->req_count / REQ_CHUNK] = chunk;
+	for (unsigned i = 0; i < n; i++)
+		req_init(conn, &chunk[i], ++conn->req_count);
 	return 0;
 }
 

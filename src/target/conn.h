@@ -5,7 +5,8 @@
  * Made on the control loop (accept), lives on its shard, and dies by
  * messages: shard "gone" -> control loop forgets it -> shard "bye" (nothing
  * is in its mailbox any more) -> control loop frees.  Memory is taken at
- * accept and at Connect; commands take none.
+ * accept, at Connect, and when a queue is deeper than ever before; other
+ * commands take none.
  */
 #ifndef TARGET_CONN_H
 #define TARGET_CONN_H
@@ -146,10 +147,11 @@ struct tgt_conn {
 	bool is_leaving;       /* LIVE, but takes no new commands */
 	uint32_t pda;	       /* the host's, in bytes */
 	struct tgt_auth *auth; /* NULL: never tried; owned */
-	/* Slots: one from the start, the rest after Connect.  TTAG 0 is first.
-	 */
+	/* Slots: one from the start, the rest as commands come that find none
+	 * free.  TTAG 0 is first. */
 	struct tgt_req first;
-	struct tgt_req *reqs;
+	struct tgt_req **reqs; /* in chunks, as many as it took */
+	unsigned req_max;
 	unsigned req_count, busy_count; /* busy: back end or control loop */
 	unsigned abort_count;
 	struct resv_rights rights; /* the last that were asked for */
@@ -207,8 +209,11 @@ void conn_check(struct tgt_conn *conn);
 struct tgt_req *conn_req_take(struct tgt_conn *conn);
 void conn_req_release(struct tgt_req *req); /* data and slot */
 void req_free_data(struct tgt_req *req);    /* data alone */
-/* Slots and the in-capsule buffer of a queue of that many entries. */
+/* Slots and the in-capsule buffer of a queue of that many entries; the slots
+ * come into being by conn_reqs_grow(). */
 int conn_reqs_create(struct tgt_conn *conn, unsigned count);
+/* More free slots.  -ENOSPC: the queue has all it may have. */
+int conn_reqs_grow(struct tgt_conn *conn);
 /* NULL when ttag is none of ours. */
 struct tgt_req *conn_req_at(struct tgt_conn *conn, uint16_t ttag);
 

@@ -185,9 +185,17 @@ static void rx_cmd(struct tgt_conn *conn, const struct pdu_cmd *pdu,
 static bool rx_has_slot(struct tgt_conn *conn, const struct pdu_ch *ch)
 {
 	struct tgt_req *req;
+	int ret;
 
 	if (!list_is_empty(&conn->free))
 		return true;
+	ret = conn_reqs_grow(conn);
+	if (!ret)
+		return true;
+	if (ret == -ENOMEM) {
+		conn_close(conn, "out of memory");
+		return false;
+	}
 	for (unsigned i = 0; i <= conn->req_count; i++) {
 		req = conn_req_at(conn, (uint16_t)i);
 		if (req->state == REQ_SENDING) {
