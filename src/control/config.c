@@ -24,7 +24,9 @@ static json_t *disks_config(struct control *ctl, bool with_given)
 	struct disk *disk;
 
 	list_for_each (disk, &ctl->registry.disks, node) {
-		if (!disk->is_deleting && (with_given || !disk->is_given))
+		/* A drive is one call, the first namespace's. */
+		if (!disk->is_deleting && disk->params &&
+		    (with_given || !disk->is_given))
 			add_call(out, disk->kind->create,
 				 json_incref(disk->params));
 	}

@@ -13,13 +13,11 @@
 #include "control/state.h"
 
 static const struct jrpc_table *const tables[] = {
-	&control_framework, &control_config,
-	&control_keyring,   &control_disks,
-	&control_disk_info, &control_transport,
-	&control_subsystem, &control_listeners,
-	&control_hosts,	    &control_referrals,
-	&control_nvmf_info, &control_tuning,
-	&control_faults,    NULL,
+	&control_framework, &control_config,	&control_keyring,
+	&control_disks,	    &control_drives,	&control_disk_info,
+	&control_transport, &control_subsystem, &control_listeners,
+	&control_hosts,	    &control_referrals, &control_nvmf_info,
+	&control_tuning,    &control_faults,	NULL,
 };
 
 void control_init(struct control *ctl, struct loop *loop, struct tgt *tgt)
@@ -27,6 +25,8 @@ void control_init(struct control *ctl, struct loop *loop, struct tgt *tgt)
 	*ctl = (struct control){
 		.loop = loop,
 		.tgt = tgt,
+		.sysfs_root = "/sys",
+		.dev_root = "/dev",
 		.rpc = {.tables = tables, .ctx = ctl},
 	};
 	registry_init(&ctl->registry, tgt);

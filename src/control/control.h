@@ -25,6 +25,7 @@ struct control {
 	struct loop *loop;
 	struct tgt *tgt;
 	struct registry registry;
+	const char *sysfs_root, *dev_root; /* others in tests */
 	struct keyring keyring;
 	struct list host_keys; /* of hosts.c */
 	struct transport_opts transport;

@@ -12,6 +12,7 @@
 extern const struct jrpc_table control_config;	  /* config.c */
 extern const struct jrpc_table control_disk_info; /* disk_info.c */
 extern const struct jrpc_table control_disks;	  /* disk_methods.c */
+extern const struct jrpc_table control_drives;	  /* drives.c */
 extern const struct jrpc_table control_faults;	  /* faults.c */
 extern const struct jrpc_table control_framework; /* framework.c */
 extern const struct jrpc_table control_hosts;	  /* hosts.c */

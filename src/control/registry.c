@@ -40,6 +40,7 @@ static void disk_free(struct disk *disk)
 	json_decref(disk->params);
 	json_decref(disk->details);
 	free(disk->name);
+	free(disk->drive);
 	free(disk);
 }
 

@@ -26,6 +26,7 @@ struct disk {
 	struct list node;
 	struct registry *reg;
 	char *name;
+	char *drive; /* the controller whose namespace it is, or NULL */
 	const struct disk_kind *kind;
 	struct bdev *bdev;
 	struct uuid uuid;
