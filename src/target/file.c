@@ -298,7 +298,8 @@ static void device_limits(struct file *f, const struct stat *st)
 	bdev->unmap_unit = queue_limit(st, "discard_granularity");
 	/* What a discarded block holds is the device's secret: it may be
 	 * zeros, or what was there. */
-	bdev->can_unmap = queue_limit(st, "discard_max_bytes") > 0;
+	bdev->can_unmap =
+		!bdev->is_readonly && queue_limit(st, "discard_max_bytes") > 0;
 }
 
 static void file_limits(struct file *f, const struct stat *st)
