@@ -101,10 +101,20 @@ static void report_path(const struct path *path)
 		 (unsigned long long)s.retries);
 }
 
+static void report_vol(const struct vol *vol)
+{
+	char text[UUID_TEXT_LEN];
+
+	uuid_format_hex(&vol->segment, text);
+	log_info("volume", "segment=%s held=%u ways=%u ready=%u", text,
+		 atomic_load(&vol->refs), vol->way_count, vol_ways_ready(vol));
+}
+
 static void report_run(struct timer *timer)
 {
 	struct vol_set *set = container_of(timer, struct vol_set, debug);
 	const struct path *path;
+	const struct vol *vol;
 
 	log_info("queues", "workers=%u inflight=%llu limit=%llu waiting=%u",
 		 set->worker_count,
@@ -114,6 +124,8 @@ static void report_run(struct timer *timer)
 	pthread_mutex_lock(&set->mu);
 	list_for_each (path, &set->paths, node)
 		report_path(path);
+	list_for_each (vol, &set->vols, node)
+		report_vol(vol);
 	pthread_mutex_unlock(&set->mu);
 	timer_set(set_loop(set), timer, set->opts.debug_ms * NS_PER_MS);
 }

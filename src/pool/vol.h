@@ -188,7 +188,7 @@ struct vol_path_stats {
 /* At most max of them in out; returns how many there are. */
 size_t vol_paths_get(struct vol_set *set, struct vol_path_stats *out,
 		     size_t max);
-/* How often a volume may be read and written: ways that take I/O now. */
+/* Ways of the volume that take I/O now. */
 unsigned vol_ways_ready(const struct vol *vol);
 
 #endif
