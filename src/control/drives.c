@@ -61,7 +61,7 @@ static int attach_one(struct control *ctl, const struct drive_args *a,
 	struct disk *disk;
 	int ret;
 
-	snprintf(path, sizeof(path), "%.80s/%s", ctl->dev_root, ns->dev);
+	snprintf(path, sizeof(path), "%.80s/%.31s", ctl->dev_root, ns->dev);
 	snprintf(name, sizeof(name), "%.40sn%u", a->name, ns->nsid);
 	ret = pci_ns_check_unused(ctl->sysfs_root, ns, path, err);
 	if (ret)
