@@ -67,6 +67,7 @@ static int client_open_volumes(struct client *c, struct err *err)
 
 	if (ret == 0)
 		ret = vol_set_create(&opts, &c->vols, err);
+	secret_clear(&opts, sizeof(opts));
 	return ret;
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "io/memory.h"
+#include "pool/identity.h"
 
 #define SEGMENT_NQN "nqn.2026-11.io.mooncake:segment:"
 
@@ -30,6 +31,26 @@ void segment_nqn(const struct segment *seg, char out[NVME_NQN_LEN])
 	snprintf(out, NVME_NQN_LEN, SEGMENT_NQN "%s", id);
 }
 
+/* One key for the cluster: what this process proves itself with to others is
+ * what others prove themselves with to it. */
+static int segment_set_keys(struct segment *seg, struct err *err)
+{
+	struct nvmf_opts self = {0};
+	struct tgt_keys keys;
+	int ret = identity_read("/etc", &self, err);
+
+	keys.host = self.dhchap_key;
+	keys.ctrl = self.dhchap_ctrl_key;
+	if (ret == 0 && keys.host.len) {
+		ret = tgt_keys_set(seg->tgt, NULL, NULL, &keys);
+		if (ret)
+			err_set(err, ret, "out of memory");
+	}
+	secret_clear(&self, sizeof(self));
+	secret_clear(&keys, sizeof(keys));
+	return ret;
+}
+
 static void segment_make_target(void *arg)
 {
 	struct segment_job *job = arg;
@@ -42,6 +63,9 @@ static void segment_make_target(void *arg)
 
 	segment_nqn(seg, nqn);
 	job->ret = tgt_create(&opts, &seg->tgt, job->err);
+	if (job->ret < 0)
+		return;
+	job->ret = segment_set_keys(seg, job->err);
 	if (job->ret < 0)
 		return;
 	job->ret = tgt_subsys_add(

@@ -13,9 +13,9 @@
 #define CTL_NAME "mooncakectl"
 
 struct ctl_config {
-	char *master, *output, *regex, *rpc_socket;
+	char *master, *output, *regex, *rpc_socket, *hash;
 	bool json, force, any_host;
-	uint64_t limit, timeout_ms;
+	uint64_t limit, timeout_ms, length;
 	int64_t replica_num, nof_replica_num;
 };
 
@@ -37,6 +37,7 @@ extern const struct ctl_command ctl_status, ctl_segments,
 	ctl_ls;						  /* ctl_list.c */
 extern const struct ctl_command ctl_get, ctl_put, ctl_rm; /* ctl_object.c */
 extern const struct ctl_command ctl_target;		  /* ctl_target.c */
+extern const struct ctl_command ctl_key;		  /* ctl_key.c */
 
 /* A method over the control socket; takes params. */
 int ctl_target_call(struct ctl *ctl, const char *method, json_t *params,

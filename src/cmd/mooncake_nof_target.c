@@ -2,10 +2,11 @@
 /*
  * mooncake_nof_target: src/target as a program.  The main thread is the
  * control loop (and with --threads=1 serves the connections too); SIGINT or
- * SIGTERM ends it after what is under way.
+ * SIGTERM ends it after what is under way, SIGHUP reads key files again.
  */
 #include "cmd/nof_target.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -60,6 +61,10 @@ static void on_signal(struct signals *s, int signo)
 	struct nof_program *p = s->arg;
 	struct tgt_stats st;
 
+	if (signo == SIGHUP) {
+		nof_keys_again(p);
+		return;
+	}
 	if (p->is_leaving) {
 		log_warn("target ends at once", "signal=\"%s\"",
 			 strsignal(signo));
@@ -189,6 +194,9 @@ static int serve(struct nof_program *p, struct err *err)
 		ret = start_shards(p, err);
 	if (!ret)
 		ret = create(p, err);
+	/* Before there is a way in. */
+	if (!ret)
+		ret = nof_keys_all(p, err);
 	if (!ret)
 		ret = open_all(p, err);
 	if (!ret) {

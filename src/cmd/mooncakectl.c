@@ -15,7 +15,7 @@
 
 static const struct ctl_command *const commands[] = {
 	&ctl_status, &ctl_segments, &ctl_ls,	 &ctl_get,
-	&ctl_put,    &ctl_rm,	    &ctl_target,
+	&ctl_put,    &ctl_rm,	    &ctl_target, &ctl_key,
 };
 
 static const char help_head[] = CTL_NAME
@@ -23,10 +23,10 @@ static const char help_head[] = CTL_NAME
 	"Usage: " CTL_NAME " [--master=HOST:PORT] COMMAND [options] …\n\n"
 	"Commands:\n";
 static const char help_tail[] =
-	"\nEvery command takes --master=HOST:PORT (or the environment "
-	"variable\n"
-	"MOONCAKE_MASTER; 127.0.0.1:50051 when neither is given), --json and\n"
-	"--timeout. '" CTL_NAME " COMMAND --help' says more.\n\n"
+	"\nWhat asks the master takes --master=HOST:PORT (or the environment\n"
+	"variable MOONCAKE_MASTER; 127.0.0.1:50051 when neither is given), "
+	"--json\n"
+	"and --timeout. '" CTL_NAME " COMMAND --help' says more.\n\n"
 	"Examples:\n"
 	"  " CTL_NAME " status\n"
 	"  " CTL_NAME " --master=10.0.0.1 segments\n"
@@ -87,7 +87,7 @@ static void print_help(FILE *file)
 {
 	fputs(help_head, file);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(file, "  %-9s %s\n",
+		fprintf(file, "  %-14s %s\n",
 			commands[i]->prog.name + strlen(CTL_NAME) + 1,
 			commands[i]->prog.summary);
 	fputs(help_tail, file);

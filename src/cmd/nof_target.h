@@ -18,6 +18,8 @@
 
 struct nof_config {
 	struct flag_list listen, namespaces, subsystems, faults, hosts;
+	struct flag_list dhchap_keys, dhchap_ctrl_keys;
+	char *dhchap_hash, *dhchap_dhgroup;
 	char *nqn, *discovery, *log_level, *rpc_socket, *json_config, *state;
 	uint64_t threads, max_io_size, in_capsule, depth, queues, buffers;
 	uint64_t io_unit, spin_us, drain_seconds;
@@ -47,6 +49,9 @@ int nof_listen_all(struct nof_program *p, struct err *err);
 /* The subsystems and namespaces that the options name; p->out says how to
  * reach them.  -errno with a sentence. */
 int nof_serve_all(struct nof_program *p, struct err *err);
+/* The keys that the options name, all or none; again after SIGHUP. */
+int nof_keys_all(struct nof_program *p, struct err *err);
+void nof_keys_again(struct nof_program *p);
 /* The faults that the options name. */
 int nof_fault_all(struct nof_program *p, struct err *err);
 

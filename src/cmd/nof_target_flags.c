@@ -34,14 +34,48 @@ static const struct flag flags[] = {
 	 .group = "Where",
 	 .help = "Address to listen on. Default: "
 		 "127.0.0.1:4420. 0.0.0.0 and [::] stand for every address; "
-		 "port 0 takes a free one and says which. There is no "
-		 "authentication: listen on networks you trust."},
+		 "port 0 takes a free one and says which. Anyone there may "
+		 "connect unless the options below say otherwise."},
 	{.name = "discovery",
 	 .type = FLAG_STR,
 	 .off = OFF(discovery),
 	 .arg = "HOST:PORT",
 	 .help = "A port for the discovery service alone, usually 8009. "
 		 "Discovery is also answered on every --listen address."},
+	{.name = "host",
+	 .type = FLAG_LIST,
+	 .off = OFF(hosts),
+	 .arg = "NQN",
+	 .group = "Who may connect",
+	 .help = "A host that may connect; may be repeated. Without any, all "
+		 "may."},
+	{.name = "dhchap_key",
+	 .type = FLAG_LIST,
+	 .off = OFF(dhchap_keys),
+	 .arg = "HOSTNQN=FILE",
+	 .help = "That host must prove (DH-HMAC-CHAP) that it knows the key "
+		 "in FILE, a line DHHC-1:…: that nobody else can read; "
+		 "'mooncakectl gen-dhchap-key' makes one. *=FILE stands for "
+		 "every host without a key of its own. SIGHUP reads the files "
+		 "again."},
+	{.name = "dhchap_ctrl_key",
+	 .type = FLAG_LIST,
+	 .off = OFF(dhchap_ctrl_keys),
+	 .arg = "HOSTNQN=FILE",
+	 .help = "The key by which the target proves itself to that host "
+		 "when the host asks for it."},
+	{.name = "dhchap_hash",
+	 .type = FLAG_STR,
+	 .off = OFF(dhchap_hash),
+	 .arg = "LIST",
+	 .help = "Hashes to use, the first that the host knows is taken. "
+		 "Default: sha256,sha384,sha512."},
+	{.name = "dhchap_dhgroup",
+	 .type = FLAG_STR,
+	 .off = OFF(dhchap_dhgroup),
+	 .arg = "LIST",
+	 .help = "Diffie-Hellman groups, likewise. Default: ffdhe2048,"
+		 "ffdhe3072,ffdhe4096,ffdhe6144,ffdhe8192,null."},
 	{.name = "rpc_socket",
 	 .alias = "r",
 	 .type = FLAG_STR,
@@ -66,12 +100,6 @@ static const struct flag flags[] = {
 	 .arg = "FILE",
 	 .help = "Remembers what JSON-RPC makes and makes it again at the next "
 		 "start."},
-	{.name = "host",
-	 .type = FLAG_LIST,
-	 .off = OFF(hosts),
-	 .arg = "NQN",
-	 .help = "A host that may connect; may be repeated. Without any, all "
-		 "may."},
 	{.name = "threads",
 	 .type = FLAG_UINT,
 	 .off = OFF(threads),

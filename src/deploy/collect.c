@@ -225,6 +225,7 @@ int tool_collect(struct tool *tool, bool is_listing, struct err *err)
 	if (ret < 0)
 		return ret;
 	ask.nvmf = vol.nvmf;
+	secret_clear(&vol, sizeof(vol));
 	ret = loop_create(&(struct loop_opts){.name = "ask"}, &ask.loop, err);
 	if (ret < 0)
 		return ret;
@@ -243,5 +244,6 @@ int tool_collect(struct tool *tool, bool is_listing, struct err *err)
 	term_status(NULL);
 	nslist_fini(&found);
 	loop_destroy(ask.loop);
+	secret_clear(&ask.nvmf, sizeof(ask.nvmf));
 	return ret;
 }

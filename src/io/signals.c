@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SIGINT and SIGTERM through a signalfd that the loop polls; the loop's thread.
- * Invariant: op_busy from open until the poll was cancelled by close.
+ * SIGINT, SIGTERM and SIGHUP through a signalfd that the loop polls; the loop's
+ * thread. Invariant: op_busy from open until the poll was cancelled by close.
  */
 #include "io/signals.h"
 
@@ -45,7 +45,7 @@ int signals_open(struct signals *s, struct loop *loop,
 		 void (*on_signal)(struct signals *s, int signo), void *arg,
 		 struct err *err)
 {
-	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	struct sigaction ignore = {.sa_handler = SIG_IGN}, hup;
 	sigset_t set;
 
 	memset(s, 0, sizeof(*s));
@@ -56,6 +56,9 @@ int signals_open(struct signals *s, struct loop *loop,
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	/* nohup: a blocked signal is not ignored any more, so don't. */
+	if (sigaction(SIGHUP, NULL, &hup) || hup.sa_handler != SIG_IGN)
+		sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	s->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (s->fd < 0) {

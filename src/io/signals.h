@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SIGINT and SIGTERM as an event of a loop (signalfd), SIGPIPE ignored. */
+/* SIGINT, SIGTERM, SIGHUP as events of a loop (signalfd), SIGPIPE ignored. */
 #ifndef IO_SIGNALS_H
 #define IO_SIGNALS_H
 

@@ -208,6 +208,7 @@ static int open_service(struct master *m)
 	/* Only looks at namespaces; never moves objects. */
 	vol_opts.workers = 1;
 	ret = vol_set_create(&vol_opts, &m->vols, m->err);
+	secret_clear(&vol_opts, sizeof(vol_opts));
 	if (ret < 0)
 		return ret;
 	config_core(c, &opts.core);

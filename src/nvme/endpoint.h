@@ -40,14 +40,15 @@ void endpoint_format(const struct endpoint *ep, char out[ENDPOINT_TEXT_LEN]);
 int nqn_check(struct str nqn, struct err *err);
 
 /*
- * Host identity: stable on a machine.  MC_NVME_HOSTNQN / MC_NVME_HOSTID win;
- * else derived from machine_id (text of /etc/machine-id, read by the caller,
- * may be empty: then random).
+ * Host identity, stable on a machine: derived from machine_id (text of
+ * /etc/machine-id, read by the caller; empty: random), or the id alone, from an
+ * NQN that was given: it must not share its id with others.
  */
 struct host_id {
 	char nqn[NVME_NQN_LEN];
 	uint8_t id[16];
 };
 void host_id_derive(struct str machine_id, struct host_id *out);
+void host_id_of_nqn(const char *nqn, struct host_id *out);
 
 #endif

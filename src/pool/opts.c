@@ -6,13 +6,12 @@
  * vol_opts_init() accepts is in the range the rest of the module relies on.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/str.h"
+#include "pool/identity.h"
 #include "pool/split.h"
 #include "pool/vol.h"
 
@@ -165,19 +164,6 @@ static int read_var(const struct var *var, uint64_t values[SET_COUNT],
 	return 0;
 }
 
-/* Machine id as text; empty where there is none (a container's image). */
-static void read_machine_id(char out[64])
-{
-	int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = 0;
-
-	if (fd >= 0) {
-		n = read(fd, out, 63);
-		close(fd);
-	}
-	out[n > 0 ? n : 0] = 0;
-}
-
 /* More threads than CPUs only wake each other. */
 static uint64_t default_workers(void)
 {
@@ -224,7 +210,6 @@ int vol_opts_init(struct vol_opts *opts, struct err *err)
 		[SET_NUMA] = UINT64_MAX,
 		[SET_DEBUG_MS] = 1000,
 	};
-	char machine_id[64];
 	int ret;
 
 	for (size_t i = 0; i < ARRAY_SIZE(vars); i++) {
@@ -244,7 +229,5 @@ int vol_opts_init(struct vol_opts *opts, struct err *err)
 		.debug_ms = v[SET_DEBUG] ? (uint32_t)v[SET_DEBUG_MS] : 0,
 	};
 	fill_nvmf(v, &opts->nvmf);
-	read_machine_id(machine_id);
-	host_id_derive(str_of(machine_id), &opts->nvmf.host);
-	return 0;
+	return identity_read("/etc", &opts->nvmf, err);
 }

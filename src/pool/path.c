@@ -541,5 +541,6 @@ struct path *path_get(struct vol_set *set, const struct endpoint *ep)
 
 void path_free(struct path *path)
 {
+	secret_clear(&path->opts, sizeof(path->opts));
 	free(path);
 }

@@ -78,6 +78,7 @@ static void set_free(struct vol_set *set)
 	budget_fini(&set->budget);
 	pthread_mutex_destroy(&set->jobs_mu);
 	pthread_mutex_destroy(&set->mu);
+	secret_clear(&set->opts.nvmf, sizeof(set->opts.nvmf));
 	free(set);
 }
 

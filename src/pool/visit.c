@@ -56,6 +56,7 @@ static void visit_finish(struct visit *v)
 	}
 	free(v->head);
 	free(v->tail);
+	secret_clear(&v->opts, sizeof(v->opts));
 	free(v);
 	set->visits--;
 	if (probe)

@@ -60,6 +60,7 @@ int tgt_host_remove(struct tgt_subsys *ss, const char *hostnqn, struct err *err)
 	if (!host)
 		return err_set(err, -ENOENT, "host %s is not listed in %s",
 			       hostnqn, ss->nqn);
+	tgt_keys_set(ss->tgt, ss->nqn, hostnqn, NULL);
 	host_free(host);
 	list_for_each (ctrl, &ss->ctrls, node) {
 		if (!strcmp(ctrl->hostnqn, hostnqn))

@@ -105,11 +105,11 @@ const struct tgt_keys *keyring_find(const struct tgt_keyring *ring,
 int tgt_keys_set(struct tgt *tgt, const char *subnqn, const char *hostnqn,
 		 const struct tgt_keys *keys)
 {
-	struct tgt_keyring *ring = keyring_get(tgt);
+	struct tgt_keyring *ring = keys ? keyring_get(tgt) : tgt->keyring;
 	struct key_entry *entry;
 
 	if (!ring)
-		return -ENOMEM;
+		return keys ? -ENOMEM : -ENOENT;
 	subnqn = subnqn ? subnqn : "";
 	hostnqn = hostnqn ? hostnqn : "";
 	entry = entry_find(ring, subnqn, hostnqn);

@@ -214,6 +214,7 @@ int tgt_subsys_remove(struct tgt_subsys *ss, tgt_done_fn done, void *arg,
 	while (tgt->subsys[slot] != ss)
 		slot++;
 	tgt->subsys[slot] = NULL;
+	tgt_keys_drop(tgt, ss->nqn);
 	tgt->pending++;
 	ss->is_leaving = true;
 	ss->removed = done;

@@ -221,7 +221,8 @@ struct tgt_host_opts {
 /* -EEXIST, -EINVAL, -ENOMEM. */
 int tgt_host_add(struct tgt_subsys *ss, const struct tgt_host_opts *opts,
 		 struct err *err);
-/* Its controllers are disconnected.  -ENOENT. */
+/* Its controllers are disconnected, and keys set for it in this subsystem go.
+ * -ENOENT. */
 int tgt_host_remove(struct tgt_subsys *ss, const char *hostnqn,
 		    struct err *err);
 /* false: hosts that are not listed are disconnected. */

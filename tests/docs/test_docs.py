@@ -17,7 +17,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else ""
 GENERAL = {"help", "version"}
-CTL_COMMANDS = ("status", "segments", "ls", "get", "put", "rm")
+CTL_COMMANDS = ("status", "segments", "ls", "get", "put", "rm",
+                "gen-dhchap-key")
 
 
 def read(*path):

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Host NQN, host id and keys.  Any thread, but before others change the
+ * environment, and it may wait for a disk.  Invariant: a value that someone has
+ * set is used or refused, never passed over.
+ */
+#include "pool/identity.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "base/uuid.h"
+
+#define TEXT_LEN 512
+#define PATH_LEN 256
+
+/* Where a value comes from, for sentences, and the value; n 0 = nowhere. */
+struct found {
+	const char *name;
+	char path[PATH_LEN];
+	char buf[TEXT_LEN];
+	struct str text;
+};
+
+/* A short text; empty where there is no such file. */
+static int read_file(const char *etc, const char *name, struct found *out,
+		     struct err *err)
+{
+	ssize_t n;
+	int fd, ret = 0;
+
+	out->text = (struct str){out->buf, 0};
+	out->name = out->path;
+	snprintf(out->path, sizeof(out->path), "%s/%s", etc, name);
+	fd = open(out->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+		return 0;
+	if (fd < 0)
+		return err_set(err, -errno, "'%s' can't be opened: %s",
+			       out->path, strerror(errno));
+	n = read(fd, out->buf, sizeof(out->buf));
+	if (n < 0)
+		ret = err_set(err, -errno, "'%s' can't be read: %s", out->path,
+			      strerror(errno));
+	else
+		out->text = str_trim((struct str){out->buf, (size_t)n});
+	close(fd);
+	return ret;
+}
+
+static bool read_env(const char *name, struct found *out)
+{
+	out->name = name;
+	out->text = str_trim(str_of(getenv(name)));
+	return out->text.n > 0;
+}
+
+static int read_nqn(const char *etc, struct found *from, struct host_id *out,
+		    struct err *err)
+{
+	struct err why = {0};
+	int ret = 0;
+
+	if (!read_env("MC_NVME_HOSTNQN", from))
+		ret = read_file(etc, "nvme/hostnqn", from, err);
+	if (ret || !from->text.n)
+		return ret;
+	ret = nqn_check(from->text, &why);
+	if (ret)
+		return err_set(err, ret, "the host NQN of %s is not valid: %s",
+			       from->name, why.text);
+	memcpy(out->nqn, from->text.p, from->text.n);
+	return 0;
+}
+
+static int read_id(const char *etc, bool use_file, struct found *from,
+		   struct err *err)
+{
+	struct uuid uuid;
+	int ret = 0;
+
+	if (!read_env("MC_NVME_HOSTID", from) && use_file)
+		ret = read_file(etc, "nvme/hostid", from, err);
+	if (ret || !from->text.n)
+		return ret;
+	if (uuid_parse(from->text, &uuid) || uuid_is_zero(&uuid))
+		return err_set(err, -EINVAL,
+			       "the host id of %s is not valid: '%.*s' is no "
+			       "UUID, or zero",
+			       from->name, (int)MIN(from->text.n, (size_t)60),
+			       from->text.p);
+	return 0;
+}
+
+static int read_host(const char *etc, struct host_id *out, struct err *err)
+{
+	struct found nqn, id, machine;
+	struct host_id host = {0};
+	struct uuid uuid;
+	int ret = read_nqn(etc, &nqn, &host, err);
+
+	/* A host NQN of its own must not share its id with others. */
+	if (ret == 0)
+		ret = read_id(etc, !host.nqn[0] || nqn.name == nqn.path, &id,
+			      err);
+	if (ret)
+		return ret;
+	/* Without permission to read it there is none. */
+	if (read_file(etc, "machine-id", &machine, &(struct err){0}))
+		machine.text = (struct str){0};
+	if (host.nqn[0])
+		host_id_of_nqn(host.nqn, out);
+	else
+		host_id_derive(machine.text, out);
+	if (id.text.n && uuid_parse(id.text, &uuid) == 0)
+		memcpy(out->id, uuid.b, sizeof(out->id));
+	return 0;
+}
+
+static int read_key(const char *name, struct dhchap_key *out, struct err *err)
+{
+	struct str path = str_of(getenv(name));
+	struct err why = {0};
+	int ret;
+
+	*out = (struct dhchap_key){0};
+	if (!path.n)
+		return 0;
+	ret = dhchap_key_load(path.p, out, &why);
+	return ret ? err_set(err, ret, "%s: %s", name, why.text) : 0;
+}
+
+int identity_read(const char *etc, struct nvmf_opts *out, struct err *err)
+{
+	int ret = read_host(etc, &out->host, err);
+
+	if (ret == 0)
+		ret = read_key("MC_NVME_DHCHAP_KEY_FILE", &out->dhchap_key,
+			       err);
+	if (ret == 0)
+		ret = read_key("MC_NVME_DHCHAP_CTRL_KEY_FILE",
+			       &out->dhchap_ctrl_key, err);
+	if (ret == 0 && out->dhchap_ctrl_key.len && !out->dhchap_key.len)
+		return err_set(
+			err, -EINVAL,
+			"MC_NVME_DHCHAP_CTRL_KEY_FILE is set without "
+			"MC_NVME_DHCHAP_KEY_FILE: a target proves itself "
+			"only to a host that does so, too");
+	return ret;
+}
