@@ -132,3 +132,25 @@ def test_service_manager_is_told(cluster, tmp_path):
     finally:
         end(p)
         s.close()
+
+
+def resident_kib(p):
+    with open(f"/proc/{p.pid}/status", encoding="ascii") as f:
+        for line in f:
+            if line.startswith("VmRSS"):
+                return int(line.split()[1])
+    return 0
+
+
+def test_hundreds_of_hosts_at_once(cluster):
+    p, port = start(cluster, "--threads=2")
+    try:
+        before = resident_kib(p)
+        hosts = [Nvme(port) for _ in range(400)]
+        assert all(h.connect(HOST) == 0 for h in hosts)
+        # A queue of depth 128 takes what its commands need, not 128 slots.
+        assert (resident_kib(p) - before) / len(hosts) < 48
+        p.terminate()
+        assert p.wait(timeout=20) == 0
+    finally:
+        end(p)
