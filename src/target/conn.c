@@ -103,7 +103,8 @@ static bool conn_is_idle(struct tgt_conn *conn)
 	for (unsigned i = 0; i <= conn->req_count; i++) {
 		uint8_t state = conn_req_at(conn, (uint16_t)i)->state;
 
-		if (state != REQ_FREE && state != REQ_PARKED)
+		if (state != REQ_FREE && state != REQ_PARKED &&
+		    state != REQ_LOST)
 			return false;
 	}
 	return true;
