@@ -51,7 +51,7 @@ static bool parse_ns(const char *name, struct pci_ns *out)
 
 	if (sscanf(name, "nvme%un%u%n", &subsys, &nsid, &n) == 2 && n &&
 	    !name[n]) {
-		snprintf(out->dev, sizeof(out->dev), "%s", name);
+		snprintf(out->dev, sizeof(out->dev), "%.31s", name);
 	} else if (sscanf(name, "nvme%uc%un%u%n", &subsys, &path, &nsid, &n) ==
 			   3 &&
 		   n && !name[n]) {
