@@ -41,7 +41,7 @@ static int find_key(const char *option, const struct flag_list *list,
 		    struct err *err)
 {
 	char nqn[NVME_NQN_LEN];
-	const char *file;
+	const char *file = NULL;
 	int ret = 0;
 
 	*out = (struct dhchap_key){0};
