@@ -60,8 +60,8 @@ static int put_key(struct ctl *ctl, const struct dhchap_key *key,
 static int run_key(struct ctl *ctl, struct err *err)
 {
 	struct dhchap_key key;
-	unsigned hash;
-	size_t len;
+	unsigned hash = 0;
+	size_t len = 0;
 	int ret;
 
 	if (!ctl->config.output[0])
