@@ -13,12 +13,18 @@
 #include <string.h>
 
 #include "base/time.h"
+#include "io/stream_impl.h"
+
+static void stream_recv_done(struct io_op *op);
 
 static void stream_closed(struct loop_task *task)
 {
 	struct stream *s = container_of(task, struct stream, close_task);
 
 	ASSERT(!s->rx_busy && !s->tx_busy);
+	if (s->tls)
+		tls_destroy(s);
+	s->rx.done = stream_recv_done;
 	if (s->fd >= 0)
 		io_close(s->loop, s->fd);
 	s->fd = -1;
@@ -30,9 +36,10 @@ static void stream_closed(struct loop_task *task)
 		s->on_closed(s);
 }
 
-static void stream_check_closed(struct stream *s)
+void stream_check_closed(struct stream *s)
 {
-	if (s->is_closing && !s->rx_busy && !s->tx_busy)
+	if (s->is_closing && !s->rx_busy && !s->tx_busy &&
+	    !(s->tls && tls_is_busy(s)))
 		loop_defer(s->loop, &s->close_task);
 }
 
@@ -63,7 +70,7 @@ static void stream_connect_done(struct io_op *op)
 
 /* --- sending --- */
 
-static void stream_send_finish(struct stream *s, int res)
+void stream_send_finish(struct stream *s, int res)
 {
 	s->tx_busy = false;
 	s->on_send(s, res);
@@ -79,8 +86,7 @@ static void stream_send_more(struct stream *s)
 	io_submit(s->loop, &s->tx);
 }
 
-/* Drops n bytes from the front of what is still to be sent. */
-static void stream_advance(struct stream *s, size_t n)
+void stream_advance(struct stream *s, size_t n)
 {
 	struct iovec *iov;
 
@@ -138,13 +144,18 @@ static int stream_reserve_iov(struct stream *s, unsigned iovcnt)
 
 /* --- receiving --- */
 
+void stream_recv_finish(struct stream *s, int res)
+{
+	s->rx_busy = false;
+	s->on_recv(s, res);
+	stream_check_closed(s);
+}
+
 static void stream_recv_done(struct io_op *op)
 {
 	struct stream *s = container_of(op, struct stream, rx);
 
-	s->rx_busy = false;
-	s->on_recv(s, op->res);
-	stream_check_closed(s);
+	stream_recv_finish(s, op->res);
 }
 
 /* --- the timer: a connect that takes too long, or a start that failed --- */
@@ -227,6 +238,10 @@ void stream_recv(struct stream *s, const struct iovec *iov, unsigned iovcnt,
 	ASSERT(stream_is_open(s) && !s->is_connecting && !s->rx_busy);
 	s->on_recv = done;
 	s->rx_busy = true;
+	if (s->tls) {
+		tls_recv(s, iov, iovcnt);
+		return;
+	}
 	s->rx.kind = IO_RECV;
 	s->rx.fd = s->fd;
 	s->rx.iov = iov;
@@ -253,9 +268,13 @@ void stream_send(struct stream *s, const struct iovec *iov, unsigned iovcnt,
 	s->tx_pos = 0;
 	s->tx_cnt = iovcnt;
 	s->tx_done = 0;
+	stream_advance(s, 0);
+	if (s->tls) {
+		tls_send(s);
+		return;
+	}
 	s->tx.done = stream_send_done;
 	/* Nothing to send is sent too: the answer must come from the loop. */
-	stream_advance(s, 0);
 	stream_send_more(s);
 }
 
@@ -275,5 +294,7 @@ void stream_close(struct stream *s, void (*done)(struct stream *s))
 		io_cancel(s->loop, &s->rx);
 	if (s->tx_busy)
 		io_cancel(s->loop, &s->tx);
+	if (s->tls)
+		tls_cancel(s);
 	stream_check_closed(s);
 }

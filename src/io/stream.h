@@ -12,6 +12,8 @@
 
 #include "io/loop.h"
 
+struct stream_tls; /* io/tls.h */
+
 struct stream {
 	struct loop *loop;
 	int fd;	   /* -1 when closed */
@@ -29,6 +31,7 @@ struct stream {
 	bool rx_busy, tx_busy, is_closing, is_connecting, is_timed_out;
 	int start_res; /* why tx could not be started, told by the timer */
 	struct loop_task close_task;
+	struct stream_tls *tls; /* NULL: bytes go as they are */
 };
 
 void stream_init(struct stream *s, struct loop *loop, void *arg);
