@@ -4,6 +4,8 @@ import os
 import shutil
 import sys
 
+OTHER_NAMES = {"mc_store_rest_server": "mooncake_store_service"}
+
 
 def find(name):
     """MOONCAKE_BIN_DIR, the package's own bin folder, then PATH."""
@@ -25,3 +27,9 @@ def run(name, argv=None):
             "on PATH or point MOONCAKE_BIN_DIR to its folder\n")
         sys.exit(127)
     os.execv(path, [name, *(sys.argv[1:] if argv is None else argv)])
+
+
+def main():
+    """The wheel's console scripts: the program has the script's name."""
+    name = os.path.basename(sys.argv[0])
+    run(OTHER_NAMES.get(name, name))
