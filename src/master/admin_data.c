@@ -14,13 +14,6 @@
 
 #define KEYS_SLICE 2048
 
-static const char *state_name(const struct segment *seg)
-{
-	return seg->state == SEG_ONLINE	   ? "ONLINE"
-	       : seg->state == SEG_OFFLINE ? "OFFLINE"
-					   : "UNMOUNTING";
-}
-
 /* Takes the reference over. */
 static void answer_json(struct admin_call *call, json_t *root)
 {
@@ -94,9 +87,9 @@ static json_t *segment_json(struct segment *seg)
 		"base_address", base, "size_bytes", (json_int_t)seg->size,
 		"size_human", human, "te_endpoint", seg->endpoints[0],
 		"protocol", seg->kind == KIND_MEM ? "tcp" : "nvmeof", "status",
-		state_name(seg), "allocator_used_bytes", (json_int_t)used,
-		"allocator_capacity_bytes", (json_int_t)seg->size,
-		"allocator_usage_percent",
+		segment_state_name(seg), "allocator_used_bytes",
+		(json_int_t)used, "allocator_capacity_bytes",
+		(json_int_t)seg->size, "allocator_usage_percent",
 		100.0 * (double)used / (double)seg->size, "quarantined_bytes",
 		(json_int_t)seg->quarantined, "replicas",
 		(json_int_t)seg->replicas, "block_size", (int)seg->block_bytes,
@@ -156,7 +149,9 @@ void admin_segment_status(struct service *svc, struct admin_call *call)
 		    json_pack("{s:b,s:s,s:i,s:s,s:i,s:s}", "success", 1,
 			      "segment", seg->name, "status",
 			      seg->state == SEG_ONLINE, "status_name",
-			      seg->state == SEG_ONLINE ? "OK" : state_name(seg),
+			      seg->state == SEG_ONLINE
+				      ? "OK"
+				      : segment_state_name(seg),
 			      "error_code", 0, "error_message", seg->message));
 }
 

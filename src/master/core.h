@@ -23,6 +23,7 @@
 #include "base/uuid.h"
 #include "master/bins.h"
 #include "master/stats.h"
+#include "nvmf/nvmf.h"
 
 #define OBJECT_BYTES_MAX (64 * GiB)
 #define REPLICAS_MAX	 16 /* of one object, both kinds together */
@@ -75,12 +76,27 @@ enum segment_state {
 	SEG_UNMOUNTING, /* being emptied in slices */
 };
 
+/* What goes wrong with a pool segment, tbl/seg_errors.h. */
+enum seg_error {
+#define SEG_ERROR(NAME, word) SEG_ERROR_##NAME,
+#include "master/tbl/seg_errors.h"
+#undef SEG_ERROR
+	SEG_ERROR_COUNT
+};
+
+/* One endpoint as probes saw it. */
+struct seg_path {
+	uint64_t ok_ns, failed_ns; /* the last of that outcome; 0 = none yet */
+	uint64_t latency_ns;	   /* of the last good one */
+};
+
 struct segment {
 	struct list node; /* core.segments or core.dying */
 	struct uuid id;
 	enum kind kind;
 	enum segment_state state;
 	char *name;
+	bool is_draining; /* read as ever, but nothing new is put there */
 	char *endpoints[SEGMENT_PATHS];
 	unsigned endpoint_count;
 	uint64_t base, size;
@@ -109,7 +125,19 @@ struct segment {
 	uint32_t failures;   /* probes in a row */
 	uint32_t reports;    /* of clients since the last good probe */
 	uint64_t ok_ns;	     /* last good probe */
-	struct watch *watch; /* owned by watch.c */
+	uint64_t latency_ns; /* of it */
+	struct seg_path paths[SEGMENT_PATHS];
+	unsigned last_path; /* that answered last */
+	uint64_t errors[SEG_ERROR_COUNT];
+	uint64_t smart_ns;	 /* when smart was read; 0 = never */
+	struct nvmf_smart smart; /* of its controller */
+	struct watch *watch;	 /* owned by watch.c */
+
+	/* use */
+	uint64_t hits, hit_bytes;  /* gets that are sent here first */
+	uint64_t leased_until_ns;  /* end of the last lease on what is here */
+	uint64_t unfinished;	   /* extents of puts under way */
+	uint64_t written_until_ns; /* by when the last of them has to stop */
 
 	uint64_t writers_until_ns; /* UNMOUNTING: last writer's deadline */
 	uint64_t dropped;	   /* objects that went with it */

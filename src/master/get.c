@@ -21,23 +21,27 @@ void get_lookup(struct core *core, const struct str *keys, size_t count,
 				  : NULL;
 }
 
-/* The kind of the replica that a reader tries first. */
-static enum kind best_kind(const struct object *obj)
+/* The replica that a reader tries first; memory stands first in the list. */
+static const struct replica *best_replica(const struct object *obj)
 {
 	const struct replica *rep;
 
 	list_for_each (rep, &obj->replicas, node)
-		if (rep->kind == KIND_MEM && replica_is_readable(rep))
-			return KIND_MEM;
-	return KIND_NOF;
+		if (replica_is_offered(rep))
+			return rep;
+	UNREACHABLE(); /* asked for readable objects only */
 }
 
 static void count_hit(struct core *core, const struct object *obj)
 {
+	const struct replica *rep = best_replica(obj);
+	struct segment *seg = rep->extents[0].seg;
 	struct stats *st = &core->stats;
 
+	seg->hits++;
+	seg->hit_bytes += obj->size;
 	st->valid_gets++;
-	if (best_kind(obj) == KIND_MEM) {
+	if (rep->kind == KIND_MEM) {
 		st->hits_mem++;
 		st->hit_bytes_mem += obj->size;
 	} else {
@@ -83,6 +87,7 @@ enum mooncake_status get_report_mismatch(struct core *core, struct str key,
 	if (!rep)
 		return MOONCAKE_REPLICA_NOT_FOUND;
 	core->stats.checksum_mismatches++;
+	rep->extents[0].seg->errors[SEG_ERROR_CHECKSUM]++;
 	log_warn("replica dropped: checksum mismatch",
 		 "segment=\"%s\" offset=%llu bytes=%llu generation=%llu",
 		 rep->extents[0].seg->name,

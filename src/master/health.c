@@ -55,6 +55,43 @@ static void judge(const struct segment *seg, const struct vol_probe *probe,
 			 identity);
 }
 
+static enum seg_error error_of(int ret)
+{
+	switch (-ret) {
+	case ETIMEDOUT:
+		return SEG_ERROR_TIMEOUT;
+	case ECONNREFUSED:
+	case ECONNRESET:
+	case ENOTCONN:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case EPIPE:
+		return SEG_ERROR_UNREACHABLE;
+	default:
+		return SEG_ERROR_IO;
+	}
+}
+
+void health_path_probed(struct core *core, struct segment *seg, unsigned path,
+			const struct vol_probe *probe)
+{
+	struct seg_path *p = &seg->paths[path];
+
+	ASSERT(path < SEGMENT_PATHS);
+	if (probe->ret < 0) {
+		p->failed_ns = core->now_ns;
+		seg->errors[error_of(probe->ret)]++;
+		return;
+	}
+	p->ok_ns = core->now_ns;
+	p->latency_ns = probe->latency_ns;
+	seg->last_path = path;
+	if (probe->has_smart) {
+		seg->smart = probe->smart;
+		seg->smart_ns = core->now_ns;
+	}
+}
+
 static void probe_failed(struct core *core, struct segment *seg,
 			 const struct vol_probe *probe)
 {
@@ -87,8 +124,10 @@ void health_probed(struct core *core, struct segment *seg,
 	seg->failures = 0;
 	seg->reports = 0;
 	seg->ok_ns = core->now_ns;
+	seg->latency_ns = probe->latency_ns;
 	judge(seg, probe, why, sizeof(why));
 	if (why[0]) {
+		seg->errors[SEG_ERROR_IDENTITY]++;
 		set_offline(core, seg, why);
 		return;
 	}
@@ -104,6 +143,7 @@ void health_probed(struct core *core, struct segment *seg,
 bool health_reported(struct core *core, struct segment *seg, const char *text)
 {
 	core->stats.unreachable_reports++;
+	seg->errors[SEG_ERROR_REPORT]++;
 	if (seg->kind != KIND_NOF || seg->state != SEG_ONLINE)
 		return false;
 	seg->reports++;

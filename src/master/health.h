@@ -12,6 +12,9 @@
 /* How many clients' reports since the last good probe are enough. */
 #define HEALTH_REPORTS 3
 
+/* A probe of endpoints[path] has ended, whatever comes of the others. */
+void health_path_probed(struct core *core, struct segment *seg, unsigned path,
+			const struct vol_probe *probe);
 /* A probe of one of its paths has ended (all paths tried, when it failed).
  * Sets the state, counts and logs. */
 void health_probed(struct core *core, struct segment *seg,

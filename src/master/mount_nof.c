@@ -43,12 +43,28 @@ struct nof_mount {
 	uint64_t deadline_ns;
 };
 
+/* Upstream tells a namespace that comes again from one that is new. */
+static void count(struct nof_mount *m, size_t failed)
+{
+	struct stats *st = &m->svc->core->stats;
+
+	stats_op(st, OP_MOUNT_NOF, 1, failed);
+	if (nof_is_ours(&m->found))
+		stats_op(st, OP_REMOUNT_NOF, 1, failed);
+}
+
 static void answer(struct nof_mount *m, struct segment *seg, bool already)
 {
 	Mc__MountRsp rsp = MC__MOUNT_RSP__INIT;
 
 	list_del(&m->node);
-	stats_op(&m->svc->core->stats, OP_MOUNT_NOF, 1, 0);
+	count(m, 0);
+	if (seg->is_draining) {
+		segment_set_draining(m->svc->core, seg, false);
+		log_info("segment does not drain any more", "segment=\"%s\"",
+			 seg->name);
+		rsp.undrained = true;
+	}
 	rsp.segment = reply_segment(&m->req->arena, seg);
 	rsp.already = already;
 	rpc_reply(m->req, 0, &rsp.base);
@@ -64,7 +80,7 @@ static void fail(struct nof_mount *m, enum mooncake_status st,
 	snprintf(text, sizeof(text), "%s", err->text);
 	log_warn("nof segment refused", "endpoint=\"%s\": %s",
 		 m->found.paths[0], text);
-	stats_op(&m->svc->core->stats, OP_MOUNT_NOF, 1, 1);
+	count(m, 1);
 	rsp.status = st;
 	rsp.error = text;
 	rpc_reply(m->req, 0, &rsp.base);
@@ -123,6 +139,7 @@ static void probe_next(struct nof_mount *m)
 	m->probe = (struct vol_probe){
 		.done = probe_done,
 		.timeout_ms = timeout_ms,
+		.want_smart = true,
 	};
 	snprintf(m->probe.endpoint, sizeof(m->probe.endpoint), "%s",
 		 m->found.paths[m->path]);

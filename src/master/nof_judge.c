@@ -62,7 +62,7 @@ static enum mooncake_status check_ns(const struct nvmf_ns_info *ns,
 	return MOONCAKE_OK;
 }
 
-static bool is_ours(const struct nof_found *found)
+bool nof_is_ours(const struct nof_found *found)
 {
 	return found->label == LABEL_OURS &&
 	       strcmp(found->sb.cluster_id, found->cluster_id) == 0;
@@ -94,6 +94,11 @@ enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
 	if (st != MOONCAKE_OK)
 		return st;
 	vol_identity(&probe->ns, identity);
+	found->latency_ns[path] = probe->latency_ns;
+	if (probe->has_smart) {
+		found->has_smart = true;
+		found->smart = probe->smart;
+	}
 	if (path == 0) {
 		found->ns_bytes = bytes;
 		found->block_bytes = probe->ns.lba_bytes;
@@ -159,7 +164,7 @@ static struct segment *find_mounted(struct core *core,
 {
 	struct segment *seg = NULL;
 
-	if (is_ours(found))
+	if (nof_is_ours(found))
 		seg = segment_find(core, &found->sb.segment);
 	if (!seg)
 		seg = segment_find_identity(core, found->identity);
@@ -173,7 +178,7 @@ static enum mooncake_status judge_mounted(struct segment *seg,
 					  const struct nof_found *found,
 					  struct err *err)
 {
-	if (!is_ours(found) || !uuid_eq(&found->sb.segment, &seg->id)) {
+	if (!nof_is_ours(found) || !uuid_eq(&found->sb.segment, &seg->id)) {
 		err_set(err, -EEXIST,
 			"%s is mounted, but its superblock is not there any "
 			"more (%s); unregister it first",
@@ -219,7 +224,7 @@ static void objection(const struct nof_found *found, struct err *err)
 	if (found->label == LABEL_FOREIGN)
 		err_set(err, -EEXIST, "%s holds %s; --force overwrites it",
 			path, found->label_text);
-	else if (found->label == LABEL_OURS && !is_ours(found))
+	else if (found->label == LABEL_OURS && !nof_is_ours(found))
 		err_set(err, -EEXIST,
 			"%s belongs to cluster '%s', this is '%s'; --force "
 			"to take it over",
@@ -303,6 +308,21 @@ enum mooncake_status nof_judge(struct core *core, struct nof_found *found,
 	return MOONCAKE_OK;
 }
 
+/* What the probes of the mount have told already. */
+static void note_probes(struct core *core, const struct nof_found *found,
+			struct segment *seg)
+{
+	for (unsigned i = 0; i < found->path_count; i++) {
+		seg->paths[i].ok_ns = core->now_ns;
+		seg->paths[i].latency_ns = found->latency_ns[i];
+	}
+	seg->latency_ns = found->latency_ns[0];
+	if (found->has_smart) {
+		seg->smart_ns = core->now_ns;
+		seg->smart = found->smart;
+	}
+}
+
 int nof_add_segment(struct core *core, const struct nof_found *found,
 		    struct segment **out, struct err *err)
 {
@@ -326,7 +346,9 @@ int nof_add_segment(struct core *core, const struct nof_found *found,
 	for (unsigned i = 0; i < found->path_count; i++)
 		paths[i] = (char *)(uintptr_t)found->paths[i];
 	ret = segment_add(core, &desc, out, err);
-	if (ret == 0)
-		segment_set_state(core, *out, SEG_ONLINE, found->note);
-	return ret;
+	if (ret < 0)
+		return ret;
+	segment_set_state(core, *out, SEG_ONLINE, found->note);
+	note_probes(core, found, *out);
+	return 0;
 }

@@ -23,6 +23,9 @@ struct nof_found {
 	char label_text[128];
 	struct superblock sb; /* found; after nof_judge(): to be written */
 	char note[160];	      /* for the segment's message */
+	uint64_t latency_ns[SEGMENT_PATHS];
+	bool has_smart;
+	struct nvmf_smart smart; /* of the last path that told it */
 };
 
 /* Endpoints as given; -EINVAL with a sentence. */
@@ -32,6 +35,8 @@ int nof_found_init(struct nof_found *found, const char *cluster_id,
 enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
 				    const struct vol_probe *probe,
 				    struct err *err);
+/* It carries a superblock of this cluster. */
+bool nof_is_ours(const struct nof_found *found);
 /* Two nameless namespaces of one size may be the same one, too. */
 bool nof_may_be_same(const struct nof_found *a, const struct nof_found *b);
 /* It was mounted since then: what was found is of before, or half of it is. */

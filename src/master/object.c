@@ -139,6 +139,9 @@ int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
 		*ext = extents[i];
 		ext->replica = rep;
 		list_add_tail(&ext->seg->extents, &ext->seg_node);
+		ext->seg->unfinished++;
+		ext->seg->written_until_ns =
+			MAX(ext->seg->written_until_ns, obj->write_deadline_ns);
 		core->quarantine.live++;
 	}
 	extents[0].seg->replicas++;
@@ -165,6 +168,8 @@ void obj_drop_replica(struct core *core, struct replica *rep)
 
 	evict_forget(rep);
 	for (unsigned i = 0; i < rep->extent_count; i++) {
+		rep->extents[i].seg->unfinished -=
+			rep->state == REPLICA_PROCESSING;
 		list_del(&rep->extents[i].seg_node);
 		quarantine_put(core, &rep->extents[i], release_ns);
 	}
@@ -213,6 +218,8 @@ int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs)
 	obj->used_ns = core->now_ns;
 	list_del(&obj->unfinished_node);
 	list_for_each (rep, &obj->replicas, node) {
+		for (unsigned i = 0; i < rep->extent_count; i++)
+			rep->extents[i].seg->unfinished--;
 		rep->state = REPLICA_COMPLETE;
 		evict_note(core, rep);
 	}
@@ -232,8 +239,13 @@ void obj_touch(struct core *core, struct object *obj)
 	}
 	obj->used_ns = core->now_ns;
 	obj->lease_ns = MAX(obj->lease_ns, core->now_ns + core->opts.lease_ns);
-	list_for_each (rep, &obj->replicas, node)
+	list_for_each (rep, &obj->replicas, node) {
 		evict_note(core, rep);
+		if (!replica_is_offered(rep))
+			continue;
+		for (unsigned i = 0; i < rep->extent_count; i++)
+			rep->extents[i].seg->leased_until_ns = obj->lease_ns;
+	}
 }
 
 bool replica_is_readable(const struct replica *rep)
@@ -242,6 +254,28 @@ bool replica_is_readable(const struct replica *rep)
 		return false;
 	for (unsigned i = 0; i < rep->extent_count; i++)
 		if (rep->extents[i].seg->state != SEG_ONLINE)
+			return false;
+	return true;
+}
+
+bool replica_is_draining(const struct replica *rep)
+{
+	for (unsigned i = 0; i < rep->extent_count; i++)
+		if (rep->extents[i].seg->is_draining)
+			return true;
+	return false;
+}
+
+bool replica_is_offered(const struct replica *rep)
+{
+	const struct replica *other;
+
+	if (!replica_is_readable(rep))
+		return false;
+	if (!replica_is_draining(rep))
+		return true;
+	list_for_each (other, &rep->obj->replicas, node)
+		if (replica_is_readable(other) && !replica_is_draining(other))
 			return false;
 	return true;
 }

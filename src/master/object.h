@@ -47,6 +47,10 @@ static inline bool obj_is_soft_pinned(const struct core *core,
 /* Complete, with a replica whose segments are all ONLINE. */
 bool obj_is_readable(const struct object *obj);
 bool replica_is_readable(const struct replica *rep);
+bool replica_is_draining(const struct replica *rep); /* some of it is */
+/* Readers are sent to it: readable, and on a segment that is draining only if
+ * there is nothing else. */
+bool replica_is_offered(const struct replica *rep);
 uint64_t replica_bytes(const struct replica *rep); /* as allocated */
 uint32_t obj_crc_count(uint64_t size);
 

@@ -116,7 +116,7 @@ uint64_t quarantine_next(const struct core *core, enum kind kind,
 		const struct resting *r = &q->heap[i];
 
 		if (r->release_ns > limit_ns || r->seg->kind != kind ||
-		    r->seg->state != SEG_ONLINE)
+		    r->seg->state != SEG_ONLINE || r->seg->is_draining)
 			continue;
 		if (!best || r->release_ns < best)
 			best = r->release_ns;

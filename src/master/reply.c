@@ -7,6 +7,7 @@
 #include "master/reply.h"
 
 #include "master/object.h"
+#include "master/seg_reply.h"
 
 void reply_init(struct reply *r, struct core *core, struct arena *arena)
 {
@@ -29,7 +30,8 @@ static Mc__SegmentState state_of(const struct segment *seg)
 {
 	switch (seg->state) {
 	case SEG_ONLINE:
-		return MC__SEGMENT_STATE__SEGMENT_ONLINE;
+		return seg->is_draining ? MC__SEGMENT_STATE__SEGMENT_DRAINING
+					: MC__SEGMENT_STATE__SEGMENT_ONLINE;
 	case SEG_OFFLINE:
 		return MC__SEGMENT_STATE__SEGMENT_OFFLINE;
 	default:
@@ -128,7 +130,7 @@ static Mc__Replica *one_replica(struct reply *r, const struct replica *rep)
 }
 
 void reply_replicas(struct reply *r, const struct object *obj,
-		    bool only_readable, Mc__Replica ***out, size_t *count)
+		    bool only_offered, Mc__Replica ***out, size_t *count)
 {
 	const struct replica *rep;
 	Mc__Replica **list;
@@ -141,7 +143,7 @@ void reply_replicas(struct reply *r, const struct object *obj,
 		return;
 	}
 	list_for_each (rep, &obj->replicas, node) {
-		if (only_readable && !replica_is_readable(rep))
+		if (only_offered && !replica_is_offered(rep))
 			continue;
 		list[*count] = one_replica(r, rep);
 		if (!list[*count])
@@ -164,6 +166,12 @@ Mc__Segment **reply_all_segments(struct core *core, struct arena *arena,
 		list[*count] = reply_segment(arena, seg);
 		if (!list[*count])
 			return NULL;
+		if (seg->kind == KIND_NOF) {
+			list[*count]->health =
+				seg_reply_health(arena, core, seg);
+			if (!list[*count]->health)
+				return NULL;
+		}
 		(*count)++;
 	}
 	return list;

@@ -20,12 +20,12 @@ struct reply {
 };
 
 void reply_init(struct reply *r, struct core *core, struct arena *arena);
-/* All replicas of obj, or only those a reader can use. */
+/* All replicas of obj, or only those a reader is sent to. */
 void reply_replicas(struct reply *r, const struct object *obj,
-		    bool only_readable, Mc__Replica ***out, size_t *count);
+		    bool only_offered, Mc__Replica ***out, size_t *count);
 /* A message of its own; what a client needs to reach it. */
 Mc__Segment *reply_segment(struct arena *arena, struct segment *seg);
-/* All mounted segments, with usage. */
+/* All mounted segments, with usage and health. */
 Mc__Segment **reply_all_segments(struct core *core, struct arena *arena,
 				 size_t *count);
 /* 16 bytes or none (then zero); false for any other length. */

@@ -254,26 +254,6 @@ static Mc__Segment *farewell(struct arena *arena, struct segment *seg)
 	return out->name && out->identity ? out : NULL;
 }
 
-static bool matches(struct segment *seg, const struct uuid *id,
-		    const struct endpoint *ep)
-{
-	if (!ep)
-		return uuid_eq(&seg->id, id);
-	for (unsigned i = 0; i < seg->endpoint_count; i++) {
-		struct endpoint own;
-		struct err err = {0};
-
-		if (endpoint_parse(str_of(seg->endpoints[i]), &own, &err) < 0)
-			continue;
-		if (strcmp(own.traddr, ep->traddr) == 0 &&
-		    own.trsvcid == ep->trsvcid &&
-		    strcmp(own.subnqn, ep->subnqn) == 0 &&
-		    (ep->nsid == 0 || ep->nsid == own.nsid))
-			return true;
-	}
-	return false;
-}
-
 static void finish(struct service *svc, struct unmount_job *job,
 		   enum op_kind op)
 {
@@ -295,6 +275,23 @@ void rpc_unmount_gone(struct segment *seg, void *arg)
 		       seg->kind == KIND_NOF ? OP_UNMOUNT_NOF : OP_UNMOUNT);
 }
 
+/* Why a request for idle segments only can't be served; "" = it can. */
+static const char *not_idle(const struct core *core, const struct uuid *id,
+			    const struct endpoint *ep)
+{
+	const struct segment *seg;
+
+	list_for_each (seg, &core->segments, node) {
+		if (!segment_matches(seg, id, ep))
+			continue;
+		if (!seg->is_draining)
+			return "it does not drain";
+		if (segment_busy_until(core, seg))
+			return "it is still read or written";
+	}
+	return "";
+}
+
 static void unmount_matching(struct service *svc, struct unmount_job *job,
 			     const struct uuid *id, const struct endpoint *ep)
 {
@@ -304,7 +301,7 @@ static void unmount_matching(struct service *svc, struct unmount_job *job,
 	list_for_each_safe (seg, tmp, &svc->core->segments, node) {
 		Mc__Segment *last;
 
-		if (!matches(seg, id, ep))
+		if (!segment_matches(seg, id, ep))
 			continue;
 		last = farewell(arena, seg);
 		if (last)
@@ -341,6 +338,11 @@ void rpc_unmount(struct service *svc, struct rpc_req *req)
 		endpoint_parse(str_of(msg->endpoint), &ep, &err);
 	if (err.code) {
 		job->rsp.status = MOONCAKE_INVALID_PARAMS;
+	} else if (msg->only_idle &&
+		   *not_idle(svc->core, &id, by_endpoint ? &ep : NULL)) {
+		job->rsp.status = MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS;
+		err_set(&err, -EAGAIN, "%s",
+			not_idle(svc->core, &id, by_endpoint ? &ep : NULL));
 	} else {
 		unmount_matching(svc, job, &id, by_endpoint ? &ep : NULL);
 		if (job->pending) {

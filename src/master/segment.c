@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Table of segments, on the metadata shard.  Invariant: core.online[kind] holds
- * exactly the ONLINE segments of that kind, and a segment's memory is freed
- * only when no extent of any replica is on it.
+ * exactly the ONLINE segments of that kind that are not draining, and a
+ * segment's memory is freed only when no extent of any replica is on it.
  */
 #include "master/segment.h"
 
@@ -183,24 +183,84 @@ int segment_add_path(struct segment *seg, const char *text)
 	return 0;
 }
 
+static bool takes_extents(const struct segment *seg)
+{
+	return seg->state == SEG_ONLINE && !seg->is_draining;
+}
+
+/* After a change: took = takes_extents() before it. */
+static void online_update(struct core *core, struct segment *seg, bool took)
+{
+	if (took && !takes_extents(seg))
+		online_del(core, seg);
+	if (!took && takes_extents(seg))
+		online_add(core, seg);
+}
+
 void segment_set_state(struct core *core, struct segment *seg,
 		       enum segment_state state, const char *message)
 {
+	bool took = takes_extents(seg);
+
 	ASSERT(state != SEG_UNMOUNTING && seg->state != SEG_UNMOUNTING);
-	if (seg->state == SEG_ONLINE && state != SEG_ONLINE)
-		online_del(core, seg);
-	if (seg->state != SEG_ONLINE && state == SEG_ONLINE)
-		online_add(core, seg);
 	seg->state = state;
+	online_update(core, seg, took);
 	snprintf(seg->message, sizeof(seg->message), "%s", message);
+}
+
+void segment_set_draining(struct core *core, struct segment *seg,
+			  bool is_draining)
+{
+	bool took = takes_extents(seg);
+
+	ASSERT(seg->state != SEG_UNMOUNTING);
+	seg->is_draining = is_draining;
+	online_update(core, seg, took);
+}
+
+uint64_t segment_busy_until(const struct core *core, const struct segment *seg)
+{
+	uint64_t until = seg->leased_until_ns;
+
+	if (seg->unfinished)
+		until = MAX(until, seg->written_until_ns);
+	return until > core->now_ns ? until : 0;
+}
+
+const char *segment_state_name(const struct segment *seg)
+{
+	if (seg->state == SEG_ONLINE)
+		return seg->is_draining ? "DRAINING" : "ONLINE";
+	return seg->state == SEG_OFFLINE ? "OFFLINE" : "UNMOUNTING";
+}
+
+bool segment_matches(const struct segment *seg, const struct uuid *id,
+		     const struct endpoint *ep)
+{
+	if (!ep)
+		return uuid_eq(&seg->id, id);
+	for (unsigned i = 0; i < seg->endpoint_count; i++) {
+		struct endpoint own;
+		struct err err = {0};
+
+		if (endpoint_parse(str_of(seg->endpoints[i]), &own, &err) < 0)
+			continue;
+		if (strcmp(own.traddr, ep->traddr) == 0 &&
+		    own.trsvcid == ep->trsvcid &&
+		    strcmp(own.subnqn, ep->subnqn) == 0 &&
+		    (ep->nsid == 0 || ep->nsid == own.nsid))
+			return true;
+	}
+	return false;
 }
 
 void segment_start_unmount(struct core *core, struct segment *seg)
 {
+	bool took = takes_extents(seg);
+
 	ASSERT(seg->state != SEG_UNMOUNTING);
-	if (seg->state == SEG_ONLINE)
-		online_del(core, seg);
 	seg->state = SEG_UNMOUNTING;
+	online_update(core, seg, took);
 	list_del(&seg->node);
 	list_add_tail(&core->dying, &seg->node);
 }

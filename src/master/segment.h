@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "master/core.h"
+#include "nvme/endpoint.h"
 
 struct segment_desc {
 	struct uuid id;
@@ -35,6 +36,17 @@ int segment_add_path(struct segment *seg, const char *text);
 /* ONLINE or OFFLINE; message says why. */
 void segment_set_state(struct core *core, struct segment *seg,
 		       enum segment_state state, const char *message);
+/* While it drains nothing new is put there; what is there can be read, and is
+ * evicted no more.  Independent of ONLINE and OFFLINE. */
+void segment_set_draining(struct core *core, struct segment *seg,
+			  bool is_draining);
+/* When the last lease and the last writer's time on it end; 0 = it is idle. */
+uint64_t segment_busy_until(const struct core *core, const struct segment *seg);
+/* For people: ONLINE, DRAINING, OFFLINE, UNMOUNTING. */
+const char *segment_state_name(const struct segment *seg);
+/* ep NULL: by id; its nsid 0: any namespace of the subsystem there. */
+bool segment_matches(const struct segment *seg, const struct uuid *id,
+		     const struct endpoint *ep);
 /* Nothing is handed out any more; segments_reap() does the rest. */
 void segment_start_unmount(struct core *core, struct segment *seg);
 /* Drops up to budget replicas of segments on their way out, and the segments

@@ -40,6 +40,7 @@ static const service_method_fn methods[] = {
 	[METHOD_REPORT] = rpc_report,
 	[METHOD_LIST_KEYS] = rpc_list_keys,
 	[METHOD_STATS] = rpc_stats,
+	[METHOD_DRAIN] = rpc_drain,
 };
 
 /* In the request's arena; gone with the answer. */
@@ -204,18 +205,14 @@ static void summary_fire(struct timer *timer)
 	double seconds = (double)(core->now_ns - svc->summary_ns) / NS_PER_S;
 	struct strbuf text = {0};
 
-	/* Probes alone are no news. */
-	if (memcmp(core->stats.ops, svc->summary_stats.ops,
-		   sizeof(core->stats.ops))) {
-		stats_summary(core, &svc->summary_stats, seconds, &text);
-		if (!text.failed)
-			log_info("Master Admin Metrics:",
-				 "role=leader, state=serving, "
-				 "service_ready=true, master={%s}",
-				 text.p);
-		strbuf_fini(&text);
-		svc->summary_stats = core->stats;
-	}
+	stats_summary(core, &svc->summary_stats, seconds, &text);
+	if (!text.failed)
+		log_info("Master Admin Metrics:",
+			 "role=leader, state=serving, service_ready=true, "
+			 "master={%s}, ha={}",
+			 text.p);
+	strbuf_fini(&text);
+	svc->summary_stats = core->stats;
 	svc->summary_ns = core->now_ns;
 	timer_set(svc->loop, timer, SUMMARY_NS);
 }

@@ -19,7 +19,7 @@ struct service_opts {
 	const char *cluster_id; /* outlives the service */
 	uint64_t probe_interval_ns;
 	uint32_t probe_timeout_ms;
-	bool has_summary; /* log it every 10 s when something changed */
+	bool has_summary; /* log it every 10 s */
 };
 
 struct service {
@@ -103,5 +103,7 @@ void rpc_mount(struct service *svc, struct rpc_req *req);
 void rpc_unmount(struct service *svc, struct rpc_req *req);
 void rpc_list_segments(struct service *svc, struct rpc_req *req);
 void rpc_unmount_gone(struct segment *seg, void *arg);
+/* rpc_drain.c */
+void rpc_drain(struct service *svc, struct rpc_req *req);
 
 #endif

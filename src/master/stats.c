@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the metadata shard counts, as Prometheus text and as the one-line
- * summary operators and scripts of upstream read.  The tables tbl/counters.h
- * and tbl/ops.h are the only list of names.
+ * What the metadata shard counts, as Prometheus text.  The tables
+ * tbl/counters.h and tbl/ops.h are the only list of names.
  */
 #include "master/stats.h"
 
 #include "master/evict.h"
 #include "master/object.h"
 #include "master/quarantine.h"
+#include "master/seg_stats.h"
 #include "nvmf/nvmf.h"
 #include "web/metrics.h"
 
@@ -48,9 +48,9 @@ static const struct {
 };
 
 static const struct {
-	const char *metric, *word;
+	const char *metric;
 } ops[OP_COUNT] = {
-#define OP(name, metric, word) [OP_##name] = {metric, word},
+#define OP(name, metric) [OP_##name] = {metric},
 #include "master/tbl/ops.h"
 #undef OP
 };
@@ -105,45 +105,6 @@ static void op_metric_lines(const struct stats *st, struct strbuf *out)
 	}
 }
 
-/* One gauge of all segments of a kind. */
-static void segment_gauge(struct core *core, enum kind kind, const char *name,
-			  const char *help,
-			  uint64_t (*value)(const struct segment *seg),
-			  struct strbuf *out)
-{
-	struct segment *seg;
-	bool has_head = false;
-
-	list_for_each (seg, &core->segments, node) {
-		if (seg->kind != kind)
-			continue;
-		if (!has_head)
-			metric_head(out, name, METRIC_GAUGE, help);
-		has_head = true;
-		metric_u64(out, name, "segment", seg->name, value(seg));
-	}
-}
-
-static uint64_t seg_used(const struct segment *seg)
-{
-	return ext_used(seg->space);
-}
-
-static uint64_t seg_size(const struct segment *seg)
-{
-	return seg->size;
-}
-
-static uint64_t seg_online(const struct segment *seg)
-{
-	return seg->state == SEG_ONLINE;
-}
-
-static uint64_t seg_replicas(const struct segment *seg)
-{
-	return seg->replicas;
-}
-
 void stats_usage(struct core *core, struct stats_usage *out)
 {
 	struct segment *seg;
@@ -176,18 +137,7 @@ static void segment_metrics(struct core *core, struct strbuf *out)
 	one_u64(out, "master_quarantined_bytes", METRIC_GAUGE,
 		"Freed extents that rest before they are reused",
 		u.quarantined);
-	segment_gauge(core, KIND_MEM, "segment_allocated_bytes",
-		      "In use per memory segment", seg_used, out);
-	segment_gauge(core, KIND_MEM, "segment_total_capacity_bytes",
-		      "Size per memory segment", seg_size, out);
-	segment_gauge(core, KIND_NOF, "nof_segment_allocated_bytes",
-		      "In use per NVMe-oF segment", seg_used, out);
-	segment_gauge(core, KIND_NOF, "nof_segment_total_capacity_bytes",
-		      "Size per NVMe-oF segment", seg_size, out);
-	segment_gauge(core, KIND_NOF, "nof_segment_online",
-		      "1 = ONLINE, 0 = OFFLINE", seg_online, out);
-	segment_gauge(core, KIND_NOF, "nof_segment_replicas",
-		      "Replicas per NVMe-oF segment", seg_replicas, out);
+	seg_metrics(core, out);
 }
 
 /* Probes and registrations. */
@@ -237,6 +187,10 @@ void stats_metrics(struct core *core, struct strbuf *out)
 		one_u64(out, counters[i].name, METRIC_COUNTER, counters[i].help,
 			value);
 	}
+	/* Upstream's name, for its dashboards. */
+	one_u64(out, "master_nof_segments_unmounted_by_heartbeat_total",
+		METRIC_COUNTER,
+		"Always 0: a failed probe makes a segment OFFLINE, no more", 0);
 	nvmf_metrics(out);
 	op_metric_lines(st, out);
 	metric_head(out, "master_value_size_bytes", METRIC_HISTOGRAM,
@@ -247,107 +201,4 @@ void stats_metrics(struct core *core, struct strbuf *out)
 		    METRIC_HISTOGRAM, "Latency of good probes");
 	metric_hist(out, "master_nof_heartbeat_probe_latency_ms", &st->probe_ms,
 		    probe_bounds, ARRAY_SIZE(probe_bounds));
-}
-
-/* --- the summary --- */
-
-static void add_usage(struct strbuf *out, const char *what, uint64_t used,
-		      uint64_t capacity)
-{
-	strbuf_addf(out, "%s: ", what);
-	strbuf_add_size(out, used);
-	strbuf_adds(out, " / ");
-	strbuf_add_size(out, capacity);
-	strbuf_addf(out, " (%.1f%%)",
-		    capacity ? 100.0 * (double)used / (double)capacity : 0.0);
-}
-
-struct window {
-	const struct stats *now, *before;
-	double seconds;
-};
-
-static double rate(const struct window *w, uint64_t now, uint64_t before)
-{
-	return w->seconds > 0 ? (double)(now - before) / w->seconds : 0.0;
-}
-
-static void add_requests(const struct window *w, struct strbuf *out)
-{
-	strbuf_adds(out, "Requests (Success/Total per sec): ");
-	for (unsigned o = 0; o < OP_COUNT; o++) {
-		const struct op_stats *a = &w->now->ops[o];
-		const struct op_stats *b = &w->before->ops[o];
-		double total = rate(w, a->requests, b->requests);
-		double failed = rate(w, a->failures, b->failures);
-
-		strbuf_addf(out, "%s%s=%.2f/%.2f", o ? ", " : "", ops[o].word,
-			    total - failed, total);
-	}
-	strbuf_adds(out, " | Batch Requests (per sec, Req=Success/"
-			 "PartialSuccess/Total, Item=Success/Total): ");
-	for (unsigned o = 0; o <= OP_REMOVE; o++) {
-		const struct op_stats *a = &w->now->ops[o];
-		const struct op_stats *b = &w->before->ops[o];
-		double total = rate(w, a->batches, b->batches);
-		double bad = rate(w, a->batch_failures, b->batch_failures);
-		double part = rate(w, a->batch_partial, b->batch_partial);
-		double items = rate(w, a->items, b->items);
-		double bad_items = rate(w, a->failed_items, b->failed_items);
-
-		strbuf_addf(out, "%s%s:(Req=%.2f/%.2f/%.2f, Item=%.2f/%.2f)",
-			    o ? ", " : "", ops[o].word, total - bad - part,
-			    part, total, items - bad_items, items);
-	}
-}
-
-static void add_evictions(struct strbuf *out, const char *what,
-			  const uint64_t v[4])
-{
-	strbuf_addf(out,
-		    " | %s: Success/Attempts=%llu/%llu, keys=%llu, size=", what,
-		    (unsigned long long)v[0], (unsigned long long)v[1],
-		    (unsigned long long)v[2]);
-	strbuf_add_size(out, v[3]);
-}
-
-void stats_summary(struct core *core, const struct stats *before,
-		   double seconds, struct strbuf *out)
-{
-	const struct stats *st = &core->stats;
-	struct window w = {st, before, seconds};
-	struct stats_usage u;
-
-	stats_usage(core, &u);
-	add_usage(out, "Mem Storage", u.used[KIND_MEM], u.capacity[KIND_MEM]);
-	add_usage(out, " | NVMe-oF SSD", u.used[KIND_NOF],
-		  u.capacity[KIND_NOF]);
-	strbuf_adds(out, " | SSD Storage: 0 B / 0 B (0.0%)");
-	strbuf_addf(out, " | Keys: %zu (soft-pinned: %zu) | Clients: %zu | ",
-		    core->objects.count, core->soft_pinned,
-		    core->clients.count);
-	add_requests(&w, out);
-	strbuf_addf(
-		out,
-		" | Eviction: Success/Attempts=%llu/%llu, AllocFail=%llu, "
-		"PartialAlloc=%llu, keys=%llu, size=",
-		(unsigned long long)(st->evictions_mem + st->evictions_nof),
-		(unsigned long long)(st->evict_tries_mem + st->evict_tries_nof),
-		(unsigned long long)st->alloc_failures,
-		(unsigned long long)st->partial_allocs,
-		(unsigned long long)(st->evicted_keys_mem +
-				     st->evicted_keys_nof));
-	strbuf_add_size(out, st->evicted_bytes_mem + st->evicted_bytes_nof);
-	add_evictions(out, "Mem Eviction",
-		      (uint64_t[]){st->evictions_mem, st->evict_tries_mem,
-				   st->evicted_keys_mem,
-				   st->evicted_bytes_mem});
-	add_evictions(out, "NoF Eviction",
-		      (uint64_t[]){st->evictions_nof, st->evict_tries_nof,
-				   st->evicted_keys_nof,
-				   st->evicted_bytes_nof});
-	strbuf_addf(out, " | Discard: Released/Total=%llu/%llu, StagingSize=",
-		    (unsigned long long)st->released,
-		    (unsigned long long)(st->released + st->discarded));
-	strbuf_add_size(out, u.quarantined);
 }

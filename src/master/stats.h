@@ -10,7 +10,7 @@
 #include "base/str.h"
 
 enum op_kind {
-#define OP(name, metric, word) OP_##name,
+#define OP(name, metric) OP_##name,
 #include "master/tbl/ops.h"
 #undef OP
 	OP_COUNT

@@ -15,6 +15,9 @@
 #define DOUBT_NS   (1 * NS_PER_S)    /* period while something is wrong */
 #define PAUSE_NS   (100 * NS_PER_MS) /* least gap between two probes */
 #define JITTER_PCT 10
+/* Every so many rounds another path goes first, so that one that died is seen,
+ * and wear is read. */
+#define LOOK_AROUND 6
 
 struct watch {
 	struct service *svc;
@@ -24,6 +27,7 @@ struct watch {
 	struct vol_probe probe;
 	unsigned first; /* the path that worked last */
 	unsigned tried; /* paths in this round */
+	unsigned rounds;
 	uint64_t ended_ns;
 	bool is_busy;
 };
@@ -52,17 +56,21 @@ static void probe_done(struct vol_probe *probe)
 	loop_post(w->svc->loop, &w->msg);
 }
 
+static unsigned path_of(const struct watch *w)
+{
+	return (w->first + w->tried) % w->seg->endpoint_count;
+}
+
 static void submit(struct watch *w)
 {
-	unsigned path = (w->first + w->tried) % w->seg->endpoint_count;
-
 	w->probe = (struct vol_probe){
 		.done = probe_done,
 		.timeout_ms = w->svc->opts.probe_timeout_ms,
 		.sb_only = true,
+		.want_smart = w->rounds % LOOK_AROUND == 0,
 	};
 	snprintf(w->probe.endpoint, sizeof(w->probe.endpoint), "%s",
-		 w->seg->endpoints[path]);
+		 w->seg->endpoints[path_of(w)]);
 	w->is_busy = true;
 	w->svc->vol_ops++;
 	vol_probe_submit(w->svc->vols, &w->probe);
@@ -76,12 +84,14 @@ static void probed(struct mbox_msg *msg)
 
 	w->is_busy = false;
 	w->ended_ns = core->now_ns;
+	if (w->seg)
+		health_path_probed(core, w->seg, path_of(w), &w->probe);
 	if (!w->seg) {
 		free(w);
 	} else if (w->probe.ret < 0 && ++w->tried < w->seg->endpoint_count) {
 		submit(w);
 	} else {
-		w->first = (w->first + w->tried) % w->seg->endpoint_count;
+		w->first = path_of(w);
 		w->tried = 0;
 		health_probed(core, w->seg, &w->probe);
 		arm(w);
@@ -95,6 +105,7 @@ static void fire(struct timer *timer)
 
 	ASSERT(!w->is_busy && w->seg);
 	w->tried = 0;
+	w->first += ++w->rounds % LOOK_AROUND == 0;
 	submit(w);
 }
 

@@ -38,7 +38,7 @@ struct visit {
 	struct err err;
 	int ret;
 	bool is_closing, is_qp_closing, is_ctrl_closing;
-	bool is_io, is_ns; /* under way */
+	bool is_io, is_ns, is_smart; /* under way */
 };
 
 static void visit_finish(struct visit *v)
@@ -107,7 +107,7 @@ static void visit_close(struct visit *v)
 		}
 		return;
 	}
-	if (!v->is_io && !v->is_ns)
+	if (!v->is_io && !v->is_ns && !v->is_smart)
 		visit_finish(v);
 }
 
@@ -116,6 +116,10 @@ static void visit_fail(struct visit *v, int code, const char *why)
 {
 	if (v->is_closing)
 		return;
+	if (v->is_smart) { /* nice to have */
+		visit_close(v);
+		return;
+	}
 	err_set(&v->err, code, "%s: %s", v->step, why);
 	v->ret = code;
 	visit_close(v);
@@ -177,6 +181,26 @@ static void visit_io(struct visit *v, const struct visit_io *r)
 
 /* --- probe --- */
 
+static void probe_smart_done(int ret, const struct nvmf_smart *smart, void *arg)
+{
+	struct visit *v = arg;
+
+	v->is_smart = false;
+	if (ret == 0) {
+		v->probe->has_smart = true;
+		v->probe->smart = *smart;
+	}
+	visit_close(v);
+}
+
+static void probe_end(struct visit *v)
+{
+	v->is_smart = v->probe->want_smart && v->ret == 0 &&
+		      nvmf_smart_get(v->ctrl, probe_smart_done, v) == 0;
+	if (!v->is_smart)
+		visit_close(v);
+}
+
 static void probe_judge(struct visit *v, uint64_t head_bytes)
 {
 	struct vol_probe *p = v->probe;
@@ -187,7 +211,7 @@ static void probe_judge(struct visit *v, uint64_t head_bytes)
 		v->ret = v->err.code;
 		p->label = LABEL_FOREIGN;
 	}
-	visit_close(v);
+	probe_end(v);
 }
 
 static void probe_tail_done(struct visit *v)
@@ -534,6 +558,7 @@ void vol_probe_submit(struct vol_set *set, struct vol_probe *probe)
 {
 	probe->set = set;
 	probe->ret = 0;
+	probe->has_smart = false;
 	probe->err = (struct err){0};
 	probe->msg.run = probe_run;
 	loop_post(set_loop(set), &probe->msg);

@@ -123,6 +123,9 @@ struct vol_probe {
 	char endpoint[ENDPOINT_TEXT_LEN];      /* with ns */
 	uint32_t timeout_ms;
 	bool sb_only; /* health check: identity and superblock, no labels */
+	/* The controller's SMART log, too.  A controller that has none does not
+	 * make the probe fail. */
+	bool want_smart;
 	/* result */
 	int ret;
 	struct err err;
@@ -131,6 +134,8 @@ struct vol_probe {
 	char label_text[128];
 	struct superblock sb; /* when LABEL_OURS */
 	uint64_t latency_ns;  /* of the superblock's read */
+	bool has_smart;
+	struct nvmf_smart smart;
 	/* private */
 	struct mbox_msg msg;
 	struct vol_set *set;

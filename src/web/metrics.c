@@ -35,23 +35,25 @@ void metric_head(struct strbuf *out, const char *name, enum metric_type type,
 	strbuf_addf(out, "\n# TYPE %s %s\n", name, type_names[type]);
 }
 
-static void add_name(struct strbuf *out, const char *name, const char *label,
-		     const char *label_value)
+void metric_labels_u64(struct strbuf *out, const char *name,
+		       const struct metric_label *labels, size_t count,
+		       uint64_t value)
 {
 	strbuf_adds(out, name);
-	if (label) {
-		strbuf_addf(out, "{%s=\"", label);
-		add_escaped(out, label_value, true);
-		strbuf_adds(out, "\"}");
+	for (size_t i = 0; i < count; i++) {
+		strbuf_addf(out, "%c%s=\"", i ? ',' : '{', labels[i].name);
+		add_escaped(out, labels[i].value, true);
+		strbuf_addc(out, '"');
 	}
-	strbuf_addc(out, ' ');
+	strbuf_addf(out, "%s %" PRIu64 "\n", count ? "}" : "", value);
 }
 
 void metric_u64(struct strbuf *out, const char *name, const char *label,
 		const char *label_value, uint64_t value)
 {
-	add_name(out, name, label, label_value);
-	strbuf_addf(out, "%" PRIu64 "\n", value);
+	struct metric_label one = {label, label_value};
+
+	metric_labels_u64(out, name, &one, label ? 1 : 0, value);
 }
 
 void metric_hist(struct strbuf *out, const char *name, const struct hist *h,

@@ -21,6 +21,12 @@ void metric_head(struct strbuf *out, const char *name, enum metric_type type,
 /* label NULL = none; the value is escaped. */
 void metric_u64(struct strbuf *out, const char *name, const char *label,
 		const char *label_value, uint64_t value);
+struct metric_label {
+	const char *name, *value;
+};
+void metric_labels_u64(struct strbuf *out, const char *name,
+		       const struct metric_label *labels, size_t count,
+		       uint64_t value);
 /* Cumulative buckets with the given upper bounds (in the histogram's unit),
  * _sum and _count. */
 void metric_hist(struct strbuf *out, const char *name, const struct hist *h,

@@ -86,6 +86,27 @@ static void test_label_and_probe(void **state)
 	}
 }
 
+/* What our target tells of itself, on demand only. */
+static void test_smart(void **state)
+{
+	struct env *env = *state;
+	char text[ENDPOINT_TEXT_LEN];
+	struct seen s = {.probe = {.done = probe_done,
+				   .timeout_ms = 5000,
+				   .want_smart = true}};
+
+	assert_false(probe_ns(env, 1, false)->has_smart);
+	env_endpoint(env, 1, text);
+	snprintf(s.probe.endpoint, sizeof(s.probe.endpoint), "%s", text);
+	gate_init(&s.gate);
+	vol_probe_submit(env->set, &s.probe);
+	assert_true(gate_wait_for(&s.gate, 20 * NS_PER_S));
+	assert_int_equal(s.probe.ret, 0);
+	assert_true(s.probe.has_smart);
+	assert_int_equal(s.probe.smart.spare_percent, 100);
+	assert_true(s.probe.smart.reads > 0);
+}
+
 static void test_foreign(void **state)
 {
 	struct env *env = *state;
@@ -190,9 +211,9 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_label_and_probe), TEST(test_foreign),
-		TEST(test_sentences),	    TEST(test_silent_peer),
-		TEST(test_names),
+		TEST(test_label_and_probe), TEST(test_smart),
+		TEST(test_foreign),	    TEST(test_sentences),
+		TEST(test_silent_peer),	    TEST(test_names),
 	};
 
 	log_level_max = LOG_ERROR;
