@@ -8,16 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "io/memory.h"
 #include "target/bdev.h"
 
-#define ZERO_STEP (4u << 20)
+#define ZERO_STEP  (4u << 20)
+#define SMALL_PAGE 4096u
+#define HUGE_PAGE  (2u << 20)
 
 struct ram {
 	struct bdev bdev;
 	uint8_t *mem;
 	bool is_own;
+	size_t page; /* what the kernel takes back, own memory only */
 };
 
 static void *ram_map(struct bdev *bdev, uint64_t off, uint64_t bytes)
@@ -41,13 +45,39 @@ static void ram_copy(const struct bdev_io *io, uint8_t *p)
 
 /*
  * Memory of our own goes back to the kernel and reads as zeros when it is met
- * again; the caller's may be shared with others, who must see the zeros.
- * Refused for pieces of huge pages.
+ * again; the caller's may be shared with others, who must see the zeros.  Only
+ * whole pages: the kernel rounds the length of small ones up, over what is not
+ * meant, and that of huge ones down, so that old bytes would stay.
  */
-static void ram_zero(struct ram *ram, uint8_t *p, uint64_t bytes, bool is_unmap)
+static void ram_unmap(const struct ram *ram, uint8_t *p, uint64_t bytes)
 {
-	if (!is_unmap || !ram->is_own || madvise(p, bytes, MADV_DONTNEED))
+	uintptr_t from = ALIGN_UP((uintptr_t)p, (uintptr_t)ram->page);
+	uintptr_t to = ALIGN_DOWN((uintptr_t)p + bytes, (uintptr_t)ram->page);
+
+	if (from >= to || madvise((void *)from, to - from, MADV_DONTNEED)) {
 		memset(p, 0, bytes);
+		return;
+	}
+	memset(p, 0, from - (uintptr_t)p);
+	memset((void *)to, 0, (uintptr_t)p + bytes - to);
+}
+
+static void ram_zero(const struct ram *ram, uint8_t *p, uint64_t bytes,
+		     bool is_unmap)
+{
+	if (is_unmap && ram->is_own)
+		ram_unmap(ram, p, bytes);
+	else
+		memset(p, 0, bytes);
+}
+
+/* Pages that can't be parted refuse a start inside of one. */
+static size_t page_of(uint8_t *mem, uint64_t size)
+{
+	bool is_huge = size >= HUGE_PAGE &&
+		       madvise(mem + SMALL_PAGE, SMALL_PAGE, MADV_DONTNEED);
+
+	return is_huge ? HUGE_PAGE : (size_t)sysconf(_SC_PAGESIZE);
 }
 
 /* A long range is done in pieces, so that the loop does other things too. */
@@ -123,6 +153,8 @@ int bdev_ram_create(void *mem, uint64_t size, struct bdev **out,
 	}
 	ram->mem = p;
 	ram->is_own = !mem;
+	if (ram->is_own)
+		ram->page = page_of(p, size);
 	ram->bdev = (struct bdev){.ops = &ram_ops,
 				  .size = size,
 				  .block = 4096,

@@ -198,17 +198,39 @@ static uint64_t blocks_of_file(void)
 }
 
 /* What is unmapped or zeroed reads as zeros; its neighbours stay. */
-static void erase(struct bdev *bdev, enum bdev_op op)
+static void erase_range(struct bdev *bdev, enum bdev_op op, unsigned from,
+			unsigned to)
 {
 	uint8_t *buf = aligned_alloc(4096, 65536);
 
 	memset(buf, 0xab, 65536);
 	assert_int_equal(rw(bdev, BDEV_WRITE, 0, buf, 65536), 0);
-	assert_int_equal(rw(bdev, op, 8192, NULL, 40960), 0);
+	assert_int_equal(rw(bdev, op, from, NULL, to - from), 0);
 	assert_int_equal(rw(bdev, BDEV_READ, 0, buf, 65536), 0);
 	for (unsigned i = 0; i < 65536; i++)
-		assert_int_equal(buf[i], i >= 8192 && i < 49152 ? 0 : 0xab);
+		assert_int_equal(buf[i], i >= from && i < to ? 0 : 0xab);
 	free(buf);
+}
+
+static void erase(struct bdev *bdev, enum bdev_op op)
+{
+	erase_range(bdev, op, 8192, 49152);
+}
+
+/* Less than a page, and pages with edges: blocks may have 512 bytes. */
+static void parts_of_pages_are_erased(void **state)
+{
+	static const unsigned ranges[][2] = {
+		{4096, 4608}, {4608, 5120}, {3584, 16896}};
+	struct bdev *bdev;
+	struct err err = {0};
+
+	assert_int_equal(bdev_ram_create(NULL, 1 << 16, &bdev, &err), 0);
+	for (size_t i = 0; i < 3; i++) {
+		erase_range(bdev, BDEV_ZERO, ranges[i][0], ranges[i][1]);
+		erase_range(bdev, BDEV_UNMAP, ranges[i][0], ranges[i][1]);
+	}
+	bdev->ops->destroy(bdev);
 }
 
 static void ranges_are_erased(void **state)
@@ -349,6 +371,7 @@ int main(void)
 		cmocka_unit_test(file_is_for_one_only),
 		cmocka_unit_test(file_that_shrank_is_an_error),
 		cmocka_unit_test(ranges_are_erased),
+		cmocka_unit_test(parts_of_pages_are_erased),
 		cmocka_unit_test(sizes_are_looked_at_again),
 		cmocka_unit_test(null_has_no_medium),
 		cmocka_unit_test(specs_are_understood),
