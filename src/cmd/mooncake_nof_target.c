@@ -81,6 +81,7 @@ static void on_signal(struct signals *s, int signo)
 		 (unsigned long long)st.commands, (unsigned long long)st.errors,
 		 (unsigned long long)st.bytes_read,
 		 (unsigned long long)st.bytes_written);
+	control_leave(&p->control);
 	tgt_drain(p->tgt, (uint32_t)p->config->drain_seconds * 1000, on_drained,
 		  p);
 }

@@ -50,6 +50,11 @@ int control_remember(struct control *ctl, const char *path, struct err *err)
 	return state_open(ctl, path, &ctl->state, err);
 }
 
+void control_leave(struct control *ctl)
+{
+	ctl->rpc.is_leaving = true;
+}
+
 void control_close(struct control *ctl, void (*done)(void *arg), void *arg)
 {
 	server_close(&ctl->server, done, arg);

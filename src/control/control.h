@@ -47,6 +47,9 @@ void transport_given(struct control *ctl);
 int control_remember(struct control *ctl, const char *path, struct err *err);
 /* The socket; 0 or -errno with a sentence. */
 int control_listen(struct control *ctl, const char *path, struct err *err);
+/* The target is about to drain, or to stop: from now on nothing is changed, and
+ * nothing is remembered, for what is there is not what was asked for. */
+void control_leave(struct control *ctl);
 /* Calls that are under way end; then done runs. */
 void control_close(struct control *ctl, void (*done)(void *arg), void *arg);
 /* After the target has stopped.  A zeroed control is fine. */

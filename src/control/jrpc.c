@@ -220,8 +220,10 @@ void jrpc_run(struct jrpc *rpc, json_t *request,
 	}
 	name = json_string_value(json_object_get(request, "method"));
 	call->method = jrpc_find(rpc, name);
-	if (call->method)
-		call_start(call);
-	else
+	if (!call->method)
 		jrpc_fail(call, JRPC_METHOD_NOT_FOUND, "Method not found");
+	else if (rpc->is_leaving && (call->method->attrs & JRPC_CHANGES))
+		jrpc_fail(call, JRPC_INVALID_STATE, "The target is stopping");
+	else
+		call_start(call);
 }

@@ -56,6 +56,7 @@ struct jrpc {
 	/* Optional: a successful call of a method with JRPC_CHANGES is
 	 * given away before it is answered; jrpc_release() goes on. */
 	void (*hold)(struct jrpc *rpc, struct jrpc_call *call);
+	bool is_leaving; /* methods with JRPC_CHANGES are refused */
 };
 
 struct jrpc_call {

@@ -113,9 +113,15 @@ static void on_written(struct io_op *op)
 /* One file for all calls that came while the last one was written. */
 static void state_start(struct state *st)
 {
-	json_t *root = config_all(st->ctl, false);
+	json_t *root;
 
 	list_splice_tail(&st->writing, &st->waiting);
+	/* Listeners are closed by now, and paths inaccessible. */
+	if (st->ctl->rpc.is_leaving) {
+		state_end(st, -ECANCELED);
+		return;
+	}
+	root = config_all(st->ctl, false);
 	st->text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
 	json_decref(root);
 	if (!st->text) {

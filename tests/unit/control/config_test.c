@@ -225,13 +225,50 @@ static void test_not_remembered(void **state)
 	assert_int_equal(control_remember(&t_ctl, want, &err), -ENOENT);
 }
 
+/* What a drain takes down is not what is to come back. */
+static void test_drain_is_not_remembered(void **state)
+{
+	struct t_answer removal = {0};
+	struct err err = {0};
+	json_t *request, *before, *after;
+	bool is_drained = false;
+	json_error_t where;
+
+	assert_int_equal(control_remember(&t_ctl, path, &err), 0);
+	make_some();
+	before = json_load_file(path, 0, NULL);
+	request =
+		json_loads("{\"id\":1,\"method\":\"nvmf_subsystem_remove_ns\","
+			   "\"params\":{\"nqn\":\"" CNODE "\",\"nsid\":1}}",
+			   0, &where);
+	jrpc_run(&t_ctl.rpc, request, t_on_answer, &removal);
+	assert_false(removal.is_done);
+	control_leave(&t_ctl);
+	tgt_drain(t_tgt, 100, t_on_flag, &is_drained);
+	t_turn_until(&removal.is_done);
+	assert_int_equal(
+		json_integer_value(json_object_get(
+			json_object_get(removal.json, "error"), "code")),
+		-ECANCELED);
+	t_expect("bdev_null_delete", "{\"name\":\"N\"}",
+		 "!-1 The target is stopping");
+	t_turn_until(&is_drained);
+	t_expect("bdev_get_bdevs", "{\"name\":\"N\"}", "[{}]");
+	after = json_load_file(path, 0, NULL);
+	assert_true(json_equal(before, after));
+	json_decref(request);
+	json_decref(removal.json);
+	json_decref(before);
+	json_decref(after);
+}
+
 int main(void)
 {
 #define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		ROW(test_round_trip),	      ROW(test_remembered),
 		ROW(test_not_loaded_is_kept), ROW(test_bad_files),
-		ROW(test_not_remembered),
+		ROW(test_not_remembered),     ROW(test_drain_is_not_remembered),
 	};
 	char tmp[80];
 	int ret;
