@@ -125,6 +125,7 @@ static int add_try(struct control *ctl, const struct listener_args *a,
 {
 	struct tgt_subsys *ss = subsys_of(ctl, &a->nqn);
 	enum tgt_ana state = TGT_ANA_OPTIMIZED;
+	struct err none = {0};
 	struct addr addr;
 	int ret;
 
@@ -146,10 +147,13 @@ static int add_try(struct control *ctl, const struct listener_args *a,
 	if (ret)
 		return ret;
 	ret = tgt_subsys_listen(ss, &addr, err);
+	if (!ret && state != TGT_ANA_OPTIMIZED) {
+		ret = tgt_subsys_ana_set(ss, &addr, 0, state, err);
+		if (ret)
+			(void)tgt_subsys_unlisten(ss, &addr, &none);
+	}
 	if (ret)
 		socket_put(ctl->tgt, &addr);
-	else if (state != TGT_ANA_OPTIMIZED)
-		ret = tgt_subsys_ana_set(ss, &addr, 0, state, err);
 	return ret;
 }
 

@@ -47,14 +47,19 @@ static void on_accept(struct listener *l, int fd, const struct addr *peer)
 }
 
 /* Every path starts as a good one. */
-static void listener_reset_ana(struct tgt *tgt, unsigned id)
+static void subsys_reset_ana(struct tgt_subsys *ss, unsigned id)
+{
+	for (unsigned g = 0; ss->ana && g < TGT_NS_MAX; g++)
+		atomic_store(&ss->ana->state[id][g], TGT_ANA_OPTIMIZED);
+}
+
+static void listener_reset(struct tgt *tgt, unsigned id)
 {
 	struct tgt_subsys *ss = NULL;
 
 	while ((ss = tgt_subsys_next(tgt, ss))) {
 		ss->listeners &= ~(1u << id);
-		for (unsigned g = 0; ss->ana && g < TGT_NS_MAX; g++)
-			atomic_store(&ss->ana->state[id][g], TGT_ANA_OPTIMIZED);
+		subsys_reset_ana(ss, id);
 	}
 }
 
@@ -87,7 +92,7 @@ static int listen_at(struct tgt *tgt, struct addr *addr, bool is_discovery,
 		return ret;
 	}
 	*addr = tl->l.local;
-	listener_reset_ana(tgt, id);
+	listener_reset(tgt, id);
 	tgt->listeners[id] = tl;
 	disc_changed(tgt);
 	return 0;
@@ -194,6 +199,7 @@ int tgt_subsys_listen(struct tgt_subsys *ss, const struct addr *addr,
 	if (ss->listeners >> tl->id & 1)
 		return err_set(err, -EEXIST, "%s is reachable at %s already",
 			       ss->nqn, text);
+	subsys_reset_ana(ss, tl->id);
 	ss->listeners |= 1u << tl->id;
 	disc_changed(ss->tgt);
 	return 0;
