@@ -48,7 +48,8 @@ static int listen_explain(const struct addr *addr, int ret, struct err *err)
 /*
  * A program that was killed leaves its listening socket behind for some
  * milliseconds when io_uring has requests of it to end, so the one that
- * follows it at once must not give up at the first try.
+ * follows it at once must not give up at the first try.  A loop that turns has
+ * others to serve meanwhile: whoever asked may ask again.
  */
 static int listen_patiently(struct loop *loop, const struct addr *addr,
 			    int backlog)
@@ -57,7 +58,8 @@ static int listen_patiently(struct loop *loop, const struct addr *addr,
 	uint64_t end = time_mono_ns() + LINGER_NS;
 	int fd = io_listen(loop, addr, backlog);
 
-	while (fd == -EADDRINUSE && time_mono_ns() < end) {
+	while (fd == -EADDRINUSE && !loop_is_turning(loop) &&
+	       time_mono_ns() < end) {
 		nanosleep(&pause, NULL);
 		fd = io_listen(loop, addr, backlog);
 	}

@@ -23,7 +23,7 @@ struct listener {
 /*
  * A listening socket alone; local gets its address with the real port.
  * Returns the descriptor or -errno with a sentence as below; a port in use is
- * tried for half a second (blocking: call it while starting up).
+ * tried for half a second (blocking) while the loop does not turn yet.
  */
 int listen_open(struct loop *loop, const struct addr *addr, int backlog,
 		struct addr *local, struct err *err);

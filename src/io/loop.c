@@ -254,6 +254,11 @@ void loop_turn(struct loop *loop, uint64_t timeout_ns)
 	loop->in_turn = false;
 }
 
+bool loop_is_turning(const struct loop *loop)
+{
+	return loop->in_turn;
+}
+
 void loop_run(struct loop *loop)
 {
 	while (!loop->is_stopping)

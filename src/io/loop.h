@@ -66,6 +66,8 @@ uint64_t loop_now_ns(const struct loop *loop);
  * the loop's thread. */
 void loop_post(struct loop *loop, struct mbox_msg *msg);
 bool loop_is_owner(const struct loop *loop);
+/* The owner's: is this one of the loop's callbacks? */
+bool loop_is_turning(const struct loop *loop);
 
 /* --- later in this thread: runs in the next turn, before waiting --- */
 struct loop_task {
