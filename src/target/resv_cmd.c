@@ -2,13 +2,15 @@
 /*
  * Reservation commands.  Register, Acquire and Release travel from the shard
  * to the control loop, which alone changes reservations and knows whom to tell,
- * and back; Report is answered on the shard.  Invariant: the answer leaves
- * after every shard can see what has changed.
+ * and back (Preempt and Abort by way of all shards); Report is answered on the
+ * shard.  Invariant: the answer leaves after every shard can see what has
+ * changed.
  */
 #include <string.h>
 
 #include "base/log.h"
 #include "target/nvm.h"
+#include "target/resv_fence.h"
 
 #define KEYS_MAX   4096 /* hosts send 8 or 16 bytes, some a page */
 #define REPORT_MAX 65536
@@ -58,19 +60,35 @@ static void on_back(struct mbox_msg *msg)
 	conn_check(conn);
 }
 
+static bool is_abort(const struct tgt_req *req)
+{
+	return req->sqe.opcode == NVME_CMD_RESV_ACQUIRE &&
+	       (req->sqe.cdw10 & 7) == RESV_PREEMPT_ABORT;
+}
+
 static void on_control(struct mbox_msg *msg)
 {
 	struct tgt_req *req = container_of(msg, struct tgt_req, msg);
 	const struct tgt_ctrl *ctrl = req->conn->ctrl;
-	struct resv_notes notes;
+	struct resv_fence *fence =
+		is_abort(req) ? resv_fence_create(req) : NULL;
+	struct resv_notes notes = {.count = 0};
 
-	req->sc = apply(req, &notes);
+	if (is_abort(req) && !fence)
+		req->sc = NVME_SC_INTERNAL; /* nothing has changed */
+	else
+		req->sc = apply(req, &notes);
 	log_info("reservation command",
 		 "subnqn=%s nsid=%u host=%s opcode=%#x cdw10=%#x status=%s",
 		 ctrl->ss->nqn, req->ns->nsid, ctrl->hostnqn, req->sqe.opcode,
 		 req->sqe.cdw10, nvme_sc_text(req->sc));
 	for (unsigned i = 0; i < notes.count; i++)
 		ctrl_note_resv(ctrl->ss, req->ns->nsid, &notes.notes[i]);
+	if (fence && !req->sc) {
+		resv_fence_start(fence, &notes, on_back);
+		return;
+	}
+	resv_fence_destroy(fence);
 	req->msg.run = on_back;
 	loop_post(req->conn->shard->loop, &req->msg);
 }

@@ -4,11 +4,11 @@
  * (struct bdev), a discovery subsystem, listeners, hosts.
  *
  * All calls are made on the control loop, or before it runs, and none blocks
- * but tgt_listen*() before it runs.  What takes time has a done(arg), which runs on the
- * control loop, never inside the call.  Everything may change while hosts are
- * connected: they are told (asynchronous events, discovery log).  Connections
- * are spread over the shards given; what belongs to a connection is touched by
- * its shard only.
+ * but tgt_listen*() before it runs.  What takes time has a done(arg), which
+ * runs on the control loop, never inside the call.  Everything may change while
+ * hosts are connected: they are told (asynchronous events, discovery log).
+ * Connections are spread over the shards given; what belongs to a connection is
+ * touched by its shard only.
  *
  * Pointers to subsystems, listeners, hosts and controllers that the calls here
  * return stay valid until the loop turns.

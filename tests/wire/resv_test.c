@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "t_slow.h"
 #include "target/resv.h"
 
 #define SC(sc)	   ((sc)&NVME_SC_MASK)
@@ -37,6 +38,7 @@ static int setup(void **state)
 	assert_int_equal(t_target_add_ns(&target, bdev), 1);
 	assert_int_equal(bdev_file_create(&fo, &bdev, &err), 0);
 	assert_int_equal(t_target_add_ns(&target, bdev), 2);
+	assert_int_equal(t_target_add_ns(&target, t_slow_init(NS_BYTES)), 3);
 	for (uint8_t h = 0; h < HOSTS; h++) {
 		admin[h] = io[h] = (struct t_wire){.host = h};
 		tw_admin_queue(&admin[h], &target.addr);
@@ -188,6 +190,85 @@ static void late_data_are_fenced(void **state)
 		assert_memory_equal(got, old, BLOCK);
 		assert_int_equal(rel(1, RESV_CLEAR, 0, 11), 0);
 	}
+}
+
+static uint16_t next_status(unsigned host, uint16_t cid)
+{
+	union pdu_hdr hdr;
+
+	tw_recv(&io[host], &hdr, NULL, 0);
+	assert_int_equal(hdr.ch.type, PDU_CAPSULE_RESP);
+	assert_int_equal(hdr.resp.cqe.cid, cid);
+	return hdr.resp.cqe.status >> 1;
+}
+
+/* A command whose data go with it; its answer is looked at later. */
+static uint16_t send_resv(unsigned host, uint8_t opcode, uint32_t cdw10,
+			  uint64_t key, uint64_t other)
+{
+	struct nvme_sqe sqe = {.opcode = opcode,
+			       .flags = NVME_SQE_PSDT_SGL,
+			       .nsid = nsid,
+			       .cdw10 = cdw10};
+	uint64_t keys[2] = {key, other};
+
+	tw_send_cmd(&io[host], &sqe, keys, sizeof(keys));
+	return sqe.cid;
+}
+
+/* What was sent later is answered first. */
+static uint16_t preempt_and_abort(unsigned host)
+{
+	uint16_t abort = send_resv(host, NVME_CMD_RESV_ACQUIRE,
+				   RESV_PREEMPT_ABORT | RESV_EXCL << 8, 11, 10);
+	uint16_t other =
+		send_resv(host, NVME_CMD_RESV_REGISTER, RESV_REPLACE, 11, 11);
+
+	assert_int_equal(next_status(host, other), 0);
+	return abort;
+}
+
+/* Preempt and Abort is answered when the medium is free of what was preempted:
+ * of what is in the back end, and of what is received straight into memory. */
+static void abort_waits_for_the_medium(void **state)
+{
+	struct nvme_sqe sqe;
+	union pdu_hdr hdr;
+	uint16_t abort;
+
+	nsid = 3;
+	assert_int_equal(reg(0, RESV_REGISTER, 0, 10), 0);
+	assert_int_equal(reg(1, RESV_REGISTER, 0, 11), 0);
+	assert_int_equal(acq(0, RESV_ACQUIRE, RESV_EXCL, 10, 0), 0);
+	nvme_cmd_rw(&sqe, true, nsid, 0, 1);
+	tw_send_cmd(&io[0], &sqe, data, BLOCK);
+	while (!atomic_load(&t_slow.held))
+		usleep(100);
+	abort = preempt_and_abort(1);
+	t_slow_let_go();
+	assert_int_equal(next_status(0, sqe.cid), 0);
+	assert_int_equal(next_status(1, abort), 0);
+	assert_int_equal(rel(1, RESV_CLEAR, 0, 11), 0);
+
+	nsid = 1;
+	assert_int_equal(reg(0, RESV_REGISTER, 0, 10), 0);
+	assert_int_equal(reg(1, RESV_REGISTER, 0, 11), 0);
+	nvme_cmd_rw(&sqe, true, nsid, 7, 1);
+	sqe.sgl = (struct nvme_sgl){.len = BLOCK, .type = NVME_SGL_TRANSPORT};
+	tw_send_cmd(&io[0], &sqe, NULL, 0);
+	tw_recv(&io[0], &hdr, NULL, 0);
+	assert_int_equal(hdr.ch.type, PDU_R2T);
+	abort = preempt_and_abort(1);
+	struct pdu_data pdu = {
+		.ch = {.type = PDU_H2C_DATA, .flags = PDU_F_LAST},
+		.cccid = sqe.cid,
+		.ttag = hdr.r2t.ttag,
+		.datal = BLOCK};
+
+	tw_send_pdu(&io[0], &pdu.ch, data, BLOCK);
+	assert_int_equal(next_status(0, sqe.cid), 0);
+	assert_int_equal(next_status(1, abort), 0);
+	assert_int_equal(rel(1, RESV_CLEAR, 0, 11), 0);
 }
 
 static void report_tells(void **state)
@@ -349,6 +430,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(conflicts_are_answered),
 		cmocka_unit_test(late_data_are_fenced),
+		cmocka_unit_test(abort_waits_for_the_medium),
 		cmocka_unit_test(report_tells),
 		cmocka_unit_test(commands_are_judged),
 		cmocka_unit_test(hosts_are_told),
