@@ -536,29 +536,6 @@ static void test_listeners(void **state)
 	t_expect("nvmf_subsystem_get_listeners", SS(""),
 		 "[{\"ana_states\":[{\"ana_group\":1,\"ana_state\":"
 		 "\"inaccessible\"}]}]");
-	/* A socket that others keep open: the path starts anew. */
-	snprintf(params, sizeof(params),
-		 "{\"nqn\":\"nqn.2016-06.io.spdk:other\",\"listen_address\":"
-		 "{\"trtype\":\"TCP\",\"traddr\":\"127.0.0.1\",\"trsvcid\":"
-		 "\"%u\"},\"ana_state\":\"inaccessible\"}",
-		 port);
-	t_expect("nvmf_create_subsystem",
-		 "{\"nqn\":\"nqn.2016-06.io.spdk:other\"}", "true");
-	/* no ANA there: refused, and not half done */
-	t_expect("nvmf_subsystem_add_listener", params, INVALID);
-	t_expect("nvmf_subsystem_get_listeners",
-		 "{\"nqn\":\"nqn.2016-06.io.spdk:other\"}", "[]");
-	strstr(params, ",\"ana_state\"")[0] = '}';
-	strchr(params, '}')[2] = '\0';
-	t_expect("nvmf_subsystem_add_listener", params, "true");
-	LISTEN("");
-	t_expect("nvmf_subsystem_remove_listener", params, "true");
-	t_expect("nvmf_subsystem_add_listener", params, "true");
-	t_expect("nvmf_subsystem_get_listeners", SS(""),
-		 "[{\"ana_states\":[{\"ana_group\":1,\"ana_state\":"
-		 "\"optimized\"}]}]");
-	t_expect("nvmf_delete_subsystem",
-		 "{\"nqn\":\"nqn.2016-06.io.spdk:other\"}", "true");
 	LISTEN(",\"ana_state\":\"sleepy\"");
 	t_expect("nvmf_subsystem_listener_set_ana_state", params, INVALID);
 	LISTEN("");
