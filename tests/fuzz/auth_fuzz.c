@@ -121,6 +121,8 @@ static size_t meddle(uint8_t *p, size_t n, uint16_t *sc)
 			memcpy(p + 4, t_id, sizeof(t_id));
 	} else if (deed == STATUS) {
 		*sc = (uint16_t)take(2);
+		if (!(*sc & NVME_SC_MASK)) /* as the connection does */
+			*sc = NVME_SC_OK;
 	}
 	return n;
 }
