@@ -53,7 +53,7 @@ static void add_script(struct strbuf *out, const struct relay *relay,
 	shell_quote(out, request);
 	strbuf_addf(out, "\n[ -S \"$socket\" ] || exit %d\n", NO_SOCKET);
 	strbuf_adds(out, "if command -v python3 >/dev/null; then\n"
-			 "  printf '%s' \"$request\" | python3 -c ");
+			 "  printf '%s' \"$request\" | python3 -I -S -c ");
 	shell_quote(out, python);
 	strbuf_addf(out, " \"$socket\" %u\n", MAX(ms / 1000, 1u));
 	strbuf_adds(out, fallback);

@@ -177,7 +177,7 @@ def test_ssh_that_fails(cluster, nodes):
 
 def test_one_bad_node_of_ten(cluster, nodes):
     """All at once; a node that hangs costs the others nothing."""
-    args = ["--transport-type=TCP", "--connect_timeout=3s"]
+    args = ["--transport-type=TCP", "--connect_timeout=15s"]
     for i in range(10):
         n, spdk = node_with_spdk(nodes)
         args.append(info(n, spdk, "pci:0000:81:00.0"))
