@@ -432,6 +432,8 @@ static int parse_option(struct flag_set *fs, struct cursor *cur,
 				       (int)MIN(value.n, (size_t)60), value.p);
 	} else if (!value.p && flag->type == FLAG_BOOL) {
 		in.text = STR("true");
+	} else if (!value.p && flag->alone) {
+		in.text = str_of(flag->alone);
 	} else if (!value.p) {
 		ret = next_value(cur, fs->prog, &in, err);
 		if (ret)

@@ -57,6 +57,9 @@ struct flag {
 	const char *def; /* default as text, NULL = zero/""/empty list */
 	double min, max; /* checked when max > min */
 	const char *env; /* environment variable or NULL */
+	/* The value of the option written without one; NULL = it needs one.
+	 * With it "--name VALUE" is not understood, "--name=VALUE" is. */
+	const char *alone;
 	const char
 		*arg; /* what to call the value in --help, e.g. "HOST:PORT" */
 	const char *help; /* one sentence or more; wrapped when printed */

@@ -256,6 +256,8 @@ static void add_flag(const struct flag *flag, struct strbuf *out)
 
 	if (flag->type == FLAG_BOOL)
 		strbuf_addf(out, "  --[no]%s\n", flag->name);
+	else if (flag->alone)
+		strbuf_addf(out, "  --%s[=%s]\n", flag->name, arg_of(flag));
 	else
 		strbuf_addf(out, "  --%s=%s\n", flag->name, arg_of(flag));
 	add_notes(flag, &notes);

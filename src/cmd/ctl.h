@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "base/flag.h"
+#include "base/uuid.h"
 #include "rpc/client.h"
 
 #define CTL_NAME "mooncakectl"
@@ -36,6 +37,7 @@ struct ctl_command {
 extern const struct ctl_command ctl_status, ctl_segments,
 	ctl_ls;						  /* ctl_list.c */
 extern const struct ctl_command ctl_get, ctl_put, ctl_rm; /* ctl_object.c */
+extern const struct ctl_command ctl_pool;		  /* ctl_pool.c */
 extern const struct ctl_command ctl_target;		  /* ctl_target.c */
 extern const struct ctl_command ctl_key;		  /* ctl_key.c */
 
@@ -74,6 +76,9 @@ int ctl_call(struct ctl *ctl, uint16_t method, const ProtobufCMessage *req,
 	     const ProtobufCMessage **rsp, struct err *err);
 /* Takes root over; -ENOMEM when it is NULL. */
 int ctl_print_json(struct ctl *ctl, json_t *root, struct err *err);
+/* "online", "draining", …; the id in hex, "" when it is none. */
+const char *ctl_segment_state(const Mc__Segment *seg);
+void ctl_segment_id(const Mc__Segment *seg, char out[UUID_TEXT_LEN]);
 /* Printable: what is no UTF-8 text becomes \xNN. */
 void ctl_add_key(struct strbuf *out, struct str key);
 /* -EINVAL unless it has 1 to 4096 bytes. */

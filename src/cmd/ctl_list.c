@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/uuid.h"
 #include "cmd/ctl.h"
 #include "deploy/table.h"
 
@@ -21,9 +20,10 @@ static const char *const state_names[] = {
 	[MC__SEGMENT_STATE__SEGMENT_OFFLINE] = "offline",
 	[MC__SEGMENT_STATE__SEGMENT_MOUNTING] = "mounting",
 	[MC__SEGMENT_STATE__SEGMENT_UNMOUNTING] = "unmounting",
+	[MC__SEGMENT_STATE__SEGMENT_DRAINING] = "draining",
 };
 
-static const char *state_name(const Mc__Segment *seg)
+const char *ctl_segment_state(const Mc__Segment *seg)
 {
 	size_t state = (size_t)seg->state;
 
@@ -35,7 +35,7 @@ static const char *kind_name(const Mc__Segment *seg)
 	return seg->kind == MC__KIND__NOF_SSD ? "nof" : "memory";
 }
 
-static void segment_id(const Mc__Segment *seg, char out[UUID_TEXT_LEN])
+void ctl_segment_id(const Mc__Segment *seg, char out[UUID_TEXT_LEN])
 {
 	struct uuid id;
 
@@ -178,7 +178,7 @@ static int segments_json(struct ctl *ctl, const Mc__ListSegmentsRsp *rsp,
 		json_t *paths = json_array();
 		char id[UUID_TEXT_LEN];
 
-		segment_id(seg, id);
+		ctl_segment_id(seg, id);
 		for (size_t k = 0; k < seg->n_endpoints; k++)
 			json_array_append_new(paths,
 					      json_string(seg->endpoints[k]));
@@ -187,8 +187,9 @@ static int segments_json(struct ctl *ctl, const Mc__ListSegmentsRsp *rsp,
 			json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s, "
 				  "s:s, s:o}",
 				  "id", id, "name", seg->name, "kind",
-				  kind_name(seg), "state", state_name(seg),
-				  "size", (json_int_t)seg->size, "used",
+				  kind_name(seg), "state",
+				  ctl_segment_state(seg), "size",
+				  (json_int_t)seg->size, "used",
 				  (json_int_t)seg->used, "objects",
 				  (json_int_t)seg->objects, "identity",
 				  seg->identity, "message", seg->message,
@@ -246,8 +247,8 @@ static int run_segments(struct ctl *ctl, struct err *err)
 	for (size_t i = 0; i < rsp->n_segments; i++) {
 		const Mc__Segment *seg = rsp->segments[i];
 
-		segment_id(seg, id);
-		table_add(&table, state_name(seg));
+		ctl_segment_id(seg, id);
+		table_add(&table, ctl_segment_state(seg));
 		table_add(&table, kind_name(seg));
 		table_add_size(&table, seg->size);
 		add_share(&table, seg);

@@ -42,6 +42,18 @@ static const struct flag flags[] = {
 	 .arg = "ID",
 	 .help = "A segment by its id, as 'mooncakectl segments' prints it."},
 	TOOL_FLAGS_HOW,
+	{.name = "drain",
+	 .type = FLAG_MS,
+	 .off = offsetof(struct tool_config, drain_ms),
+	 .max = 86400000,
+	 .alone = "60s",
+	 .arg = "TIME",
+	 .help = "First let readers and writers end: nothing new is put there "
+		 "from now on, readers are sent elsewhere where they can be, "
+		 "and the namespaces go when the last lease has ended. After "
+		 "TIME (60s) those that are still in use stay, DRAINING. "
+		 "Ctrl-C leaves them so, too; 'mooncake_ssd_register' takes "
+		 "them back."},
 };
 
 static const struct flag_prog prog = {
@@ -51,10 +63,11 @@ static const struct flag_prog prog = {
 	.details =
 		"Tells the master to forget namespaces: what lies on them can "
 		"no longer be read. The targets need not be there, and the "
-		"disks are not written. Exit status: 0 when all are gone, 1 "
+		"disks are not written. With --drain readers end before. Exit "
+		"status: 0 when all are gone, 1 "
 		"when something failed or nothing was found, 2 for wrong "
 		"options.",
-	.examples = "  " PROGRAM " --master=10.0.0.1 --segment=ID\n"
+	.examples = "  " PROGRAM " --master=10.0.0.1 --segment=ID --drain=5m\n"
 		    "  " PROGRAM " --master=10.0.0.1:50051 \\\n"
 		    "    --endpoint='traddr:10.0.0.7 trsvcid:4420 "
 		    "subnqn:nqn.2024-01.io.example:ssd1 ns:1'\n",

@@ -14,7 +14,7 @@
 #include "proto/frame.h"
 
 static const struct ctl_command *const commands[] = {
-	&ctl_status, &ctl_segments, &ctl_ls,	 &ctl_get,
+	&ctl_status, &ctl_segments, &ctl_pool,	 &ctl_ls,  &ctl_get,
 	&ctl_put,    &ctl_rm,	    &ctl_target, &ctl_key,
 };
 

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * MOUNT and UNMOUNT of namespaces.  Single thread, one call at a time.  The
- * master does the looking and the writing; here is only what it is told and
+ * MOUNT, DRAIN and UNMOUNT of namespaces.  Single thread, one call at a time.
+ * The master does the looking and the writing; here is only what it is told and
  * what it answers.  Invariant: each call ends as rows of the report.
  */
 #include <errno.h>
 #include <stdio.h>
 
 #include "base/status.h"
+#include "base/time.h"
 #include "base/uuid.h"
+#include "deploy/drain.h"
 #include "deploy/table.h"
 #include "deploy/tool.h"
 
@@ -77,6 +79,9 @@ static int mount_one(struct tool *tool, const struct ns_entry *entry)
 		row_set_reason(&row, rsp->status, rsp->error);
 	else if (rsp->already)
 		row.outcome = OUTCOME_ALREADY;
+	if (rsp->undrained)
+		snprintf(row.text, sizeof(row.text),
+			 "it was DRAINING and takes new objects again");
 	return report_add(&tool->report, &row);
 }
 
@@ -114,20 +119,32 @@ static int add_unmounted(struct tool *tool, const Mc__UnmountRsp *rsp)
 	return ret;
 }
 
-/*
- * Returns 1 when the master knows no such segment (no row is added then), 0,
- * or -ENOMEM.
- */
-static int unmount_one(struct tool *tool, const Mc__UnmountReq *req,
-		       const char *name)
+/* What unmount_one() and drain_begin() have in common: 1 when the master knows
+ * no such segment (no row is added then), 0, or -ENOMEM. */
+typedef int (*removal_fn)(struct tool *tool, Mc__UnmountReq *req,
+			  const char *name);
+
+/* DRAIN_IDLE when there is nothing to wait for. */
+static int wait_one(struct tool *tool, Mc__UnmountReq *req, const char *name)
+{
+	if (!tool->config->drain_ms)
+		return DRAIN_IDLE;
+	req->only_idle = true;
+	return drain_wait(tool, req, name, tool->drain_until_ns);
+}
+
+static int unmount_one(struct tool *tool, Mc__UnmountReq *req, const char *name)
 {
 	const ProtobufCMessage *msg;
 	const Mc__UnmountRsp *rsp;
 	struct report_row row;
 	struct err err = {0};
-	int ret = rpc_sync_call(tool->master, METHOD_UNMOUNT, &req->base, &msg,
-				&err);
+	int ret = wait_one(tool, req, name);
 
+	if (ret != DRAIN_IDLE)
+		return ret == DRAIN_FAILED ? 0 : ret;
+	ret = rpc_sync_call(tool->master, METHOD_UNMOUNT, &req->base, &msg,
+			    &err);
 	if (ret < 0)
 		return tool_fail_row(tool, name, 0, err.text);
 	rsp = (const void *)msg;
@@ -136,12 +153,17 @@ static int unmount_one(struct tool *tool, const Mc__UnmountReq *req,
 		return 1;
 	if (rsp->status == MOONCAKE_OK)
 		return add_unmounted(tool, rsp);
+	/* Somebody has begun to read between the two calls. */
+	if (req->only_idle &&
+	    rsp->status == MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS)
+		return unmount_one(tool, req, name);
 	row_set_reason(&row, rsp->status, rsp->error);
 	return tool_fail_row(tool, name, 0, row.text);
 }
 
 /* By any of its paths: the master may know only some of them. */
-static int unmount_entry(struct tool *tool, const struct ns_entry *entry)
+static int each_path(struct tool *tool, const struct ns_entry *entry,
+		     removal_fn fn)
 {
 	struct path_texts paths;
 	int ret = 1;
@@ -151,33 +173,65 @@ static int unmount_entry(struct tool *tool, const struct ns_entry *entry)
 		Mc__UnmountReq req = MC__UNMOUNT_REQ__INIT;
 
 		req.endpoint = paths.text[i];
-		ret = unmount_one(tool, &req, paths.text[i]);
+		ret = fn(tool, &req, paths.text[i]);
 	}
-	if (ret == 1)
-		ret = tool_fail_row(tool, paths.text[0], 0,
-				    "the master knows no such namespace; "
-				    "'mooncakectl segments' lists what it has");
 	return ret;
+}
+
+static int unmount_entry(struct tool *tool, const struct ns_entry *entry)
+{
+	int ret = each_path(tool, entry, unmount_one);
+	char name[ENDPOINT_TEXT_LEN];
+
+	if (ret != 1)
+		return ret;
+	endpoint_format(&entry->paths[0], name);
+	return tool_fail_row(tool, name, 0,
+			     "the master knows no such namespace; "
+			     "'mooncakectl segments' lists what it has");
+}
+
+/* 1 also when text is no id. */
+static int by_id(struct tool *tool, const char *text, removal_fn fn)
+{
+	Mc__UnmountReq req = MC__UNMOUNT_REQ__INIT;
+	struct uuid id;
+
+	if (uuid_parse(str_of(text), &id))
+		return 1;
+	req.id.data = id.b;
+	req.id.len = sizeof(id.b);
+	return fn(tool, &req, text);
 }
 
 static int unmount_segment(struct tool *tool, const char *text)
 {
-	Mc__UnmountReq req = MC__UNMOUNT_REQ__INIT;
 	struct uuid id;
-	int ret;
+	int ret = by_id(tool, text, unmount_one);
 
-	if (uuid_parse(str_of(text), &id))
-		return tool_fail_row(tool, text, 0,
-				     "that is no segment id; 'mooncakectl "
-				     "segments' lists them");
-	req.id.data = id.b;
-	req.id.len = sizeof(id.b);
-	ret = unmount_one(tool, &req, text);
-	if (ret == 1)
-		ret = tool_fail_row(tool, text, 0,
-				    "the master knows no such segment; "
-				    "'mooncakectl segments' lists what it has");
-	return ret;
+	if (ret != 1)
+		return ret;
+	return tool_fail_row(tool, text, 0,
+			     uuid_parse(str_of(text), &id)
+				     ? "that is no segment id; 'mooncakectl "
+				       "segments' lists them"
+				     : "the master knows no such segment; "
+				       "'mooncakectl segments' lists what it "
+				       "has");
+}
+
+/* All at once: they wait for each other's readers together. */
+static void drain_all(struct tool *tool)
+{
+	const struct flag_list *segments = &tool->config->segments;
+
+	drain_open();
+	tool->drain_until_ns =
+		time_mono_ns() + tool->config->drain_ms * NS_PER_MS;
+	for (size_t i = 0; i < tool->list.count; i++)
+		each_path(tool, &tool->list.items[i], drain_begin);
+	for (size_t i = 0; i < segments->count; i++)
+		by_id(tool, segments->items[i], drain_begin);
 }
 
 int tool_unregister(struct tool *tool, struct err *err)
@@ -185,6 +239,8 @@ int tool_unregister(struct tool *tool, struct err *err)
 	const struct flag_list *segments = &tool->config->segments;
 	int ret = 0;
 
+	if (tool->config->drain_ms)
+		drain_all(tool);
 	for (size_t i = 0; i < tool->list.count && ret == 0; i++) {
 		term_status("unregistering %zu of %zu …", i + 1,
 			    tool->list.count);

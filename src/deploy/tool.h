@@ -17,6 +17,7 @@ struct tool_config {
 	struct flag_list endpoints, discover, spdk_info, segments, defines;
 	struct login_config login;
 	uint64_t timeout_ms;
+	uint64_t drain_ms; /* 0 = unregister at once */
 	bool force, json;
 };
 
@@ -26,6 +27,7 @@ struct tool {
 	struct nslist list;
 	struct report report;
 	struct rpc_sync *master;
+	uint64_t drain_until_ns;
 };
 
 /* clang-format off */

@@ -10,6 +10,7 @@
 #include "master/admin.h"
 #include "master/get.h"
 #include "master/object.h"
+#include "master/seg_json.h"
 #include "master/segment.h"
 
 #define KEYS_SLICE 2048
@@ -66,63 +67,36 @@ void admin_segments(struct service *svc, struct admin_call *call)
 	admin_answer(call);
 }
 
-static json_t *segment_json(struct segment *seg)
-{
-	double gib = (double)seg->size / (double)GiB;
-	uint64_t used = ext_used(seg->space);
-	char id[UUID_TEXT_LEN], client[UUID_TEXT_LEN], base[32], human[32];
-	json_t *paths = json_array();
-
-	for (unsigned i = 0; i < seg->endpoint_count; i++)
-		json_array_append_new(paths, json_string(seg->endpoints[i]));
-	uuid_format_dec(&seg->id, id);
-	uuid_format_dec(&seg->client, client);
-	snprintf(base, sizeof(base), "0x%llx", (unsigned long long)seg->base);
-	snprintf(human, sizeof(human), "%.2f GiB", gib);
-	return json_pack(
-		"{s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:I,s:I,s:f,s:I,s:I,"
-		"s:i,s:I,s:s,s:s,s:s,s:o}",
-		"segment_name", seg->name, "segment_id", id, "client_id",
-		client, "kind", seg->kind == KIND_MEM ? "memory" : "nof",
-		"base_address", base, "size_bytes", (json_int_t)seg->size,
-		"size_human", human, "te_endpoint", seg->endpoints[0],
-		"protocol", seg->kind == KIND_MEM ? "tcp" : "nvmeof", "status",
-		segment_state_name(seg), "allocator_used_bytes",
-		(json_int_t)used, "allocator_capacity_bytes",
-		(json_int_t)seg->size, "allocator_usage_percent",
-		100.0 * (double)used / (double)seg->size, "quarantined_bytes",
-		(json_int_t)seg->quarantined, "replicas",
-		(json_int_t)seg->replicas, "block_size", (int)seg->block_bytes,
-		"epoch", (json_int_t)seg->epoch, "identity", seg->identity,
-		"host_id", seg->host_id, "message", seg->message, "endpoints",
-		paths);
-}
-
 void admin_segments_detail(struct service *svc, struct admin_call *call)
 {
 	json_t *list = json_array();
 	struct segment *seg;
 
 	list_for_each (seg, &svc->core->segments, node)
-		json_array_append_new(list, segment_json(seg));
+		json_array_append_new(list, seg_json(svc->core, seg));
 	answer_json(call,
 		    json_pack("{s:i,s:o}", "total_segments",
 			      (int)json_array_size(list), "segments", list));
 }
 
-static struct segment *find_by_name(struct service *svc, const char *name)
+/* By name, by id or, a pool segment, by any of its endpoints. */
+static struct segment *find_segment(struct service *svc, const char *text)
 {
 	struct segment *seg;
+	struct uuid id;
+	bool is_id = uuid_parse(str_of(text), &id) == 0;
 
 	list_for_each (seg, &svc->core->segments, node)
-		if (strcmp(seg->name, name) == 0)
+		if (strcmp(seg->name, text) == 0)
 			return seg;
-	return NULL;
+	seg = is_id ? segment_find(svc->core, &id)
+		    : segment_find_path(svc->core, text);
+	return seg && (is_id || seg->kind == KIND_NOF) ? seg : NULL;
 }
 
 void admin_segment(struct service *svc, struct admin_call *call)
 {
-	struct segment *seg = find_by_name(svc, call->arg);
+	struct segment *seg = find_segment(svc, call->arg);
 
 	if (seg) {
 		/* The blank before the second colon is upstream's. */
@@ -139,20 +113,21 @@ void admin_segment(struct service *svc, struct admin_call *call)
 
 void admin_segment_status(struct service *svc, struct admin_call *call)
 {
-	struct segment *seg = find_by_name(svc, call->arg);
+	struct segment *seg = find_segment(svc, call->arg);
 
 	if (!seg) {
 		answer_error(call, MOONCAKE_SEGMENT_NOT_FOUND);
 		return;
 	}
 	answer_json(call,
-		    json_pack("{s:b,s:s,s:i,s:s,s:i,s:s}", "success", 1,
+		    json_pack("{s:b,s:s,s:i,s:s,s:i,s:s,s:s}", "success", 1,
 			      "segment", seg->name, "status",
 			      seg->state == SEG_ONLINE, "status_name",
 			      seg->state == SEG_ONLINE
 				      ? "OK"
 				      : segment_state_name(seg),
-			      "error_code", 0, "error_message", seg->message));
+			      "error_code", 0, "error_message", seg->message,
+			      "kind", segment_kind_name(seg)));
 }
 
 /* --- keys --- */

@@ -227,6 +227,11 @@ uint64_t segment_busy_until(const struct core *core, const struct segment *seg)
 	return until > core->now_ns ? until : 0;
 }
 
+const char *segment_kind_name(const struct segment *seg)
+{
+	return seg->kind == KIND_MEM ? "memory" : "nof";
+}
+
 const char *segment_state_name(const struct segment *seg)
 {
 	if (seg->state == SEG_ONLINE)

@@ -42,6 +42,7 @@ void segment_set_draining(struct core *core, struct segment *seg,
 			  bool is_draining);
 /* When the last lease and the last writer's time on it end; 0 = it is idle. */
 uint64_t segment_busy_until(const struct core *core, const struct segment *seg);
+const char *segment_kind_name(const struct segment *seg); /* "memory", "nof" */
 /* For people: ONLINE, DRAINING, OFFLINE, UNMOUNTING. */
 const char *segment_state_name(const struct segment *seg);
 /* ep NULL: by id; its nsid 0: any namespace of the subsystem there. */

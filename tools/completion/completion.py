@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-OPTION = re.compile(r"^  --(\[no\])?([\w-]+)(?:=(\S.*))?$")
+OPTION = re.compile(r"^  --(\[no\])?([\w-]+)(?:\[?=(\S.*))?$")
 COMMAND = re.compile(r"^  ([a-z][a-z-]*) +(\S.*)$")
 ALSO = re.compile(r"\balso (-[^;\]]+)")
 FILES = {"FILE": "f", "PATH": "f", "DIR": "d", "DIRECTORY": "d"}

@@ -21,6 +21,7 @@ struct config {
 	char *host;
 	uint64_t size;
 	uint64_t timeout_ms;
+	uint64_t drain_ms;
 	struct flag_list paths;
 };
 
@@ -43,6 +44,7 @@ static const struct flag flags[] = {
 	{.name = "host", .type = FLAG_STR, AT(host), .def = "localhost"},
 	{.name = "size", .type = FLAG_SIZE, AT(size), .def = "1m"},
 	{.name = "timeout", .type = FLAG_MS, AT(timeout_ms)},
+	{.name = "drain", .type = FLAG_MS, AT(drain_ms), .alone = "60s"},
 	{.name = "path",
 	 .type = FLAG_LIST,
 	 AT(paths),
@@ -144,6 +146,20 @@ static void test_shapes(void **state)
 	assert_string_equal(c->host, "--what=x");
 	assert_int_equal(parse(f, "--no-metrics", "--host=a=b", NULL), 0);
 	assert_string_equal(c->host, "a=b");
+}
+
+/* Without a value it has its own, and leaves the next word alone. */
+static void test_value_left_out(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(f->config.drain_ms, 0);
+	assert_int_equal(parse(f, "--drain", "5s", NULL), 0);
+	assert_int_equal(f->config.drain_ms, 60000);
+	assert_string_equal(f->fs.args.items[0], "5s");
+	assert_int_equal(parse(f, "--drain=5s", NULL, NULL), 0);
+	assert_int_equal(f->config.drain_ms, 5000);
+	assert_refused(f, "--drain=soon", NULL, "30s");
 }
 
 static void test_positional(void **state)
@@ -321,17 +337,12 @@ static void test_main(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_defaults),
-		TEST(test_shapes),
-		TEST(test_positional),
-		TEST(test_dash_is_no_option),
-		TEST(test_lists),
-		TEST(test_list_emptied),
-		TEST(test_precedence),
-		TEST(test_refusals),
-		TEST(test_main),
-		TEST(test_ignored),
-		cmocka_unit_test(test_required),
+		TEST(test_defaults),	      TEST(test_shapes),
+		TEST(test_value_left_out),    TEST(test_positional),
+		TEST(test_dash_is_no_option), TEST(test_lists),
+		TEST(test_list_emptied),      TEST(test_precedence),
+		TEST(test_refusals),	      TEST(test_main),
+		TEST(test_ignored),	      cmocka_unit_test(test_required),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
