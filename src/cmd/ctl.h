@@ -15,6 +15,8 @@
 
 struct ctl_config {
 	char *master, *output, *regex, *rpc_socket, *hash;
+	char *admin, *store_config;
+	struct flag_list endpoints, discover;
 	bool json, force, any_host;
 	uint64_t limit, timeout_ms, length;
 	int64_t replica_num, nof_replica_num;
@@ -31,6 +33,9 @@ struct ctl_command {
 	struct flag_prog prog;
 	/* 0, -errno with a sentence, or 1: failed, and out says how */
 	int (*run)(struct ctl *ctl, struct err *err);
+	/* What the option table can't check; may be NULL.  -EINVAL with a
+	 * sentence: exit status 2. */
+	int (*check)(const struct ctl_config *config, struct err *err);
 	bool is_without_master;
 };
 
@@ -40,6 +45,7 @@ extern const struct ctl_command ctl_get, ctl_put, ctl_rm; /* ctl_object.c */
 extern const struct ctl_command ctl_pool;		  /* ctl_pool.c */
 extern const struct ctl_command ctl_target;		  /* ctl_target.c */
 extern const struct ctl_command ctl_key;		  /* ctl_key.c */
+extern const struct ctl_command ctl_doctor;		  /* ctl_doctor.c */
 
 /* A method over the control socket; takes params. */
 int ctl_target_call(struct ctl *ctl, const char *method, json_t *params,

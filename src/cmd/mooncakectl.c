@@ -15,7 +15,7 @@
 
 static const struct ctl_command *const commands[] = {
 	&ctl_status, &ctl_segments, &ctl_pool,	 &ctl_ls,  &ctl_get,
-	&ctl_put,    &ctl_rm,	    &ctl_target, &ctl_key,
+	&ctl_put,    &ctl_rm,	    &ctl_target, &ctl_key, &ctl_doctor,
 };
 
 static const char help_head[] = CTL_NAME
@@ -100,6 +100,10 @@ static int command_index(int argc, char **argv)
 						 "master_server_address",
 						 "master-server-address",
 						 "timeout",
+						 "admin",
+						 "config",
+						 "endpoint",
+						 "discover",
 						 "rpc_socket",
 						 "rpc-socket"};
 
@@ -166,6 +170,11 @@ static int run_command(const struct ctl_command *command, int argc, char **argv)
 	if (flag_main(&fs, &command->prog, &ctl.config, argc, argv, &status))
 		return status;
 	ctl.args = &fs.args;
+	if (command->check && command->check(&ctl.config, &err)) {
+		fprintf(stderr, "%s: %s\n", command->prog.name, err.text);
+		flag_fini(&fs);
+		return 2;
+	}
 	if (!command->is_without_master)
 		ret = master_open(ctl.config.master,
 				  (uint32_t)ctl.config.timeout_ms, &ctl.master,

@@ -96,7 +96,21 @@ static int read_id(const char *etc, bool use_file, struct found *from,
 	return 0;
 }
 
-static int read_host(const char *etc, struct host_id *out, struct err *err)
+static void tell_source(const struct found *nqn, const struct found *id,
+			const struct found *machine,
+			struct identity_source *out)
+{
+	if (!out)
+		return;
+	*out = (struct identity_source){.has_machine_id = machine->text.n > 0};
+	if (nqn->text.n)
+		snprintf(out->nqn, sizeof(out->nqn), "%s", nqn->name);
+	if (id->text.n)
+		snprintf(out->id, sizeof(out->id), "%s", id->name);
+}
+
+int identity_read_host(const char *etc, struct host_id *out,
+		       struct identity_source *source, struct err *err)
 {
 	struct found nqn, id, machine;
 	struct host_id host = {0};
@@ -112,6 +126,7 @@ static int read_host(const char *etc, struct host_id *out, struct err *err)
 	/* Without permission to read it there is none. */
 	if (read_file(etc, "machine-id", &machine, &(struct err){0}))
 		machine.text = (struct str){0};
+	tell_source(&nqn, &id, &machine, source);
 	if (host.nqn[0])
 		host_id_of_nqn(host.nqn, out);
 	else
@@ -134,9 +149,24 @@ static int read_key(const char *name, struct dhchap_key *out, struct err *err)
 	return ret ? err_set(err, ret, "%s: %s", name, why.text) : 0;
 }
 
+bool identity_has_var(const char *name)
+{
+	static const char *const names[] = {
+		"MC_NVME_HOSTNQN",
+		"MC_NVME_HOSTID",
+		"MC_NVME_DHCHAP_KEY_FILE",
+		"MC_NVME_DHCHAP_CTRL_KEY_FILE",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
 int identity_read(const char *etc, struct nvmf_opts *out, struct err *err)
 {
-	int ret = read_host(etc, &out->host, err);
+	int ret = identity_read_host(etc, &out->host, NULL, err);
 
 	if (ret == 0)
 		ret = read_key("MC_NVME_DHCHAP_KEY_FILE", &out->dhchap_key,

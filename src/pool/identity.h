@@ -14,4 +14,16 @@
  */
 int identity_read(const char *etc, struct nvmf_opts *out, struct err *err);
 
+/* Where they come from: a variable, a file's path, or "" when what follows in
+ * the list above was taken. */
+struct identity_source {
+	char nqn[256], id[256];
+	bool has_machine_id; /* it counts, and is there */
+};
+/* The host alone, without keys; source may be NULL. */
+int identity_read_host(const char *etc, struct host_id *out,
+		       struct identity_source *source, struct err *err);
+/* Is it one of the variables above? */
+bool identity_has_var(const char *name);
+
 #endif

@@ -198,7 +198,17 @@ static void fill_nvmf(const uint64_t v[SET_COUNT], struct nvmf_opts *out)
 	};
 }
 
-int vol_opts_init(struct vol_opts *opts, struct err *err)
+int vol_opts_check_var(const char *name, struct err *err)
+{
+	uint64_t ignored[SET_COUNT];
+
+	for (size_t i = 0; i < ARRAY_SIZE(vars); i++)
+		if (strcmp(vars[i].name, name) == 0)
+			return read_var(&vars[i], ignored, err);
+	return -ENOENT;
+}
+
+int vol_opts_read_env(struct vol_opts *opts, struct err *err)
 {
 	uint64_t v[SET_COUNT] = {
 		[SET_WORKERS] = default_workers(),
@@ -229,5 +239,12 @@ int vol_opts_init(struct vol_opts *opts, struct err *err)
 		.debug_ms = v[SET_DEBUG] ? (uint32_t)v[SET_DEBUG_MS] : 0,
 	};
 	fill_nvmf(v, &opts->nvmf);
-	return identity_read("/etc", &opts->nvmf, err);
+	return 0;
+}
+
+int vol_opts_init(struct vol_opts *opts, struct err *err)
+{
+	int ret = vol_opts_read_env(opts, err);
+
+	return ret ? ret : identity_read("/etc", &opts->nvmf, err);
 }

@@ -48,6 +48,11 @@ struct vol_opts {
 /* Defaults, then MC_NOF_* and MC_NVME_* (spec upstream-nof 4.1, 4.2), then
  * the stable host identity.  An invalid value is named and refused. */
 int vol_opts_init(struct vol_opts *opts, struct err *err);
+/* The same without the host identity: nvmf.host and keys stay zero. */
+int vol_opts_read_env(struct vol_opts *opts, struct err *err);
+/* That one variable alone: 0, -EINVAL with a sentence, -ENOENT when it is none
+ * of vol_opts_read_env()'s. */
+int vol_opts_check_var(const char *name, struct err *err);
 
 int vol_set_create(const struct vol_opts *opts, struct vol_set **out,
 		   struct err *err);

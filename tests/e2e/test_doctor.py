@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mooncakectl doctor on this host and on a real cluster: a healthy one, then
+each thing that goes wrong gives its finding, with advice and exit status."""
+import json
+import socket
+import time
+
+import pytest
+
+from conftest import FAST
+
+NO_PROXY = {name: "" for base in ("http_proxy", "https_proxy", "all_proxy",
+                                  "no_proxy") for name in (base, base.upper())}
+
+
+@pytest.fixture(scope="module")
+def up():
+    from cluster import Cluster
+    from conftest import BUILD
+    with Cluster(BUILD) as c:
+        c.master(*FAST)
+        c.target("ssd", "ram:64m", "ram:64m")
+        c.register("ssd")
+        c.store_service("32mb")
+        yield c
+
+
+def doctor(c, *args, env=None, **kw):
+    return c.run("mooncakectl", "doctor", *args, env={**NO_PROXY, **(env or {})},
+                 **kw)
+
+
+def whole(c, *args, env=None):
+    """(exit status, findings) with the master."""
+    r = doctor(c, "--json", f"--master={c.master_addr}",
+               f"--admin=127.0.0.1:{c.admin_port}", *args, env=env)
+    return r.returncode, json.loads(r.stdout)["findings"]
+
+
+def of(findings, check, *results):
+    return [f for f in findings if f["check"] == check and
+            (not results or f["result"] in results)]
+
+
+def bad(findings):
+    return [f for f in findings if f["result"] in ("WARN", "FAIL")]
+
+
+def test_healthy_cluster(up):
+    status, findings = whole(up)
+    # what this machine is like is not the cluster's fault
+    mine = [f for f in bad(findings) if f["check"] in (
+        "master", "master admin", "segments", "target", "limits",
+        "superblock", "paths", "environment", "keys", "configuration",
+        "proxies")]
+    assert mine == []
+    assert status == 0, bad(findings)
+    assert len(of(findings, "target", "OK")) == 3  # 2 disks, 1 memory
+    assert len(of(findings, "superblock", "OK")) == 2
+    assert any("as of the master" in f["text"]
+               for f in of(findings, "superblock"))
+    assert of(findings, "segments")[0]["text"] == "all 3 online"
+    assert of(findings, "MTU", "OK")
+    assert {f["text"] for f in of(findings, "master admin")} == {
+        "healthy", "as here"}
+
+
+def test_table_for_people(up):
+    r = doctor(up, f"--master={up.master_addr}",
+               f"--admin=127.0.0.1:{up.admin_port}")
+    assert r.returncode == 0, r.stdout + r.stderr
+    lines = r.stdout.split("\n")
+    assert lines[0].split() == ["RESULT", "CHECK", "FINDING"]
+    at = lines[0].index("FINDING")
+    rows = [x for x in lines[1:] if x[:4].strip() in (
+        "OK", "NOTE", "WARN", "FAIL")]
+    assert len(rows) > 20 and all(x[at - 1] == " " and x[at] != " "
+                                  for x in rows)
+    assert lines[-2].endswith("0 failures")
+
+
+def test_endpoint_and_discovery(up):
+    port = up.target_ports["ssd"]
+    r = doctor(up, "--json", f"--discover=127.0.0.1:{port}",
+               "--endpoint=traddr:127.0.0.1 trsvcid:%d "
+               "subnqn:nqn.2026-11.io.mooncake:ssd ns:1" % port)
+    findings = json.loads(r.stdout)["findings"]
+    assert r.returncode == 0
+    assert len(of(findings, "superblock", "OK")) == 2  # ns 1 only once
+    assert any("not compared" in f["text"]
+               for f in of(findings, "superblock"))
+
+
+def test_environment(up):
+    status, findings = whole(up, env={"MC_NOF_WORKERS": "many",
+                                      "MC_NVME_KEEP_ALIVE_MS": "-1",
+                                      "MC_NOF_WORKER": "3"})
+    found = {f["subject"]: f for f in of(findings, "environment")}
+    assert status == 1
+    assert set(found) == {"MC_NOF_WORKERS", "MC_NVME_KEEP_ALIVE_MS",
+                          "MC_NOF_WORKER"}
+    assert 'MC_NOF_WORKERS="many" is not a number' in \
+        found["MC_NOF_WORKERS"]["text"]
+    assert found["MC_NOF_WORKERS"]["result"] == "FAIL"
+    assert "unset" in found["MC_NOF_WORKERS"]["advice"]
+    assert found["MC_NOF_WORKER"]["result"] == "WARN"
+
+
+def test_more_workers_than_cpus(up):
+    status, findings = whole(up, env={"MC_NOF_WORKERS": "64"})
+    assert status == 0
+    assert "MC_NOF_WORKERS" in of(findings, "CPUs", "WARN")[0]["advice"]
+
+
+def test_proxy(up):
+    env = {"http_proxy": "http://10.9.9.9:3128"}
+    status, findings = whole(up, env=env)
+    found = of(findings, "proxies", "WARN")[0]
+    assert status == 0  # our programs ignore it: the cluster was reached
+    assert "no_proxy=127.0.0.1" in found["advice"]
+    status, findings = whole(up, env={**env, "no_proxy": "a.b,127.0.0.1"})
+    assert of(findings, "proxies")[0]["result"] == "OK"
+
+
+def test_key_file(up, tmp_path):
+    key = tmp_path / "key"
+    r = up.run("mooncakectl", "gen-dhchap-key", f"--output={key}")
+    assert r.returncode == 0, r.stderr
+    key.chmod(0o644)
+    status, findings = whole(up, env={"MC_NVME_DHCHAP_KEY_FILE": str(key)})
+    found = of(findings, "keys", "FAIL")[0]
+    assert status == 1 and "0644" in found["text"]
+    assert "chmod 600" in found["advice"]
+    assert of(findings, "target", "FAIL")  # nothing is asked without it
+    status, findings = whole(
+        up, env={"MC_NVME_DHCHAP_KEY_FILE": str(tmp_path / "none")})
+    assert status == 1
+    assert "can't be opened" in of(findings, "keys", "FAIL")[0]["text"]
+
+
+def test_configuration_file(up, tmp_path):
+    path = tmp_path / "store.json"
+    config = {"local_hostname": "10.0.0.5", "metadata_server": "P2PHANDSHAKE",
+              "master_server_address": "10.0.0.1:50051",
+              "global_segment_size": "1gb"}
+    path.write_text(json.dumps(config))
+    r = doctor(up, "--json", f"--config={path}")
+    assert of(json.loads(r.stdout)["findings"], "configuration", "OK")
+    path.write_text(json.dumps({**config, "global_segment_size": "1gx"}))
+    r = doctor(up, "--json", env={"MOONCAKE_CONFIG_PATH": str(path)})
+    found = of(json.loads(r.stdout)["findings"], "configuration", "FAIL")
+    assert r.returncode == 1 and "1gx" in found[0]["text"]
+
+
+def test_open_files(up):
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (70, hard))
+    try:
+        status, findings = whole(up, env={"MC_NOF_WORKERS": "8"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert status == 1
+    assert "LimitNOFILE" in of(findings, "open files", "FAIL")[0]["advice"]
+    assert of(findings, "connections", "FAIL")
+
+
+def test_wrong_options(up):
+    for args in (["--nonsense"], ["--endpoint=nothing"],
+                 ["--master=a:999999"], ["--timeout=never"]):
+        r = doctor(up, *args)
+        assert r.returncode == 2, (args, r.stdout, r.stderr)
+
+
+def test_no_master(up):
+    from cluster import free_port
+    r = doctor(up, "--json", f"--master=127.0.0.1:{free_port()}")
+    found = of(json.loads(r.stdout)["findings"], "master", "FAIL")
+    assert r.returncode == 1 and "refused" in found[0]["text"]
+    assert "firewall" in found[0]["advice"]
+
+
+def test_silent_peers_end_in_time(up):
+    """They accept and say nothing; each question has its deadline."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen(64)
+        port = s.getsockname()[1]
+        begin = time.monotonic()
+        r = doctor(up, "--json", f"--master=127.0.0.1:{port}",
+                   f"--admin=127.0.0.1:{port}", "--timeout=300ms",
+                   f"--endpoint=traddr:127.0.0.1 trsvcid:{port} "
+                   "subnqn:nqn.2026-11.io.x:a ns:1")
+        took = time.monotonic() - begin
+    findings = json.loads(r.stdout)["findings"]
+    assert r.returncode == 1 and took < 25  # it came back by itself
+    for check in ("master", "master admin", "target"):
+        assert of(findings, check, "FAIL"), check
+
+
+def test_twins(up):
+    """Two targets that show one and the same disk."""
+    ends = []
+    for name in ("twin1", "twin2"):
+        sock = up.path(name + ".sock")
+        nqn = "nqn.2026-11.io.mooncake:" + name
+        up.target(name, "ram:32m", flags=[f"--rpc_socket={sock}"])
+        for method, params in (
+                ("bdev_malloc_create", {"num_blocks": 8192,
+                                        "block_size": 4096, "name": "disk"}),
+                ("nvmf_subsystem_add_ns", {"nqn": nqn, "namespace": {
+                    "bdev_name": "disk", "nsid": 7, "uuid":
+                    "11111111-2222-4333-8444-555555555555"}})):
+            r = up.run("mooncakectl", "target", f"--rpc_socket={sock}", "rpc",
+                       method, json.dumps(params))
+            assert r.returncode == 0, r.stderr
+        ends.append("--endpoint=traddr:127.0.0.1 trsvcid:%d subnqn:%s ns:7" %
+                    (up.target_ports[name], nqn))
+    r = doctor(up, "--json", *ends)
+    findings = json.loads(r.stdout)["findings"]
+    found = of(findings, "paths", "WARN")
+    assert len(found) == 1 and "twin1" in found[0]["text"]
+    assert "one registration" in found[0]["advice"]
+    assert len(of(findings, "superblock", "NOTE")) == 2
+    for name in ("twin1", "twin2"):
+        up.children.pop(name).stop()
+
+
+def test_dead_target(up):
+    """Last: it takes the target away."""
+    up.children["ssd"].kill()
+    up.wait_until("the master sees it", lambda: sum(
+        s["state"] == "offline" for s in up.segments()) == 2)
+    status, findings = whole(up)
+    assert status == 1
+    gone = of(findings, "segments", "FAIL")
+    assert len(gone) == 2 and "offline: " in gone[0]["text"]
+    assert "mooncake_ssd_unregister" in gone[0]["advice"]
+    unreachable = of(findings, "target", "FAIL")
+    assert len(unreachable) == 2
+    assert "refused" in unreachable[0]["text"].lower()
+    assert "Is the target running" in unreachable[0]["advice"]
+    assert not of(findings, "superblock", "FAIL")
