@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/conf.h"
@@ -168,10 +169,17 @@ static void check_config(struct doctor *d, const struct doctor_check *c)
 	struct node_pairs pairs;
 	struct client_conf conf;
 	struct err err = {0};
+	struct stat st;
 	int ret;
 
 	if (!*d->opts.config) {
 		doctor_add(d, c, DOCTOR_OK, "", "none was named (--config)");
+		return;
+	}
+	/* Reading a FIFO would wait for ever. */
+	if (stat(d->opts.config, &st) == 0 && !S_ISREG(st.st_mode)) {
+		doctor_add(d, c, DOCTOR_FAIL, d->opts.config,
+			   "not a regular file");
 		return;
 	}
 	ret = node_config_load(&config, d->opts.config, &no_defines, &err);

@@ -13,6 +13,7 @@
 
 /* More connections at a time only wait for each other. */
 #define AT_A_TIME 64
+#define CLOSE_MS  1000u
 
 struct glance {
 	struct look *look;
@@ -142,6 +143,8 @@ static void glance_start(struct glance *g, struct look *look)
 	memcpy(opts.subnqn, look->ep.subnqn, sizeof(opts.subnqn));
 	if (look->is_discovery)
 		opts.kato_ms = NVMF_KATO_OFF;
+	/* Who does not answer does not say good-bye either. */
+	opts.close_timeout_ms = MIN(all->opts->timeout_ms, CLOSE_MS);
 	g->start_ns = time_mono_ns();
 	g->timer.fire = on_timeout;
 	if (nvmf_ctrl_open(all->loop, &opts, on_state, g, &g->ctrl) < 0) {

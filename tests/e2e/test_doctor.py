@@ -2,7 +2,9 @@
 """mooncakectl doctor on this host and on a real cluster: a healthy one, then
 each thing that goes wrong gives its finding, with advice and exit status."""
 import json
+import os
 import socket
+import subprocess
 import time
 
 import pytest
@@ -224,6 +226,60 @@ def test_twins(up):
     assert len(of(findings, "superblock", "NOTE")) == 2
     for name in ("twin1", "twin2"):
         up.children.pop(name).stop()
+
+
+# What is asked in a network of its own: default ports are free there, and
+# routes may be strange.
+IN_A_NETWORK = """
+set -eu
+cd "$1"
+ip link set lo up
+ip addr add 10.77.0.1/24 dev lo
+ip route add 10.78.0.0/24 dev lo src 10.77.0.1 mtu lock 1400
+PATH=$2:$PATH
+mooncake_master > master.log 2>&1 &
+mooncake_nof_target --namespace=ram:32m > target.log 2>&1 &
+# something else where a store service would be
+python3 -c '
+import socket
+s = socket.create_server(("127.0.0.1", 8080))
+print("ready", flush=True)
+while True:
+    s.accept()[0].close()' > other.log 2>&1 &
+for n in $(seq 200); do
+        if grep -q "^ready" target.log && grep -q ready other.log &&
+           mooncakectl status > /dev/null 2>&1; then break; fi
+        sleep 0.1
+done
+mooncakectl doctor --json --master=127.0.0.1 --timeout=2s \\
+        --endpoint="traddr:10.78.0.1 subnqn:nqn.2026-11.io.x:a ns:1" || true
+kill %1 %2 %3
+"""
+
+
+def test_ports_and_mtu(up, tmp_path):
+    can = subprocess.run(["unshare", "-rn", "ip", "link", "set", "lo", "up"],
+                         capture_output=True, check=False)
+    if can.returncode:
+        pytest.skip(f"no network of its own here: {can.stderr!r}")
+    r = subprocess.run(
+        ["unshare", "-rnpf", "--kill-child", "bash", "-c", IN_A_NETWORK, "-",
+         str(tmp_path), os.path.dirname(up.program("mooncakectl"))],
+        env={**os.environ, **NO_PROXY}, capture_output=True, text=True,
+        timeout=60, check=False)
+    findings = json.loads(r.stdout)["findings"]
+    ports = {f["subject"].split()[0]: f for f in of(findings, "ports")}
+    assert ports["50051"]["text"] == "a master"
+    assert ports["9003"]["text"] == "a master's admin pages"
+    assert "NVMe/TCP target" in ports["4420"]["text"]
+    assert ports["8009"]["text"] == "free"
+    assert ports["8080"]["result"] == "WARN"
+    assert "8080" in ports["8080"]["advice"]
+    assert of(findings, "master admin", "OK")  # found by its default
+    mtu = {f["subject"]: f for f in of(findings, "MTU")}
+    assert mtu["127.0.0.1:50051"]["result"] == "OK"
+    assert "path MTU 1400" in mtu["10.78.0.1:4420"]["text"]
+    assert mtu["10.78.0.1:4420"]["result"] == "WARN"
 
 
 def test_dead_target(up):

@@ -332,6 +332,8 @@ static void test_config(void **state)
 			  "\"master_server_address\": \"10.0.0.1\"}");
 	expect_with(make(&good_facts, "", path), "configuration", DOCTOR_WARN,
 		    "localhost", "");
+	expect_with(make(&good_facts, "", "/dev/tty"), "configuration",
+		    DOCTOR_FAIL, "regular", "");
 	put("store.json", "{");
 	expect_with(make(&good_facts, "", path), "configuration", DOCTOR_FAIL,
 		    "store.json", "Correct the file");
@@ -428,114 +430,6 @@ static void test_ports(void **state)
 	doctor_destroy(d);
 }
 
-/* --- targets --- */
-
-static const struct look good_look = {
-	.ep = {.traddr = "10.0.0.7",
-	       .trsvcid = 4420,
-	       .subnqn = "nqn.2026-11.io.example:a",
-	       .trtype = NVME_TRTYPE_TCP,
-	       .nsid = 1},
-	.info = {.io_queues = 64,
-		 .mqes = 128,
-		 .max_transfer = MiB,
-		 .icd_bytes = 16 * KiB,
-		 .kas_100ms = 1},
-	.ns = {.nsid = 1, .size_lba = 1 << 20, .lba_bytes = 4096},
-	.has_ns = true,
-	.smart = {.spare_percent = 100, .spare_threshold = 10},
-	.has_smart = true,
-};
-
-/* The worst of what is said of the target and its namespace. */
-static void expect_look(const struct look *look, enum doctor_level level,
-			const char *text)
-{
-	struct doctor *d = make(&good_facts, "", "");
-	size_t extra = level != DOCTOR_OK;
-
-	doctor_judge_target(d, look);
-	doctor_judge_namespace(d, look);
-	if (d->count != 1 + extra)
-		fail_msg("%s: %zu findings", text, d->count);
-	if (extra) {
-		assert_int_equal(d->findings[1].level, level);
-		assert_non_null(strstr(d->findings[1].text, text));
-		assert_true(*d->findings[1].advice);
-	}
-	doctor_destroy(d);
-}
-
-static void test_good_target(void **state)
-{
-	struct look look = good_look;
-
-	expect_look(&look, DOCTOR_OK, "");
-	look.has_smart = false;
-	look.smart.critical_warning = 1; /* was not read: does not count */
-	expect_look(&look, DOCTOR_OK, "");
-}
-
-static void test_poor_target(void **state)
-{
-	struct look look = good_look;
-
-	setenv("MC_NOF_WORKERS", "4", 1);
-	look.info.max_transfer = 128 * KiB;
-	expect_look(&look, DOCTOR_NOTE, "128 KiB (MDTS)");
-	look = good_look;
-	look.info.icd_bytes = 4096;
-	expect_look(&look, DOCTOR_NOTE, "4096 bytes");
-	look = good_look;
-	look.info.io_queues = 3;
-	expect_look(&look, DOCTOR_WARN, "3 I/O queues granted");
-	look = good_look;
-	look.info.mqes = 32;
-	expect_look(&look, DOCTOR_NOTE, "32 entries");
-	look = good_look;
-	look.info.kas_100ms = 0;
-	expect_look(&look, DOCTOR_NOTE, "no keep-alive");
-	look.info.kas_100ms = 100;
-	expect_look(&look, DOCTOR_NOTE, "10000 ms");
-	look = good_look;
-	look.info.has_write_cache = true;
-	expect_look(&look, DOCTOR_NOTE, "write cache");
-}
-
-static void test_poor_namespace(void **state)
-{
-	struct look look = good_look;
-
-	look.ns.lba_bytes = 512;
-	expect_look(&look, DOCTOR_NOTE, "512 bytes");
-	look = good_look;
-	look.ns.metadata_bytes = 8;
-	expect_look(&look, DOCTOR_FAIL, "metadata");
-	look = good_look;
-	look.ns.is_write_protected = true;
-	expect_look(&look, DOCTOR_FAIL, "write-protected");
-	look = good_look;
-	look.ns.is_not_ready = true;
-	expect_look(&look, DOCTOR_FAIL, "not ready");
-}
-
-static void test_sick_disk(void **state)
-{
-	struct look look = good_look;
-
-	look.smart.critical_warning = 1 << 2 | 1 << 3;
-	expect_look(&look, DOCTOR_WARN, "unreliable, it has become read-only");
-	look = good_look;
-	look.smart.used_percent = 100;
-	expect_look(&look, DOCTOR_WARN, "100 % of its life");
-	look = good_look;
-	look.smart.spare_percent = 9;
-	expect_look(&look, DOCTOR_WARN, "9 % spare");
-	look = good_look;
-	look.smart.media_errors = 3;
-	expect_look(&look, DOCTOR_NOTE, "3 media errors");
-}
-
 /* --- the report --- */
 
 static void test_report(void **state)
@@ -598,10 +492,6 @@ int main(void)
 		cmocka_unit_test_setup(test_proxy, setup),
 		cmocka_unit_test_setup(test_network, setup),
 		cmocka_unit_test_setup(test_ports, setup),
-		cmocka_unit_test_setup(test_good_target, setup),
-		cmocka_unit_test_setup(test_poor_target, setup),
-		cmocka_unit_test_setup(test_poor_namespace, setup),
-		cmocka_unit_test_setup(test_sick_disk, setup),
 		cmocka_unit_test_setup(test_report, setup),
 	};
 
