@@ -7,7 +7,7 @@ import sys
 OTHER_NAMES = {"mc_store_rest_server": "mooncake_store_service"}
 
 
-def find(name):
+def find(name, on_path=True):
     """MOONCAKE_BIN_DIR, the package's own bin folder, then PATH."""
     here = os.path.dirname(os.path.abspath(__file__))
     for folder in (os.environ.get("MOONCAKE_BIN_DIR"),
@@ -15,12 +15,12 @@ def find(name):
         path = folder and os.path.join(folder, name)
         if path and os.access(path, os.X_OK):
             return path
-    return shutil.which(name)
+    return shutil.which(name) if on_path else None
 
 
-def run(name, argv=None):
+def run(name, argv=None, on_path=True):
     """Does not return; exit status 127 when the program is not there."""
-    path = find(name)
+    path = find(name, on_path)
     if not path:
         sys.stderr.write(
             f"{name}: the program was not found; install Mooncake-C, put it "
@@ -32,4 +32,5 @@ def run(name, argv=None):
 def main():
     """The wheel's console scripts: the program has the script's name."""
     name = os.path.basename(sys.argv[0])
-    run(OTHER_NAMES.get(name, name))
+    # On PATH would be this script itself.
+    run(OTHER_NAMES.get(name, name), on_path=False)
