@@ -120,7 +120,7 @@ build_with_library() {
 	# shellcheck disable=SC2046
 	gcc /usr/share/doc/libmooncake-store-dev/examples/hello.c -o "$dir/hello" \
 		$(pkg-config --cflags --libs mooncake_store)
-	ldd "$dir/hello" | grep 'libmooncake_store.so.0 => /usr/lib'
+	ldd "$dir/hello" | grep 'libmooncake_store.so.0 => /'
 }
 
 # guide PYTHON : master, metadata server, target, store service, registration,
