@@ -126,14 +126,15 @@ build_with_library() {
 # guide PYTHON : master, metadata server, target, store service, registration,
 # put and get, and out again, as docs/deployment.md has it
 guide() {
-	local python=$1 master target
+	local python=$1 master target disk
+	disk=$(mktemp -d "$dir/disk.XXXX")/disk.img
 	start '.* rpc=[0-9.]*:\([0-9]*\).*' mooncake_master --port=0 \
 		--metrics_port=0 --rpc_address=127.0.0.1 --metrics_host=127.0.0.1
 	master=127.0.0.1:$found
 	start '.*\(http:[^ ]*\).*' "$python" -m mooncake.http_metadata_server \
 		--host=127.0.0.1 --port=0
 	start '^ready \(.*\)' mooncake_nof_target --listen 127.0.0.1:0 \
-		--namespace "$dir/disk.img:1g"
+		--namespace "$disk:1g"
 	target=$found
 	sed "s/127.0.0.1:50051/$master/; s/4gb/64mb/; s/localhost/127.0.0.1/" \
 		"$dir/store_service.json" >"$dir/service.json"
