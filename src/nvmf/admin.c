@@ -68,14 +68,20 @@ void ctrl_admin_drop(struct list *reqs)
 	}
 }
 
+/* It is done in the next turn: connection lost. */
+static void orphan(struct nvmf_ctrl *ctrl, struct nvmf_admin *req)
+{
+	list_add_tail(&ctrl->orphans, &req->node);
+	loop_defer(ctrl->loop, &ctrl->task);
+}
+
 void ctrl_admin_submit(struct nvmf_ctrl *ctrl, struct nvmf_admin *req,
 		       uint64_t deadline_ns)
 {
 	ASSERT(req->done);
 	req->deadline_ns = deadline_ns;
 	if (ctrl->conn.state != NT_READY) {
-		list_add_tail(&ctrl->orphans, &req->node);
-		loop_defer(ctrl->loop, &ctrl->task);
+		orphan(ctrl, req);
 		return;
 	}
 	list_add_tail(&ctrl->waiting, &req->node);
@@ -84,6 +90,11 @@ void ctrl_admin_submit(struct nvmf_ctrl *ctrl, struct nvmf_admin *req,
 
 void nvmf_admin_submit(struct nvmf_ctrl *ctrl, struct nvmf_admin *req)
 {
+	if (ctrl->is_closing) {
+		/* Nothing may follow the shutdown on the wire. */
+		orphan(ctrl, req);
+		return;
+	}
 	ctrl_admin_submit(ctrl, req,
 			  loop_now_ns(ctrl->loop) +
 				  ctrl->opts.admin_timeout_ms * NS_PER_MS);

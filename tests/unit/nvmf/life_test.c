@@ -322,6 +322,41 @@ static void test_shutdown_is_awaited(void **state)
 	assert_int_equal(shst_polls, 5);
 }
 
+static unsigned late_commands, lists;
+static int list_ret;
+
+static bool count_late(struct fake_conn *c, const union pdu_hdr *hdr,
+		       const uint8_t *data, uint32_t len)
+{
+	late_commands += hdr->ch.type == PDU_CAPSULE_CMD &&
+			 c->fake->shutdowns &&
+			 hdr->cmd.sqe.opcode != NVME_OP_FABRICS;
+	return false;
+}
+
+static void list_done(int ret, const struct nvmf_ns_info *ns, size_t count,
+		      void *arg)
+{
+	list_ret = ret;
+	lists++;
+}
+
+/* What goes on in steps ends; nothing follows the shutdown. */
+static void test_nothing_after_shutdown(void **state)
+{
+	late_commands = lists = 0;
+	world_ctrl_open();
+	world_until(&w.ctrl_live);
+	w.fake.hook = count_late;
+	assert_int_equal(nvmf_ns_list(w.ctrl, list_done, NULL), 0);
+	nvmf_ctrl_close(TAKE(w.ctrl), world_counted, &w.ctrl_closed);
+	world_until(&w.ctrl_closed);
+	assert_int_equal(w.fake.shutdowns, 1);
+	assert_int_equal(lists, 1);
+	assert_int_equal(list_ret, -ENOTCONN);
+	assert_int_equal(late_commands, 0);
+}
+
 /* --- a loop that was busy --- */
 
 static struct loop *real_loop(const char *name)
@@ -412,6 +447,7 @@ int main(void)
 		T(test_close_is_bounded),
 		T(test_ctrl_close_is_bounded),
 		T(test_shutdown_is_awaited),
+		T(test_nothing_after_shutdown),
 		T(test_busy_loop),
 	};
 #undef T
