@@ -1,25 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures: real programs on loopback, built in $MOONCAKE_BUILD."""
-import os
-import sys
-
 import pytest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(ROOT, "tools", "lib"))
-from cluster import Cluster  # noqa: E402
-
-BUILD = os.environ.get("MOONCAKE_BUILD",
-                       os.path.join(ROOT, "build", "check", "release"))
-sys.path.insert(0, os.path.join(BUILD, "python", "pkg"))
+from common import BUILD, FAST, ROOT, new_store  # noqa: F401 (for tests)
+from cluster import Cluster
 
 
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "smoke: the part of tests/vm that tools/check runs")
-
-
-FAST = ("--nof_heartbeat_interval_sec=1", "--default_kv_lease_ttl=1000")
 
 
 @pytest.fixture
@@ -38,18 +27,6 @@ def pool():
         c.register("ssd")
         c.store_service("128mb")
         yield c
-
-
-def new_store(cluster, **more):
-    """A client; more are setup keys."""
-    from mooncake.store import MooncakeDistributedStore
-    store = MooncakeDistributedStore()
-    config = {"local_hostname": "127.0.0.1",
-              "metadata_server": "P2PHANDSHAKE", "global_segment_size": "0",
-              "local_buffer_size": "16777216", "protocol": "tcp",
-              "master_server_addr": cluster.master_addr, **more}
-    assert store.setup(config) == 0, store.setup_error()
-    return store
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Linux kernel as NVMe/TCP peer: a VM of ./vm, and scripts run in it."""
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -21,15 +23,50 @@ join() {
 	nvme connect -t tcp -a 127.0.0.1 -s "$1" -n "$2" -c 1 -l 60 "${@:3}"
 }
 leave() { nvme disconnect -n "$1"; }
-# verify DEVICE BLOCK SIZE MODE: fio writes, then reads back what it wrote
+# verify DEVICE BLOCK SIZE MODE [SEED [OFFSET]]: fio writes, then reads back
+# what it wrote; the seed is in every block, so that an older one is found out
 verify() {
-	fio --name=v --filename="$1" --bs="$2" --size="$3" --rw="$4" --direct=1 \
-		--ioengine=libaio --iodepth=8 --verify=crc32c --do_verify=1 \
-		--verify_fatal=1 --randseed=1 --minimal >/tmp/fio.out 2>&1 || {
+	local out=/tmp/fio.$BASHPID
+	# the kernel may send a command from fio's own thread, which gets SIGPIPE
+	# when the connection is no more
+	(
+		trap '' PIPE
+		exec fio --name=v --filename="$1" --bs="$2" --size="$3" --rw="$4" \
+			--direct=1 --ioengine=libaio --iodepth=8 --verify=crc32c \
+			--do_verify=1 --verify_fatal=1 --randseed="${5:-1}" \
+			--offset="${6:-0}" --minimal
+	) >"$out" 2>&1 || {
 		echo "fio $* failed:"
-		cat /tmp/fio.out
+		cat "$out"
 		return 1
 	}
+}
+# hammer DEVICE BLOCK SIZE: the same from two processes, each on a half of that
+# size, again and again until somebody makes /tmp/stop
+hammer() {
+	local half jobs=() j
+	for half in 0 1; do
+		(
+			n=0
+			while [ ! -e /tmp/stop ]; do
+				n=$((n + 1))
+				verify "$1" "$2" "$3" randwrite $((2 * n + half)) $((half * $3))
+			done
+			echo "$n rounds"
+		) &
+		jobs+=($!)
+	done
+	for j in "${jobs[@]}"; do wait "$j"; done
+}
+# live SECONDS COUNT: waits until so many controllers are connected
+live() {
+	local i
+	for ((i = 0; i < $1 * 10; i++)); do
+		[ "$(cat /sys/class/nvme/nvme*/state 2>/dev/null | grep -cx live)" = "$2" ] && return 0
+		sleep 0.1
+	done
+	echo "after $1 s the controllers are:" $(cat /sys/class/nvme/nvme*/state)
+	return 1
 }
 # ragged DEVICE SEED: pieces of odd lengths at odd places, through the page
 # cache (which reads, changes and writes whole blocks), then on the medium
@@ -48,16 +85,51 @@ digest() { # DEVICE BYTES: of what the medium holds, not the page cache
 }
 """
 
+# remove SUBSYSTEM: of nvmet, with its namespaces and ports without another one
+REMOVE = r"""
+remove() {
+	local ns dev null p
+	rm -f ports/*/subsystems/$1
+	for ns in subsystems/$1/namespaces/*; do
+		[ -d $ns ] || continue
+		dev=$(cat $ns/device_path)
+		echo 0 >$ns/enable
+		rmdir $ns
+		for null in /sys/kernel/config/nullb/*; do # 6.1 names it by its index
+			case $dev in /dev/${null##*/} | /dev/nullb$(cat $null/index 2>/dev/null))
+				echo 0 >$null/power
+				rmdir $null ;;
+			esac
+		done
+	done
+	rm -f subsystems/$1/allowed_hosts/*
+	rmdir subsystems/$1
+	for p in ports/*; do
+		[ -n "$(ls $p/subsystems)" ] || {
+			rmdir $p/referrals/* 2>/dev/null || true
+			rmdir $p
+		}
+	done
+}
+"""
+TIDY = REMOVE + r"""
+rm -f /tmp/stop
+ls /sys/class/nvme/nvme* >/dev/null 2>&1 && nvme disconnect-all
+cd /sys/kernel/config/nvmet 2>/dev/null || exit 0
+for s in $(ls subsystems); do
+	case " $* " in *" $s "*) ;; *) remove $s ;; esac
+done
+rmdir hosts/* 2>/dev/null || true
+"""
+
 # Words of the kernel that mean that the peer, or the kernel, went wrong.
 COMPLAINT = re.compile(
     r"(?i:nvme.*(error|fail|invalid|timeout|unsupported|mismatch|bad |"
     r"unexpected|reset|reconnect|I/O Cmd|protocol|reject|missing|bogus))"
     r"|blk_update_request|I/O error|BUG:|WARNING:|Call Trace")
 
-# What nvmet says when a host closes a connection before it was served, as ours
-# does when a probe misses its deadline on a busy machine.
-GAVE_UP = re.compile(r"nvmet_tcp: failed (to allocate queue, error -107"
-                     r"|cmd \S+ id \d+ opcode 2, data_len: 4096)")
+# What no kernel may say, whatever is done to it.
+BROKEN = re.compile(r"BUG:|WARNING:|Call Trace|blocked for more than")
 
 
 class Failed(Exception):
@@ -85,7 +157,7 @@ class Guest:
     """A running VM."""
 
     def __init__(self, name, *options, suite="trixie"):
-        self.name = name
+        self.name, self.kept = name, []
         # it ends by itself should we be killed
         text = call("start", "--name", name, "--suite", suite, "--lifetime",
                     "1800", *options, timeout=600)
@@ -110,18 +182,145 @@ class Guest:
                           str(timeout), "--stdin", "--", "bash", "-s", *args,
                           timeout=timeout + 60, stdin=PRELUDE + body))
 
+    def start_script(self, body, *args, timeout=300):
+        """The same while this program goes on."""
+        return Job(self, body, args, timeout)
+
+    def log(self):
+        """The kernel's log since the last call."""
+        lines = self.command("dmesg", "--read-clear").split("\n")
+        self.kept += lines
+        return lines
+
     def complaints(self):
-        """Lines of the kernel's log since the last call that look wrong."""
-        text = self.command("dmesg", "--read-clear")
-        return [line for line in text.split("\n")
-                if COMPLAINT.search(line) and not GAVE_UP.search(line)]
+        """Lines of it that look wrong."""
+        return [line for line in self.log() if COMPLAINT.search(line)]
+
+    def add_subsystem(self, nqn, *options, port=None):
+        """To nvmet, on the port that it began with or another one."""
+        words = [word for o in options for word in o.split("=", 1)]
+        self.command("nvmet-up", "--traddr", "127.0.0.1", "--trsvcid",
+                     str(port or self.info["trsvcid"]), "--backing",
+                     "nullmem", "--size", "96M", "--ns", "1", "--nqn", nqn,
+                     *words)
+
+    def remove_subsystem(self, nqn):
+        """With its namespaces, and the ports that have no other."""
+        self.script(REMOVE + "cd /sys/kernel/config/nvmet; remove $1", nqn)
+
+    def tidy(self, *nqns):
+        """Nothing may be left for the next test but those subsystems."""
+        self.script(TIDY, *nqns, timeout=60)
+
+
+def lent(guests, kind):
+    """A guest for one test; nothing in its kernel may be broken by it."""
+    g = guests.get(kind)
+    g.log()
+    g.kept = []
+    yield g
+    try:
+        g.tidy(*guests.subsystems)
+        g.log()
+    except Failed:
+        guests.forget(kind)
+        raise
+    assert [line for line in g.kept if BROKEN.search(line)] == []
+
+
+class Job:
+    """A script that runs in a guest."""
+
+    def __init__(self, guest, body, args, timeout):
+        self.timeout = timeout
+        self.proc = subprocess.Popen(
+            [VM, "exec", "--name", guest.name, "--timeout", str(timeout),
+             "--stdin", "--", "bash", "-s", *args], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE)
+        self.proc.stdin.write(PRELUDE + body)
+        self.proc.stdin.close()
+        self.proc.stdin = None
+
+    def is_over(self):
+        return self.proc.poll() is not None
+
+    def result(self):
+        out, err = self.proc.communicate(timeout=self.timeout + 60)
+        if self.proc.returncode:
+            raise Failed(f"a script in the VM: status {self.proc.returncode}"
+                         f"\n{out[-3000:]}{err[-3000:]}")
+        return parse(out)
+
+
+class Served:
+    """Our target, with its control socket."""
+
+    def __init__(self, cluster, nqn, ports, *specs):
+        self.cluster, self.nqn, self.ports = cluster, nqn, ports
+        self.specs, self.sock = specs, cluster.path("vm.sock")
+        cluster.target_ports["vm"] = ports[0]
+
+    def start(self, *flags):
+        self.cluster.target("vm", *self.specs, nqn=self.nqn, flags=[
+            f"--rpc_socket={self.sock}", *flags])
+        return self
+
+    @property
+    def child(self):
+        return self.cluster.children["vm"]
+
+    def kill(self, signo=signal.SIGKILL):
+        self.child.kill(signo)
+        return self.child.proc.wait(60)
+
+    def ctl(self, *words):
+        """mooncakectl target WORDS"""
+        r = self.cluster.run("mooncakectl", "target", "-r", self.sock,
+                             *words)
+        if r.returncode:
+            raise Failed(f"mooncakectl target {words}: {r.stderr}")
+        return r.stdout
+
+    def rpc(self, method, **params):
+        return json.loads(self.ctl("rpc", method, json.dumps(params)))
+
+    def add_subsystem(self, nqn, disk, ports):
+        """One whose namespace is told with ANA states."""
+        self.rpc("nvmf_create_subsystem", nqn=nqn, allow_any_host=True,
+                 serial_number="MC0001", ana_reporting=True)
+        self.ctl("add-ns", nqn, self.cluster.path(disk))
+        for port in ports:
+            self.ctl("add-listener", nqn, f"127.0.0.1:{port}")
+
+    def set_ana(self, nqn, port, state):
+        self.rpc("nvmf_subsystem_listener_set_ana_state", nqn=nqn,
+                 ana_state=state, listen_address={
+                     "trtype": "TCP", "adrfam": "ipv4",
+                     "traddr": "127.0.0.1", "trsvcid": str(port)})
+
+    def commands(self):
+        """How many reads and writes it has served."""
+        return sum(b["num_read_ops"] + b["num_write_ops"] for b in
+                   self.rpc("bdev_get_iostat")["bdevs"])
+
+    def wait_for_io(self, job, count=100):
+        """Until so many more have been served."""
+        begin = self.commands()
+
+        def check():
+            if job.is_over():
+                job.result()
+                raise Failed("the job in the guest ended early")
+            return self.commands() - begin >= count
+        self.cluster.wait_until("I/O goes on", check, 120)
 
 
 class Capture:
-    """What goes over a port of the loopback, as tshark understands it."""
+    """What goes over some ports of the loopback, as tshark sees it."""
 
-    def __init__(self, path, port):
-        self.path, self.port, self.dropped = path, port, 0
+    def __init__(self, path, ports):
+        self.path, self.ports, self.dropped = path, ports, 0
 
     @staticmethod
     def why_not():
@@ -133,30 +332,50 @@ class Capture:
                            check=False)
         return "no right to capture on lo" if r.returncode else None
 
+    def mark(self):
+        """Waits until a packet that is sent now is in the file."""
+        token, end = os.urandom(32), time.monotonic() + 60
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            while token not in self.tail():
+                if time.monotonic() > end:
+                    raise Failed("dumpcap captures nothing")
+                s.sendto(token, ("127.0.0.1", self.ports[0]))
+                time.sleep(0.05)
+
+    def tail(self):
+        try:
+            with open(self.path, "rb") as f:
+                f.seek(max(0, os.path.getsize(self.path) - (1 << 20)))
+                return f.read()
+        except FileNotFoundError:
+            return b""
+
     def __enter__(self):
+        ports = " or ".join(f"port {p}" for p in self.ports)
         self.proc = subprocess.Popen(
-            ["dumpcap", "-q", "-i", "lo", "-B", "128", "-f",
-             f"tcp port {self.port}", "-w", self.path],
-            stderr=subprocess.PIPE, text=True)
-        time.sleep(2)  # it says that it captures before it does
+            ["dumpcap", "-q", "-i", "lo", "-B", "128", "-f", ports, "-w",
+             self.path], stderr=subprocess.PIPE, text=True)
+        self.mark()
         return self
 
     def __exit__(self, *exc):
-        time.sleep(1)
+        self.mark()
         self.proc.send_signal(signal.SIGINT)
-        said = self.proc.communicate(timeout=30)[1]
+        said = self.proc.communicate(timeout=60)[1]
         m = re.search(r"received/dropped on interface .*: \d+/(\d+)", said)
         self.dropped = int(m.group(1)) if m else 0
 
     def fields(self, which, *names):
         """Those fields of every frame that the display filter shows."""
-        argv = ["tshark", "-r", self.path, "-d",
-                f"tcp.port=={self.port},nvme-tcp", "-T", "fields",
+        argv = ["tshark", "-r", self.path, "-T", "fields", "-Y", which,
+                "-o", "tcp.reassemble_out_of_order:TRUE",
                 "-o", "nvme-tcp.check_hdgst:TRUE",
-                "-o", "nvme-tcp.check_ddgst:TRUE", "-Y", which]
+                "-o", "nvme-tcp.check_ddgst:TRUE"]
+        for port in self.ports:
+            argv += ["-d", f"tcp.port=={port},nvme-tcp"]
         for name in names:
             argv += ["-e", name]
-        r = subprocess.run(argv, capture_output=True, text=True, timeout=300,
+        r = subprocess.run(argv, capture_output=True, text=True, timeout=600,
                            check=False)
         if r.returncode:
             raise Failed(f"tshark -Y '{which}': {r.stderr[-1000:]}")

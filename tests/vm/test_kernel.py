@@ -6,44 +6,16 @@ The kernel runs in a VM (tests/vm/vm); our programs run here, on loopback.
 import hashlib
 import json
 import os
-import random
-import signal
-import time
 
 import pytest
 
-from cluster import Cluster, free_port
-from conftest import BUILD, FAST, new_store
-from peer import Capture, Guest
+from common import FAST
+from peer import lent
+from stores import endpoint, registered, ssd, store_and_get
 
 MIB = 1 << 20
 NQN = "nqn.2026-11.io.mooncake:vm"
-RAM_BYTES, FILE_BYTES = 8 * MIB, 12 * MIB  # small: the guest is slow
-DISKS = ("ram:8m", "disk.img:12m")
-
-
-def name_of(kind):
-    return f"test-{kind}-{os.getpid()}"
-
-
-@pytest.fixture(scope="module")
-def port():
-    """Our target's: the VM must know it when it starts."""
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def guest(port):
-    with Guest(name_of("host"), "--map-host", str(port)) as g:
-        yield g
-
-
-@pytest.fixture
-def target(cluster, port):
-    """Namespace 1 is memory, 2 is a file."""
-    cluster.target_ports["vm"] = port
-    cluster.target("vm", *DISKS, nqn=NQN)
-    return cluster
+RAM_BYTES, FILE_BYTES = 8 * MIB, 12 * MIB
 
 
 def sha256(path, size):
@@ -109,7 +81,8 @@ def test_discover_connect_identify(guest, target, port):
 WORK = r"""
 port=$1 nqn=$2; shift 2
 join $port $nqn "$@"
-one=$(nvme-wait $nqn 1); two=$(nvme-wait $nqn 2)
+one=$(nvme-wait $nqn 1); two=$(nvme-wait $nqn 2); ctrl=${one%n*}
+part queues; cat /sys/class/nvme/${ctrl##*/}/queue_count
 for dev in $one $two; do
 	verify $dev 4K 512K randwrite
 	verify $dev 1M 4M write
@@ -122,63 +95,53 @@ part leave; leave $nqn
 """
 
 
-def check_work(guest, target, port, *options):
+def check_work(guest, target, *options):
+    """How many I/O queues it had."""
     guest.complaints()
-    out = guest.script(WORK, str(port), NQN, *options)
+    out = guest.script(WORK, str(target.ports[0]), NQN, *options)
     assert "disconnected 1 controller" in out["leave"]
     assert guest.complaints() == []
     # what the guest wrote is what the file holds, byte for byte
-    assert out["two"].strip() == sha256(target.path("disk.img"), FILE_BYTES)
+    assert out["two"].strip() == sha256(target.cluster.path("disk.img"),
+                                        FILE_BYTES)
     # the guest read the RAM namespace back as well: fio compared it; nothing
     # of it may be empty
     assert out["one"].strip() != hashlib.sha256(bytes(RAM_BYTES)).hexdigest()
+    return int(out["queues"].split()[0]) - 1
 
 
 @pytest.mark.smoke
-def test_verified_io(guest, target, port):
-    check_work(guest, target, port)
+def test_verified_io(guest, target):
+    check_work(guest, target)
 
 
 @pytest.mark.parametrize("options", [("-g",), ("-G",), ("-g", "-G")],
                          ids=" ".join)
-def test_digests(guest, target, port, options):
-    check_work(guest, target, port, *options)
+def test_digests(guest, target, capture, options):
+    if capture:
+        capture.digests = ("-g" in options) + 2 * ("-G" in options)
+    check_work(guest, target, *options)
 
 
-KILL = r"""
-port=$1 nqn=$2 phase=$3
-case $phase in
-before)
-	join $port $nqn
-	dev=$(nvme-wait $nqn 2)
-	verify $dev 64K 4M write
-	part sum; digest $dev 4194304
-	;;
-after)
-	dev=$(nvme-wait $nqn 2)
-	for ((i = 0; i < 300; i++)); do
-		grep -qx live /sys/class/nvme-subsystem/*/nvme*/state && break
-		sleep 0.1
-	done
-	part sum; digest $dev 4194304
-	verify $dev 4K 1M randwrite
-	part sum2; digest $dev 4194304
-	part leave; leave $nqn
-	;;
-esac
-"""
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_queues(guest, target, count):
+    """One for each processor, and what is asked for on top of it."""
+    assert check_work(guest, target, f"--nr-write-queues={count // 2}",
+                      f"--nr-poll-queues={(count - 1) // 2}") == count
 
 
-def test_target_killed_and_started_again(guest, target, port):
-    before = guest.script(KILL, str(port), NQN, "before")
-    target.children["vm"].kill(signal.SIGKILL)
-    target.children["vm"].proc.wait()
-    time.sleep(2)  # the kernel notices, and tries in vain at least once
-    target.target("vm", "ram:8m", "disk.img", nqn=NQN)
-    after = guest.script(KILL, str(port), NQN, "after")
-    assert after["sum"] == before["sum"]
-    assert after["sum2"].strip() == sha256(target.path("disk.img"), 4 * MIB)
-    guest.complaints()
+def test_two_processors(guests, target):
+    """Both submit at once."""
+    for guest in lent(guests, "smp"):
+        assert check_work(guest, target, "-g", "-G") == 2
+    guests.forget("smp")
+
+
+def test_kernel_6_1(guests, target, port):
+    for guest in lent(guests, "old"):
+        look = guest.script(LOOK, str(port), NQN)
+        assert "disconnected 1 controller" in look["leave"]
+        check_work(guest, target)
 
 
 COMMANDS = r"""
@@ -230,7 +193,7 @@ def test_commands(guest, target, port):
         assert out[f"zeroes-{name}"].endswith("same\n")
         assert "same" in out[f"discard-{name}"]
     # the discarded file has holes
-    assert os.stat(target.path("disk.img")).st_blocks * 512 < FILE_BYTES
+    assert os.stat(target.cluster.path("disk.img")).st_blocks * 512 < FILE_BYTES
     errors = json.loads(out["errors"])["errors"]
     assert any(e["lba"] == 99999999 and e["nsid"] == 2 for e in errors)
     assert int(json.loads(out["smart"])["num_err_log_entries"]) > 0
@@ -246,185 +209,7 @@ def test_commands(guest, target, port):
     assert "disconnected 1 controller" in out["leave"]
 
 
-RESET = r"""
-port=$1 nqn=$2
-join $port $nqn
-dev=$(nvme-wait $nqn 2); ctrl=${dev%n*}
-verify $dev 16K 12M randwrite & io=$!
-for i in 1 2 3; do
-	sleep 0.7
-	nvme reset $ctrl
-done
-wait $io
-part sum; digest $dev 12582912
-part leave; leave $nqn
-"""
-
-
-def test_reset_under_load(guest, target, port):
-    """nvme reset drops the queues; the kernel repeats what was under way."""
-    out = guest.script(RESET, str(port), NQN)
-    assert out["sum"].strip() == sha256(target.path("disk.img"), FILE_BYTES)
-    bad = [c for c in guest.complaints() if "resetting controller" not in c]
-    assert bad == []
-
-
-def run_in_other_guest(cluster, *options, suite="trixie"):
-    """The whole of LOOK's and WORK's subjects with another kind of guest."""
-    p = free_port()
-    cluster.target_ports["vm"] = p
-    cluster.target("vm", *DISKS, nqn=NQN)
-    with Guest(name_of("other"), "--map-host", str(p), *options,
-               suite=suite) as g:
-        look = g.script(LOOK, str(p), NQN)
-        assert "disconnected 1 controller" in look["leave"]
-        check_work(g, cluster, p)
-        return g.script(QUEUES, str(p), NQN)
-
-
-QUEUES = r"""
-join $1 $2
-dev=$(nvme-wait $2 2); ctrl=${dev%n*}
-part queues; cat /sys/class/nvme/${ctrl##*/}/queue_count
-part leave; leave $2
-"""
-
-
-def test_two_queues(cluster):
-    out = run_in_other_guest(cluster, "--smp", "2")
-    assert int(out["queues"]) == 3  # the admin queue and one per processor
-
-
-def test_kernel_6_1(cluster):
-    run_in_other_guest(cluster, suite="bookworm")
-
-
-@pytest.fixture
-def capture(tmp_path):
-    """Makes one for a port."""
-    why = Capture.why_not()
-    if why:
-        pytest.skip(why)
-    return lambda port: Capture(str(tmp_path / "x.pcapng"), port)
-
-
-def check_capture(cap, digests):
-    """Nothing malformed, every digest right, digests agreed on as asked."""
-    if cap.dropped:
-        pytest.skip(f"{cap.dropped} packets were not captured")
-    assert len(cap.fields("nvme-tcp", "frame.number")) > 50
-    assert cap.fields("_ws.malformed or (nvme-tcp and "
-                      '_ws.expert.severity == "Error")', "frame.number",
-                      "_ws.expert.message") == []
-    bad, good = 0, 1
-    for which in ("hdgst", "ddgst"):
-        field = f"nvme-tcp.{which}.status"
-        assert cap.fields(f"{field} == {bad}", "frame.number") == []
-        assert cap.fields(f"{field} == {good}", "frame.number")
-    agreed = cap.fields("nvme-tcp.icresp.digest", "nvme-tcp.icresp.digest")
-    assert set(agreed) == digests
-
-
-def test_capture_of_our_target(guest, target, port, capture):
-    # Wireshark 4.0 reads two bytes too many behind an error log entry
-    look = "\n".join(line for line in LOOK.split("\n")
-                     if "error-log" not in line)
-    with capture(port) as cap:
-        guest.script(look, str(port), NQN)
-        guest.script(CAPTURED, str(port), NQN)
-    check_capture(cap, {"0", "3"})
-
-
-CAPTURED = r"""
-join $1 $2 -g -G
-dev=$(nvme-wait $2 2)
-verify $dev 4K 64K randwrite
-verify $dev 256K 1M write
-leave $2
-"""
-
-
 # --- our initiator, the kernel's target ---
-
-SIZES = (1, 511, 512, 4095, 4097, 65_535, 131_073, MIB + 1, 2_222_222)
-
-
-def values(seed):
-    rng = random.Random(seed)
-    return {f"vm-{n}": rng.randbytes(n) for n in SIZES}
-
-
-def endpoint(nvmet, nqn, nsid):
-    return (f"traddr:127.0.0.1 trsvcid:{nvmet.info['trsvcid']} "
-            f"subnqn:{nqn} trtype:TCP adrfam:IPv4 ns:{nsid}")
-
-
-@pytest.fixture(scope="module")
-def nvmet():
-    """The kernel's target: one subsystem of 512 B blocks, one of 4 KiB."""
-    with Guest(name_of("target"), "--target", "tcp", "--backing", "nullmem",
-               "--size", "96M", "--blksize", "512", "--ns", "1", "--nqn",
-               NQN + "-512") as g:
-        nvmet_add(g, "-4096", "--blksize", "4096")
-        yield g
-
-
-def nvmet_add(g, suffix, *options):
-    g.command("nvmet-up", "--traddr", "127.0.0.1", "--trsvcid",
-              g.info["trsvcid"], "--backing", "nullmem", "--size", "96M",
-              "--ns", "1", "--nqn", NQN + suffix, *options)
-
-
-def ssd(cluster, verb, *what):
-    r = cluster.run("mooncake_ssd_" + verb,
-                    f"--master_server_address={cluster.master_addr}",
-                    "--timeout=60s", *what, timeout=200)
-    assert r.returncode == 0, r.stdout + r.stderr
-    return r.stdout
-
-
-def registered(cluster):
-    return [line for line in cluster.admin("/get_all_segments").split("\n")
-            if "subnqn:" in line]
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch):
-    """An emulated processor on a busy machine may need long for anything."""
-    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "60000")
-    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "30000000")
-
-
-def patiently(call, is_done):
-    """Repeats what missed its deadline; to give up early is no excuse."""
-    for _ in range(10):
-        begin = time.monotonic()
-        result = call()
-        if is_done(result):
-            return
-        assert time.monotonic() - begin > 1.9, \
-            f"failed long before its deadline: {str(result)[:200]}"
-    pytest.fail("missed its deadline ten times")
-
-
-def store_and_get(cluster, seed):
-    store = new_store(cluster, replica_num="0", nof_replica_num="1")
-    data = values(seed)
-    keys = list(data)
-
-    def is_right(got):
-        for key, value in zip(keys, got):
-            assert value in (b"", data[key]), f"wrong bytes for {key}"
-        return b"" not in got
-
-    for key, value in data.items():
-        patiently(lambda: store.put(key, value), lambda ret: ret == 0)
-    patiently(lambda: [store.get(key) for key in keys], is_right)
-    patiently(lambda: store.get_batch(keys), is_right)
-    for key in keys:
-        assert store.remove(key, True) == 0
-    store.close()
-
 
 @pytest.mark.smoke
 def test_store_on_kernel_target(cluster, nvmet):
@@ -436,8 +221,8 @@ def test_store_on_kernel_target(cluster, nvmet):
     assert len(registered(cluster)) == 2
     store_and_get(cluster, 1)
     for suffix in ("-512", "-4096"):
-        ssd(cluster, "unregister",
-            "--endpoint=" + endpoint(nvmet, NQN + suffix, 1))
+        ssd(cluster, "unregister", "--endpoint=" + endpoint(
+            nvmet.info["trsvcid"], NQN + suffix))
     assert registered(cluster) == []
     assert nvmet.complaints() == []
 
@@ -445,12 +230,15 @@ def test_store_on_kernel_target(cluster, nvmet):
 @pytest.mark.parametrize("suffix", ["-512", "-4096"])
 @pytest.mark.parametrize("digests", [("HEADER",), ("DATA",),
                                      ("HEADER", "DATA")], ids="+".join)
-def test_store_with_digests(cluster, nvmet, monkeypatch, suffix, digests):
+def test_store_with_digests(cluster, nvmet, monkeypatch, capture, suffix,
+                            digests):
     for d in digests:
         monkeypatch.setenv(f"MC_NVME_{d}_DIGEST", "1")
+    if capture:
+        capture.digests = ("HEADER" in digests) + 2 * ("DATA" in digests)
     nvmet.complaints()
     cluster.master(*FAST)
-    what = "--endpoint=" + endpoint(nvmet, NQN + suffix, 1)
+    what = "--endpoint=" + endpoint(nvmet.info["trsvcid"], NQN + suffix)
     ssd(cluster, "register", what)
     assert len(registered(cluster)) == 1
     store_and_get(cluster, 2)
@@ -458,39 +246,32 @@ def test_store_with_digests(cluster, nvmet, monkeypatch, suffix, digests):
     assert nvmet.complaints() == []
 
 
-def test_capture_of_our_initiator(cluster, nvmet, monkeypatch, capture):
-    monkeypatch.setenv("MC_NVME_HEADER_DIGEST", "1")
-    monkeypatch.setenv("MC_NVME_DATA_DIGEST", "1")
-    cluster.master(*FAST)
-    what = "--endpoint=" + endpoint(nvmet, NQN + "-512", 1)
-    with capture(nvmet.info["trsvcid"]) as cap:
-        ssd(cluster, "register", what)
-        store_and_get(cluster, 5)
-        ssd(cluster, "unregister", what)
-    check_capture(cap, {"3"})
-
-
 # Below 1024 the kernel's target refuses every Connect, the kernel's as well.
 @pytest.mark.parametrize("inline", [1024, 8192, 65536])
-def test_in_capsule_sizes(cluster, inline):
+def test_in_capsule_sizes(cluster, guests, nvmet, inline):
     """What fits goes with the command, the rest waits for R2T."""
-    with Guest(name_of("inline"), "--target", "tcp", "--backing", "nullmem",
-               "--size", "96M", "--ns", "1", "--nqn", NQN + "-inl",
-               "--inline", str(inline)) as g:
-        cluster.master(*FAST)
-        what = "--endpoint=" + endpoint(g, NQN + "-inl", 1)
-        ssd(cluster, "register", what)
-        store_and_get(cluster, 3)
-        ssd(cluster, "unregister", what)
-        assert g.complaints() == []
+    nqn, port = f"{NQN}-inl-{inline}", guests.theirs[2]
+    nvmet.complaints()
+    nvmet.add_subsystem(nqn, f"--inline={inline}", port=port)
+    cluster.master(*FAST)
+    what = "--endpoint=" + endpoint(port, nqn)
+    ssd(cluster, "register", what)
+    store_and_get(cluster, 3)
+    ssd(cluster, "unregister", what)
+    nvmet.remove_subsystem(nqn)
+    assert nvmet.complaints() == []
 
 
-def test_store_on_kernel_6_1(cluster):
-    with Guest(name_of("61"), "--target", "tcp", "--backing", "nullmem",
-               "--size", "96M", "--ns", "2", "--nqn", NQN + "-61",
-               suite="bookworm") as g:
+def test_store_on_kernel_6_1(cluster, guests):
+    for g in lent(guests, "old"):
         cluster.master(*FAST)
         ssd(cluster, "register", f"--discover=127.0.0.1:{g.info['trsvcid']}")
-        assert len(registered(cluster)) == 2
+        assert len(registered(cluster)) == 1
         store_and_get(cluster, 4)
         assert g.complaints() == []
+
+
+def test_capture(no_capture):
+    """Every other test looks at its own; here is why, if none does."""
+    if no_capture:
+        pytest.skip(no_capture)
