@@ -310,11 +310,13 @@ static void ana_end(struct log_job *job, int ret)
 static void ana_recheck_done(struct nvmf_admin *req)
 {
 	struct log_job *job = container_of(req, struct log_job, req);
+	const struct ana_head *log = (const void *)job->buf;
 
+	/* The number of groups, too: ana_end() goes by this head's. */
 	if (req->sc != NVME_SC_OK)
 		job_end(job, nvme_sc_errno(req->sc));
-	else if (job->head.chgcnt ==
-		 ((const struct ana_head *)(const void *)job->buf)->chgcnt)
+	else if (job->head.chgcnt == log->chgcnt &&
+		 job->head.ngrps == log->ngrps)
 		job_end(job, ana_decode(job));
 	else
 		ana_start(job);

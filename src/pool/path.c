@@ -406,9 +406,11 @@ void path_ana_read(struct path *path)
 	if (path->state != PATH_LIVE || !path->info.has_ana)
 		return;
 	path->ana_again = path->is_ana_reading;
-	if (!path->is_ana_reading)
-		path->is_ana_reading =
-			!nvmf_ana_get(path->ctrl, ana_done, path);
+	if (path->is_ana_reading)
+		return;
+	path->is_ana_reading = true; /* without memory, done comes at once */
+	if (nvmf_ana_get(path->ctrl, ana_done, path))
+		path->is_ana_reading = false;
 }
 
 static void path_ana_poked(struct poke *poke)

@@ -36,6 +36,7 @@ static struct {
 	struct fake_conn *conn;
 	uint16_t cid, sc;
 	unsigned waiting, reads;
+	unsigned lie_at; /* this read tells of 20 ANA groups */
 	uint8_t lid;
 	uint8_t page[8192] __attribute__((aligned(8)));
 	uint32_t aec;
@@ -68,6 +69,8 @@ static bool admin_hook(struct fake_conn *c, const union pdu_hdr *hdr,
 			return false;
 		a.lid = (uint8_t)sqe->cdw10;
 		a.reads++;
+		if (a.lie_at)
+			a.page[8] = a.reads == a.lie_at ? 20 : 2;
 		assert_true(sqe->cdw12 + bytes <= sizeof(a.page));
 		fake_data(c, sqe->cid, a.page + sqe->cdw12, bytes);
 		return true;
@@ -264,6 +267,14 @@ static void test_ana(void **state)
 	assert_int_equal(nvmf_ana_get(w.ctrl, ana_done, NULL), 0);
 	world_until(&called);
 	assert_int_equal(got_ret, 0);
+	/* Another number of groups in the last look, under the same count. */
+	called = 0;
+	a.lie_at = a.reads + 3;
+	assert_int_equal(nvmf_ana_get(w.ctrl, ana_done, NULL), 0);
+	world_until(&called);
+	assert_int_equal(got_ret, 0);
+	assert_int_equal(a.reads, a.lie_at + 3);
+	a.lie_at = 0;
 	p[5] = 1000; /* more ids than the page could hold */
 	called = 0;
 	assert_int_equal(nvmf_ana_get(w.ctrl, ana_done, NULL), 0);
