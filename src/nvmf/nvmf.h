@@ -273,6 +273,9 @@ struct nvmf_io {
 	uint64_t bytes;
 	const struct iovec *iov; /* covers exactly bytes */
 	unsigned iovcnt;
+	/* 0 = none.  What still waits for a slot then is not sent any more and
+	 * ends with NVME_SC_HOST_ABORTED; what was sent has its own time. */
+	uint64_t deadline_ns;
 	/*
 	 * Optional: CRC-32C of each crc_bytes of the payload (the last may be
 	 * shorter), as many as it takes, so that what digests compute anyway is
@@ -292,7 +295,7 @@ struct nvmf_io {
 	unsigned iov_index;
 	size_t iov_off;
 	uint32_t cmds;
-	bool is_cancelled;
+	bool is_cancelled, is_late;
 };
 void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io);
 /* A request: done still comes, within abort_timeout_ms, with what was faster or

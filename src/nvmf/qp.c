@@ -148,15 +148,43 @@ static void issue(struct nvmf_qp *qp, struct nvmf_io *io, struct nt_cmd *cmd)
 	nt_cmd_submit(&qp->conn, cmd);
 }
 
+/* done() comes from the loop. */
+static void orphan(struct nvmf_qp *qp, struct nvmf_io *io)
+{
+	list_del(&io->node);
+	list_add_tail(&qp->orphans, &io->node);
+	loop_defer(qp->loop, &qp->task);
+}
+
+static bool is_too_late(const struct nvmf_qp *qp, const struct nvmf_io *io)
+{
+	return io->deadline_ns && loop_now_ns(qp->loop) >= io->deadline_ns;
+}
+
 static void qp_pump(struct nvmf_qp *qp)
 {
 	while (qp->state == NVMF_LIVE && !list_is_empty(&qp->waiting)) {
-		struct nt_cmd *cmd = nt_cmd_take(&qp->conn);
+		struct nvmf_io *io =
+			list_first(&qp->waiting, struct nvmf_io, node);
+		struct nt_cmd *cmd;
 
+		if (is_too_late(qp, io)) {
+			io->is_late = true;
+			orphan(qp, io);
+			continue;
+		}
+		cmd = nt_cmd_take(&qp->conn);
 		if (!cmd)
 			return;
-		issue(qp, list_first(&qp->waiting, struct nvmf_io, node), cmd);
+		issue(qp, io, cmd);
 	}
+}
+
+static uint16_t drop_status(const struct nvmf_io *io)
+{
+	if (io->is_cancelled)
+		return NVME_SC_ABORT_REQUESTED;
+	return io->is_late ? NVME_SC_HOST_ABORTED : NVME_SC_HOST_PATH_ERROR;
 }
 
 static void drop(struct nvmf_qp *qp, struct list *ios)
@@ -170,8 +198,7 @@ static void drop(struct nvmf_qp *qp, struct list *ios)
 		struct nvmf_io *io = list_first(&batch, struct nvmf_io, node);
 
 		leave_waiting(qp, io);
-		io->sc = io->is_cancelled ? NVME_SC_ABORT_REQUESTED
-					  : NVME_SC_HOST_PATH_ERROR;
+		io->sc = drop_status(io);
 		io_finish(io);
 	}
 }
@@ -189,7 +216,7 @@ void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io)
 	io->iov_index = 0;
 	io->iov_off = 0;
 	io->cmds = 0;
-	io->is_cancelled = false;
+	io->is_cancelled = io->is_late = false;
 	io->has_crcs =
 		io->crcs && io->bytes && io->crc_bytes <= most_bytes(qp, io);
 	qp->waiting_count++;
@@ -270,11 +297,8 @@ void nvmf_io_cancel(struct nvmf_qp *qp, struct nvmf_io *io)
 	if (io->is_cancelled || (!is_waiting(io) && !io->cmds))
 		return;
 	io->is_cancelled = true;
-	if (is_waiting(io)) {
-		list_del(&io->node);
-		list_add_tail(&qp->orphans, &io->node);
-		loop_defer(qp->loop, &qp->task);
-	}
+	if (is_waiting(io))
+		orphan(qp, io);
 	for (unsigned i = 0; i < qp->conn.slot_count; i++)
 		if (qp->conn.slots[i].in_use && qp->conn.slots[i].owner == io)
 			nt_cmd_cancel(&qp->conn.slots[i]);

@@ -255,6 +255,7 @@ static int chunk_send(struct chunk *chunk, struct vol_way *way)
 	chunk->io.lba_bytes = vol->block_bytes;
 	chunk->io.slba = chunk->at.dev_off / vol->block_bytes;
 	chunk->io.bytes = chunk->at.dev_len;
+	chunk->io.deadline_ns = chunk->part->job->io->deadline_ns;
 	chunk_share_sums(chunk);
 	chunk->tries++;
 	stat_add(&load_of(way, w)->inflight, chunk->at.dev_len);
@@ -312,11 +313,14 @@ static bool is_ana(uint16_t sc)
 	       sc == NVME_SC_ANA_INACCESSIBLE || sc == NVME_SC_ANA_TRANSITION;
 }
 
-/* Says nothing of the namespace: another way may do better. */
+/* Says nothing of the namespace: another way may do better.  We abort late
+ * commands only, and those come back as HOST_ABORTED: any other abort is the
+ * target's doing, or of one that had the same id before. */
 static bool is_path_error(uint16_t sc)
 {
 	sc &= NVME_SC_MASK;
 	return sc >> 8 == NVME_SCT_PATH || sc == NVME_SC_ABORT_SQ_DELETED ||
+	       sc == NVME_SC_ABORT_REQUESTED ||
 	       sc == NVME_SC_TRANSIENT_TRANSPORT;
 }
 
@@ -352,6 +356,8 @@ static void chunk_delay(struct chunk *chunk)
 		chunk->until_ns = UINT64_MAX;
 	else if (!chunk->until_ns)
 		chunk->until_ns = now_ns + RETRY_NS;
+	/* It keeps its bytes of the budget, so they count as the path's. */
+	stat_add(&load_of(chunk->way, w)->inflight, chunk->at.dev_len);
 	list_add_tail(&w->delayed, &chunk->node);
 	if (!timer_is_set(&w->again))
 		timer_set(w->shard.loop, &w->again, AGAIN_NS);
@@ -429,6 +435,7 @@ static void chunk_again(struct chunk *chunk)
 void chunks_again(struct timer *timer)
 {
 	struct worker *w = container_of(timer, struct worker, again);
+	struct lane_load *load;
 	struct list batch;
 
 	list_init(&batch);
@@ -437,6 +444,9 @@ void chunks_again(struct timer *timer)
 		struct chunk *chunk = list_first(&batch, struct chunk, node);
 
 		list_del(&chunk->node);
+		load = load_of(chunk->way, w);
+		stat_add(&load->inflight, 0 - chunk->at.dev_len);
+		worker_unpark(w, &load->held);
 		chunk_again(chunk);
 	}
 }

@@ -35,6 +35,21 @@ static struct test_io *submit(unsigned i, enum nvmf_io_op op, uint32_t bytes)
 	return t;
 }
 
+static void submit_by(struct test_io *t, uint64_t deadline_ns)
+{
+	memset(t, 0, sizeof(*t));
+	t->iov = (struct iovec){t->buf, BYTES};
+	t->io = (struct nvmf_io){.done = io_done,
+				 .op = NVMF_READ,
+				 .nsid = 1,
+				 .lba_bytes = FAKE_LBA,
+				 .bytes = BYTES,
+				 .iov = &t->iov,
+				 .iovcnt = 1,
+				 .deadline_ns = deadline_ns};
+	nvmf_io_submit(w.qp, &t->io);
+}
+
 static void open_with_ctrl(void)
 {
 	struct nvmf_qp_opts opts = {.qid = 1, .opts = &w.opts};
@@ -212,6 +227,36 @@ static void test_cancel(void **state)
 	world_until(&sent->done);
 	assert_int_equal(sent->io.sc, NVME_SC_ABORT_REQUESTED);
 	assert_int_equal(h.aborts, 1);
+	assert_int_equal(w.qp_failed, 0);
+}
+
+/* Nothing is sent for an I/O whose time is over, however it waited. */
+static void test_deadline(void **state)
+{
+	struct test_io *sent, *waiting, *next;
+
+	w.opts.io_depth = 2; /* one slot */
+	w.opts.command_timeout_ms = 500;
+	open_with_ctrl();
+	start_hang(1);
+	sent = submit(0, NVMF_READ, 4096);
+	world_run_ms(5);
+	waiting = &ios[1];
+	submit_by(waiting, io_sim_now_ns(w.sim) + 100 * NS_PER_MS);
+	next = submit(2, NVMF_READ, 4096);
+	world_until(&next->done);
+	assert_int_equal(sent->io.sc, NVME_SC_HOST_ABORTED);
+	assert_int_equal(next->io.sc, NVME_SC_OK);
+	assert_int_equal(waiting->done, 1);
+	assert_int_equal(waiting->io.sc, NVME_SC_HOST_ABORTED);
+	assert_int_equal(waiting->io.issued, 0);
+	submit_by(waiting, 1);
+	assert_int_equal(waiting->done, 0); /* never inside of the call */
+	world_until(&waiting->done);
+	assert_int_equal(waiting->io.issued, 0);
+	submit_by(waiting, io_sim_now_ns(w.sim) + 100 * NS_PER_MS);
+	world_until(&waiting->done);
+	assert_int_equal(waiting->io.sc, NVME_SC_OK);
 	assert_int_equal(w.qp_failed, 0);
 }
 
@@ -442,6 +487,7 @@ int main(void)
 		T(test_deaf_target_costs_the_queue),
 		T(test_abort_limit),
 		T(test_cancel),
+		T(test_deadline),
 		T(test_cancel_unsent),
 		T(test_close_lets_commands_end),
 		T(test_close_is_bounded),

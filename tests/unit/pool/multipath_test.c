@@ -338,53 +338,87 @@ static void test_other_namespace(void **state)
 	world_close(&w);
 }
 
-/* A target that stands still under all the load that fits does not keep
- * another one's volume from being read. */
-static void test_stuck_elsewhere(void **state)
+/* More than the budget for a volume of one target, under way. */
+struct load {
+	struct env_io r;
+	struct vol *vol;
+	struct vol_extent ext;
+	struct iovec iov;
+	uint8_t big[16 * MiB];
+};
+
+/* w->vol is a volume of the other target then. */
+static void load_prepare(struct world *w, struct load *load)
 {
 	struct vol_opts change = {.workers = 2,
 				  .chunk_bytes = 64 * KiB,
 				  .inflight_bytes = MiB,
 				  .nvmf.command_timeout_ms = 30000};
-	static uint8_t big[16 * MiB], small[256 * KiB];
-	struct block block = {.msg.run = block_run};
-	struct env_io r = {0};
-	struct world w = {.peer.has_thread = true};
-	struct vol *stuck;
+	struct env_simple look = {.off = DATA, .len = 1, .buf = load->big};
+	uint16_t port;
 
-	world_open(&w, &change);
-	stuck = env_vol(&w.env, 1, false, 0);
-	w.env.port = w.peer.env.port; /* for env_vol() */
-	w.vol = env_vol(&w.env, 2, false, 0);
-	r.io = (struct vol_io){
+	world_open(w, &change);
+	load->vol = env_vol(&w->env, 1, false, 0);
+	port = w->env.port;
+	w->env.port = w->peer.env.port; /* for env_vol() */
+	w->vol = env_vol(&w->env, 2, false, 0);
+	w->env.port = port;
+	assert_int_equal(transfer(w, false, load->big, MiB), 0);
+	look.vol = load->vol;
+	assert_int_equal(env_simple(&w->env, &look), 0);
+}
+
+static void load_submit(struct world *w, struct load *load)
+{
+	load->ext = (struct vol_extent){load->vol, DATA, sizeof(load->big)};
+	load->iov = (struct iovec){load->big, sizeof(load->big)};
+	load->r.io = (struct vol_io){
 		.done = env_io_done,
-		.extents = &(struct vol_extent){stuck, DATA, sizeof(big)},
+		.extents = &load->ext,
 		.extent_count = 1,
-		.iov = &(struct iovec){big, sizeof(big)},
+		.iov = &load->iov,
 		.iovcnt = 1,
-		.bytes = sizeof(big),
+		.bytes = sizeof(load->big),
 		.deadline_ns = time_mono_ns() + 60 * NS_PER_S,
 	};
-	assert_int_equal(transfer(&w, false, small, sizeof(small)), 0);
-	assert_int_equal(env_simple(&w.env, &(struct env_simple){.vol = stuck,
-								 .off = DATA,
-								 .len = 1,
-								 .buf = small}),
-			 0);
+	gate_init(&load->r.gate);
+	assert_int_equal(vol_submit(w->env.set, &load->r.io), 0);
+}
+
+static void transfer_elsewhere(struct world *w)
+{
+	static uint8_t small[256 * KiB];
+
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(transfer(w, i % 2, small, sizeof(small)), 0);
+}
+
+static void load_end(struct world *w, struct load *load)
+{
+	gate_wait(&load->r.gate);
+	assert_int_equal(load->r.io.ret, 0);
+	vol_put(load->vol);
+	world_close(w);
+}
+
+/* A target that stands still under all the load that fits does not keep
+ * another one's volume from being read. */
+static void test_stuck_elsewhere(void **state)
+{
+	struct block block = {.msg.run = block_run};
+	struct world w = {.peer.has_thread = true};
+	static struct load load;
+
+	load_prepare(&w, &load);
 	gate_init(&block.begun);
 	gate_init(&block.end);
 	loop_post(w.env.shard.loop, &block.msg);
 	gate_wait(&block.begun);
-	gate_init(&r.gate);
-	assert_int_equal(vol_submit(w.env.set, &r.io), 0);
-	for (unsigned i = 0; i < 20; i++)
-		assert_int_equal(transfer(&w, i % 2, small, sizeof(small)), 0);
+	load_submit(&w, &load);
+	transfer_elsewhere(&w);
 	gate_open(&block.end);
 	env_sync(&w.env);
-	gate_wait(&r.gate);
-	assert_int_equal(r.io.ret, 0);
-	vol_put(stuck);
-	world_close(&w);
+	load_end(&w, &load);
 }
 
 /* Nobody holds the volume between two reads, nor when the time for another
@@ -491,6 +525,7 @@ static void test_statuses(void **state)
 		"kind=error,status=0x303", /* transition */
 		"kind=error,status=0x360", /* controller pathing error */
 		"kind=error,status=0x008", /* queue deleted */
+		"kind=error,status=0x007", /* aborted, not by us */
 	};
 	struct world w = {0};
 	uint64_t errors = 0;
@@ -532,6 +567,22 @@ static void test_final_statuses(void **state)
 	world_close(&w);
 }
 
+/* Nor does one that says "not now" to all of it, over and over. */
+static void test_refused_elsewhere(void **state)
+{
+	struct world w = {0};
+	static struct load load;
+
+	load_prepare(&w, &load);
+	fault(&w.env, "kind=error,status=0x303");
+	load_submit(&w, &load);
+	while (!stats_of(&w, 0).errors[VOL_PATH_ANA])
+		nap_ms(1);
+	transfer_elsewhere(&w);
+	fault(&w.env, NULL);
+	load_end(&w, &load);
+}
+
 /* Both are in transition for a while: I/O waits for its end, or its own. */
 static void test_transition(void **state)
 {
@@ -567,6 +618,7 @@ int main(void)
 		cmocka_unit_test(test_transition),
 		cmocka_unit_test(test_other_namespace),
 		cmocka_unit_test(test_stuck_elsewhere),
+		cmocka_unit_test(test_refused_elsewhere),
 	};
 
 	log_level_max = LOG_ERROR;
