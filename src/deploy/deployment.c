@@ -97,12 +97,31 @@ static void add_wait(struct strbuf *out, const char *socket, const char *log)
 		    socket, START_S * 10, socket, log);
 }
 
-static void plan_unit(struct deployment *d, const char *name, const char *text)
+void deployment_unit(struct deployment *d, const char *name, const char *text,
+		     const char *start, const char *stop)
 {
-	struct strbuf file = {0}, start = {0}, stop = {0};
-	char path[96], title[192], log[128];
+	struct strbuf undo = {0};
+	char path[160], title[256];
 
 	snprintf(path, sizeof(path), "/etc/systemd/system/%s.service", name);
+	snprintf(title, sizeof(title), "write the unit %s.service", name);
+	step_undo_add(&d->plan, plan_file(&d->plan, title, path, text, 0644),
+		      "systemctl daemon-reload || :");
+	strbuf_addf(&undo,
+		    "%s\n[ -e %s" PLAN_OLD " ] ||\n"
+		    "  systemctl disable %s.service || :\n",
+		    stop, path, name);
+	snprintf(title, sizeof(title), "start %s", name);
+	plan_script(&d->plan, title, start, undo.p ? undo.p : "");
+	d->plan.failed |= undo.failed;
+	strbuf_fini(&undo);
+}
+
+static void plan_unit(struct deployment *d, const char *name, const char *text)
+{
+	struct strbuf file = {0}, start = {0};
+	char stop[160], log[128];
+
 	strbuf_addf(&file,
 		    "[Unit]\nDescription=%s\nAfter=network-online.target\n"
 		    "Wants=network-online.target\n\n[Service]\n"
@@ -111,25 +130,18 @@ static void plan_unit(struct deployment *d, const char *name, const char *text)
 		    "LimitNOFILE=1048576\n\n[Install]\n"
 		    "WantedBy=multi-user.target\n",
 		    text, name);
-	snprintf(title, sizeof(title), "write the unit %s.service", name);
-	plan_file(&d->plan, title, path, file.p ? file.p : "", 0644);
 	strbuf_addf(&start,
 		    "set -e\nsystemctl daemon-reload\n"
 		    "systemctl enable --now %s.service\n",
 		    name);
 	snprintf(log, sizeof(log), "journalctl -u %s -n 3 -o cat", name);
 	add_wait(&start, d->socket, log);
-	strbuf_addf(&stop,
-		    "systemctl disable --now %s.service || :\n"
-		    "rm -f %s\nsystemctl daemon-reload\n",
-		    name, path);
-	snprintf(title, sizeof(title), "start %s", name);
-	plan_script(&d->plan, title, start.p ? start.p : "",
-		    stop.p ? stop.p : "");
-	d->plan.failed |= file.failed || start.failed || stop.failed;
+	snprintf(stop, sizeof(stop), "systemctl stop %s.service || :", name);
+	deployment_unit(d, name, file.p ? file.p : "", start.p ? start.p : "",
+			stop);
+	d->plan.failed |= file.failed || start.failed;
 	strbuf_fini(&file);
 	strbuf_fini(&start);
-	strbuf_fini(&stop);
 }
 
 /* No systemd (a container): a process of its own session. */
@@ -175,6 +187,38 @@ void deployment_service(struct deployment *d, const char *name,
 		plan_unit(d, name, text);
 	else
 		plan_process(d, name);
+}
+
+void deployment_make_file(struct deployment *d, const char *path,
+			  uint64_t bytes)
+{
+	struct strbuf go = {0}, undo = {0};
+	unsigned long long n = bytes;
+	char title[300];
+
+	strbuf_adds(&go, "f=");
+	shell_quote(&go, path);
+	strbuf_adds(&go, "; t=$f" REMOTE_NEW "\n");
+	strbuf_add(&undo, go.p, go.n);
+	/* The link fails when there is such a file by now; then the other name
+	 * is left, and tells that the file is not ours. */
+	strbuf_addf(&go,
+		    "set -e\nrm -f \"$t\"\n"
+		    "fallocate -l %llu \"$t\" || truncate -s %llu \"$t\"\n"
+		    "ln \"$t\" \"$f\"\nrm -f \"$t\"\n",
+		    n, n);
+	strbuf_addf(&undo,
+		    "if [ -e \"$t\" ]; then\n"
+		    "  [ ! \"$f\" -ef \"$t\" ] || rm -f \"$f\"\n"
+		    "  rm -f \"$t\"\n"
+		    "elif [ \"$(stat -c %%s \"$f\")\" = %llu ]; then\n"
+		    "  rm -f \"$f\"; fi\n",
+		    n);
+	snprintf(title, sizeof(title), "make the file %s", path);
+	plan_script(&d->plan, title, go.p ? go.p : "", undo.p ? undo.p : "");
+	d->plan.failed |= go.failed || undo.failed;
+	strbuf_fini(&go);
+	strbuf_fini(&undo);
 }
 
 /* --- the node --- */
@@ -279,6 +323,8 @@ int deployment_run(struct deployment *d, struct err *err)
 	/* A look that refuses comes after steps of earlier rounds. */
 	if (ret && d->done)
 		plan_undo(&d->plan, &d->done, &target, err);
+	else if (d->done)
+		plan_settle(&d->plan, &target);
 	return ret;
 }
 

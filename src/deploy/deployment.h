@@ -70,5 +70,12 @@ struct relay deployment_relay(const struct deployment *d);
  */
 void deployment_service(struct deployment *d, const char *name,
 			const char *text, const char *script);
+/* Steps: the unit name.service, and start, the script that enables it.  Taken
+ * back by stop; a unit that was there before stays enabled. */
+void deployment_unit(struct deployment *d, const char *name, const char *text,
+		     const char *start, const char *stop);
+/* A step that makes a file of that size, which must not be there then. */
+void deployment_make_file(struct deployment *d, const char *path,
+			  uint64_t bytes);
 
 #endif

@@ -153,23 +153,6 @@ static const char *bdev_of(const json_t *bdevs, const char *path)
 	return NULL;
 }
 
-static void plan_make_file(struct deployment *d, const struct wanted_disk *w)
-{
-	struct strbuf go = {0}, undo = {0};
-	char title[300];
-
-	snprintf(title, sizeof(title), "make the file %s", w->path);
-	strbuf_adds(&go, "set -e\nf=");
-	shell_quote(&go, w->path);
-	strbuf_addf(&go, "\n[ ! -e \"$f\" ]\nfallocate -l %llu \"$f\"\n",
-		    (unsigned long long)w->bytes);
-	strbuf_adds(&undo, "rm -f ");
-	shell_quote(&undo, w->path);
-	plan_script(&d->plan, title, go.p ? go.p : "", undo.p ? undo.p : "");
-	strbuf_fini(&go);
-	strbuf_fini(&undo);
-}
-
 static int plan_disk(struct deployment *d, const struct wanted_disk *w,
 		     struct err *err)
 {
@@ -180,7 +163,7 @@ static int plan_disk(struct deployment *d, const struct wanted_disk *w,
 	int ret = deployment_check_disk(d, w->path, &disk, &why);
 
 	if (ret == -ENOENT && w->bytes)
-		plan_make_file(d, w);
+		deployment_make_file(d, w->path, w->bytes);
 	else if (ret)
 		return err_set(err, ret, "%s", why.text);
 	snprintf(title, sizeof(title), "open %s as %s", w->path, w->name);

@@ -122,9 +122,20 @@ static int take_backend(struct node *node, struct str item, struct err *err)
 	return bad(err, "backend", item, "spdk, nvmet or mooncake");
 }
 
-static int take_nqn(struct node *node, struct str item, struct err *err)
+/* It becomes a name in configfs and a word of scripts there. */
+static int check_nqn(const char *key, struct str item, struct err *err)
 {
 	int ret = nqn_check(item, err);
+
+	if (ret == 0 && !has_only(item, ".:-_"))
+		ret = bad(err, key, item,
+			  "an NQN of letters, digits and . : - _");
+	return ret;
+}
+
+static int take_nqn(struct node *node, struct str item, struct err *err)
+{
+	int ret = check_nqn("nqn", item, err);
 
 	return ret ? ret : copy(node->nqn, sizeof(node->nqn), item);
 }
@@ -163,7 +174,7 @@ static int take_port(struct node *node, struct str item, struct err *err)
 
 static int take_allow(struct node *node, struct str item, struct err *err)
 {
-	int ret = nqn_check(item, err);
+	int ret = check_nqn("allow", item, err);
 
 	if (ret)
 		return ret;

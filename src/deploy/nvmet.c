@@ -254,6 +254,8 @@ static int compare(struct deployment *d, const struct facts *f, struct want *w,
 			has_listener(f, w, address(node, i), port_of(node));
 	for (size_t i = 0; i < node->allow_count; i++)
 		w->is_complete &= has_host(f, node->allow[i]);
+	/* Who names hosts wants no others; who names none changes nothing. */
+	w->is_complete &= !node->allow_count || !f->allows_any;
 	return ret;
 }
 
@@ -320,9 +322,11 @@ static void build_script(const struct deployment *d, const struct want *w,
 		strbuf_addf(out, "%lld", (long long)icd);
 	strbuf_addf(out, "\ns=subsystems/$nqn\n%s", functions);
 	strbuf_addf(out,
-		    "[ -d $s ] || { mkdir $s; put $s/attr_serial %s; }\n"
-		    "put $s/attr_allow_any_host %d\n",
-		    d->serial, node->allow_count == 0);
+		    "[ -d $s ] || { mkdir $s; put $s/attr_serial %s\n"
+		    "  put $s/attr_allow_any_host 1; }\n",
+		    d->serial);
+	if (node->allow_count)
+		strbuf_adds(out, "put $s/attr_allow_any_host 0\n");
 	add_namespaces(d, w, out);
 	for (size_t i = 0; i < node->allow_count; i++)
 		strbuf_addf(out, "host %s\n", node->allow[i]);
@@ -359,6 +363,8 @@ static void build_undo(const struct deployment *d, const struct facts *f,
 		if (!has_host(f, node->allow[i]))
 			strbuf_addf(out, "rm -f $s/allowed_hosts/%s\n",
 				    node->allow[i]);
+	if (node->allow_count && f->has_subsystem && f->allows_any)
+		strbuf_adds(out, "echo 1 >$s/attr_allow_any_host\n");
 	for (size_t i = 0; i < w->ns_count; i++)
 		if (w->ns[i].is_new)
 			strbuf_addf(out, "drop %u\n", w->ns[i].nsid);
@@ -370,40 +376,20 @@ static void build_undo(const struct deployment *d, const struct facts *f,
 
 static void plan_files(struct deployment *d, const struct want *w)
 {
-	for (size_t i = 0; i < w->ns_count; i++) {
-		const struct want_ns *ns = &w->ns[i];
-		struct strbuf go = {0}, undo = {0};
-		char title[300];
-
-		if (!ns->is_new || !ns->bytes)
-			continue;
-		snprintf(title, sizeof(title), "make the file %s", ns->path);
-		strbuf_addf(&go, "set -e\nf=");
-		shell_quote(&go, ns->path);
-		strbuf_addf(&go,
-			    "\n[ ! -e \"$f\" ]\nfallocate -l %llu \"$f\" || "
-			    "truncate -s %llu \"$f\"\n",
-			    (unsigned long long)ns->bytes,
-			    (unsigned long long)ns->bytes);
-		strbuf_adds(&undo, "rm -f ");
-		shell_quote(&undo, ns->path);
-		plan_script(&d->plan, title, go.p ? go.p : "",
-			    undo.p ? undo.p : "");
-		strbuf_fini(&go);
-		strbuf_fini(&undo);
-	}
+	for (size_t i = 0; i < w->ns_count; i++)
+		if (w->ns[i].is_new && w->ns[i].bytes)
+			deployment_make_file(d, w->ns[i].path, w->ns[i].bytes);
 }
 
 static void plan_boot(struct deployment *d, const char *unit, const char *file)
 {
-	char text[600], path[128], title[160], cmd[300], undo[300];
+	char text[600], cmd[300];
 
 	if (!d->has_systemd) {
 		plan_note(&d->plan,
 			  "no systemd there: run 'sh %s' after a reboot", file);
 		return;
 	}
-	snprintf(path, sizeof(path), "/etc/systemd/system/%s.service", unit);
 	snprintf(text, sizeof(text),
 		 "[Unit]\nDescription=NVMe-oF namespaces of %.200s\n"
 		 "After=network-online.target local-fs.target\n"
@@ -411,14 +397,10 @@ static void plan_boot(struct deployment *d, const char *unit, const char *file)
 		 "RemainAfterExit=yes\nExecStart=/bin/sh %s\n\n[Install]\n"
 		 "WantedBy=multi-user.target\n",
 		 d->nqn, file);
-	snprintf(title, sizeof(title), "write the unit %s.service", unit);
-	plan_file(&d->plan, title, path, text, 0644);
 	snprintf(cmd, sizeof(cmd),
 		 "systemctl daemon-reload && systemctl enable %s.service",
 		 unit);
-	snprintf(undo, sizeof(undo),
-		 "systemctl disable %s.service || :; rm -f %s", unit, path);
-	plan_script(&d->plan, "start it at every boot", cmd, undo);
+	deployment_unit(d, unit, text, cmd, ":");
 }
 
 static void plan_all(struct deployment *d, const struct facts *f,

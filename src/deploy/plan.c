@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Steps and their undoing.  One thread per plan.  Invariant: undo is run for
- * the steps that succeeded and for a script that failed or was cut off half-way
- * (undo scripts take anything they find), last first.
+ * Steps and their undoing.  One thread per plan.  Invariant: undo is run, last
+ * first, for every step that has or may have changed something: also for a
+ * script that failed or was cut off half-way (undo scripts take anything they
+ * find) and for a call whose answer was lost.
  */
 #include "deploy/plan.h"
 
@@ -113,6 +114,14 @@ void step_undo_rpc(struct plan *plan, struct step *step, const char *method,
 	step->undo_params = params;
 }
 
+/* Both scripts know the path as $f and what it held before as $o. */
+static void add_names(struct strbuf *out, const char *path)
+{
+	strbuf_adds(out, "f=");
+	shell_quote(out, path);
+	strbuf_adds(out, "; o=$f" PLAN_OLD "\n");
+}
+
 static struct step *file_step(struct plan *plan, enum step_kind kind,
 			      const char *title, const char *path,
 			      const char *data)
@@ -120,14 +129,31 @@ static struct step *file_step(struct plan *plan, enum step_kind kind,
 	struct step *step = step_new(plan, kind, title, path);
 	struct strbuf undo = {0};
 
-	strbuf_adds(&undo, "rm -f ");
-	shell_quote(&undo, path);
+	add_names(&undo, path);
+	strbuf_adds(&undo, "rm -f \"$f" REMOTE_NEW "\"\n"
+			   "if [ -e \"$o\" ] || [ -L \"$o\" ]; then\n"
+			   "  mv -fT \"$o\" \"$f\"; else rm -f \"$f\"; fi\n");
 	if (step) {
 		step->data = copy(plan, data);
 		step->undo_script = copy(plan, undo.p);
 	}
+	plan->failed |= undo.failed;
 	strbuf_fini(&undo);
 	return step;
+}
+
+void step_undo_add(struct plan *plan, struct step *step, const char *line)
+{
+	struct strbuf text = {0};
+
+	if (!step)
+		return;
+	strbuf_addf(&text, "%s%s\n", step->undo_script ? step->undo_script : "",
+		    line);
+	free(step->undo_script);
+	step->undo_script = copy(plan, text.p);
+	plan->failed |= text.failed;
+	strbuf_fini(&text);
 }
 
 struct step *plan_file(struct plan *plan, const char *title, const char *path,
@@ -267,6 +293,31 @@ static int copy_there(const struct step *step, const struct plan_target *t,
 	return ret;
 }
 
+/* Until this has succeeded the step has changed nothing. */
+static int keep_old(const struct step *step, const struct plan_target *t,
+		    struct err *err)
+{
+	struct strbuf script = {0};
+	int ret;
+
+	strbuf_adds(&script, "set -e\n");
+	add_names(&script, step->text);
+	strbuf_adds(&script, "rm -f \"$o\"\n"
+			     "[ ! -e \"$f\" ] && [ ! -L \"$f\" ] || "
+			     "cp -pP \"$f\" \"$o\"\n");
+	ret = script.failed
+		      ? err_set(err, -ENOMEM, "out of memory")
+		      : remote_must(t->remote, "keep what is there",
+				    &(struct remote_cmd){
+					    .script = script.p,
+					    .as_root = true,
+					    .timeout_ms = step->timeout_ms,
+				    },
+				    err);
+	strbuf_fini(&script);
+	return ret;
+}
+
 static int step_do(const struct step *step, const struct plan_target *t,
 		   struct err *err)
 {
@@ -289,12 +340,37 @@ static int step_do(const struct step *step, const struct plan_target *t,
 	UNREACHABLE();
 }
 
+/* The target said no, or there is none: it has done nothing. */
+static bool is_refused(int ret)
+{
+	return ret == -EREMOTEIO || ret == -ENOENT || ret == -ENOTSUP;
+}
+
+/* The step, and whether it is to be taken back when it failed. */
+static int step_run(struct step *step, const struct plan_target *t,
+		    bool *is_touched, struct err *err)
+{
+	bool is_file = step->kind == STEP_FILE || step->kind == STEP_COPY;
+	int ret = is_file ? keep_old(step, t, err) : 0;
+
+	*is_touched = ret == 0;
+	if (ret == 0)
+		ret = step_do(step, t, err);
+	if (step->kind == STEP_RPC && is_refused(ret))
+		*is_touched = false;
+	step->is_unsure = ret && *is_touched;
+	return ret;
+}
+
 static int step_undo(const struct step *step, const struct plan_target *t,
 		     struct err *err)
 {
-	if (step->undo_method)
-		return call(t, step->undo_method, step->undo_params,
-			    step->timeout_ms, err);
+	if (step->undo_method) {
+		int ret = call(t, step->undo_method, step->undo_params,
+			       step->timeout_ms, err);
+
+		return step->is_unsure && is_refused(ret) ? 0 : ret;
+	}
 	if (step->undo_script)
 		return remote_must(t->remote, "take it back",
 				   &(struct remote_cmd){
@@ -351,7 +427,8 @@ int plan_apply(const struct plan *plan, size_t *done,
 	if (plan->failed)
 		return err_set(err, -ENOMEM, "out of memory");
 	while (*done < plan->count && ret == 0) {
-		const struct step *step = &plan->steps[*done];
+		struct step *step = &plan->steps[*done];
+		bool is_touched = false;
 		struct err why = {0};
 
 		if (t->host)
@@ -360,10 +437,8 @@ int plan_apply(const struct plan *plan, size_t *done,
 		if (fleet_is_stopping())
 			ret = err_set(&why, -EINTR, "interrupted");
 		else
-			ret = step_do(step, t, &why);
-		/* A script that failed may have done a part. */
-		if (ret == 0 || step->kind == STEP_SCRIPT)
-			++*done;
+			ret = step_run(step, t, &is_touched, &why);
+		*done += is_touched;
 		if (ret)
 			err_set(err, ret, "step %.60s: %.100s", step->title,
 				why.text);
@@ -371,4 +446,29 @@ int plan_apply(const struct plan *plan, size_t *done,
 	if (ret)
 		plan_undo(plan, done, t, err);
 	return ret;
+}
+
+void plan_settle(const struct plan *plan, const struct plan_target *t)
+{
+	struct strbuf script = {0};
+	struct err ignored = {0};
+
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct step *step = &plan->steps[i];
+
+		if (step->kind != STEP_FILE && step->kind != STEP_COPY)
+			continue;
+		add_names(&script, step->text);
+		strbuf_adds(&script, "rm -f \"$o\"\n");
+	}
+	/* What is left behind harms nobody, and the next time takes it away. */
+	if (script.n && !script.failed)
+		remote_must(t->remote, "remove what was kept",
+			    &(struct remote_cmd){
+				    .script = script.p,
+				    .as_root = true,
+				    .timeout_ms = STEP_MS,
+			    },
+			    &ignored);
+	strbuf_fini(&script);
 }

@@ -31,6 +31,7 @@ struct step {
 	 * there is nothing to take back. */
 	char *undo_script, *undo_method;
 	json_t *undo_params;
+	bool is_unsure; /* its answer was lost: it may be done or not */
 };
 
 struct plan {
@@ -52,12 +53,15 @@ struct step *plan_rpc(struct plan *plan, const char *title, const char *method,
 		      json_t *params);
 void step_undo_rpc(struct plan *plan, struct step *step, const char *method,
 		   json_t *params);
-/* Taken back by removing it. */
+/* What was there before is kept beside it until plan_settle(), and comes back
+ * when the step is taken back; what was not there is removed then. */
+#define PLAN_OLD ".mooncake-old"
 struct step *plan_file(struct plan *plan, const char *title, const char *path,
 		       const char *data, unsigned mode);
-
 struct step *plan_copy(struct plan *plan, const char *title, const char *path,
 		       const char *local, unsigned mode);
+/* One more line of its undo script. */
+void step_undo_add(struct plan *plan, struct step *step, const char *line);
 
 /* "host: nothing to do", or numbered steps; scripts only with is_verbose. */
 void plan_format(const struct plan *plan, const char *host, bool is_verbose,
@@ -80,5 +84,8 @@ int plan_apply(const struct plan *plan, size_t *done,
 /* Takes back the *done first steps and adds to err's sentence how it went. */
 void plan_undo(const struct plan *plan, size_t *done,
 	       const struct plan_target *target, struct err *err);
+/* All is well: forgets what files held before.  Steps that were applied can't
+ * be taken back any more. */
+void plan_settle(const struct plan *plan, const struct plan_target *target);
 
 #endif

@@ -102,7 +102,7 @@ static int explain(const struct relay *relay, const char *method,
 			       relay->socket);
 	if (why.n > 120)
 		why = (struct str){why.p + why.n - 120, 120};
-	return err_set(err, -EREMOTEIO, "%s: %s failed: " STR_FMT, host, method,
+	return err_set(err, -EIO, "%s: %s failed: " STR_FMT, host, method,
 		       STR_ARG(why));
 }
 

@@ -199,10 +199,11 @@ static void frame(struct strbuf *out, const struct remote *r,
 {
 	bool sudo = cmd->as_root && !r->is_root;
 
-	strbuf_addf(out, "%ssh -c \"$(cat <<'%s'\n", sudo ? "sudo -n -- " : "",
-		    mark);
+	/* By its stdin, because everybody there can read its arguments. */
+	strbuf_addf(out, "%ssh -c 'eval \"$(cat)\" </dev/null' <<'%s'\n",
+		    sudo ? "sudo -n -- " : "", mark);
 	strbuf_adds(out, cmd->script);
-	strbuf_addf(out, "\n%s\n)\" </dev/null\n", mark);
+	strbuf_addf(out, "\n%s\n", mark);
 	strbuf_addf(out, "printf '\\n%s %%d\\n' \"$?\"\n", mark);
 	strbuf_addf(out, "printf '\\n%s\\n' >&2\n", mark);
 }
@@ -315,7 +316,7 @@ static int write_part(struct remote *r, const struct remote_file *file,
 	struct strbuf script = {0}, name = {0};
 	int ret;
 
-	strbuf_addf(&name, "%s.mooncake-new", file->path);
+	strbuf_addf(&name, "%s" REMOTE_NEW, file->path);
 	strbuf_addf(&script, "set -e\numask 077\nbase64 -d %s ",
 		    at ? ">>" : ">");
 	shell_quote(&script, name.p ? name.p : "");

@@ -69,7 +69,9 @@ int remote_run(struct remote *r, const struct remote_cmd *cmd,
  * is not 0.  what: for the sentence, "load the module nvmet". */
 int remote_must(struct remote *r, const char *what,
 		const struct remote_cmd *cmd, struct err *err);
-/* Writes a file there: to a temporary name, fsync, then rename. */
+/* Writes a file there: to a temporary name (path and this), fsync, then
+ * rename. */
+#define REMOTE_NEW ".mooncake-new"
 struct remote_file {
 	const char *path;
 	const void *data;

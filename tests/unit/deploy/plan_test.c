@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "deploy/deployment.h"
 #include "deploy/plan.h"
 #include "deploy/relay.h"
 
@@ -229,6 +230,177 @@ static void test_cut_off(void **state)
 	plan_fini(&plan);
 }
 
+static const char *text_of(const char *name)
+{
+	static char text[64];
+	char path[96];
+	FILE *f;
+	size_t n = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "r");
+	if (f) {
+		n = fread(text, 1, sizeof(text) - 1, f);
+		fclose(f);
+	}
+	text[n] = '\0';
+	return text;
+}
+
+static void put_text(const char *name, const char *text, unsigned mode)
+{
+	char path[96];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	fputs(text, f);
+	fclose(f);
+	chmod(path, mode);
+}
+
+/* What a file held before is there again, with its mode. */
+static void test_old_file(void **state)
+{
+	static const char *const ends[] = {"exit 1", "kill -9 $PPID; sleep 1"};
+	struct stat st;
+	char path[96], link[96], none[96];
+	struct err err;
+
+	snprintf(path, sizeof(path), "%s/unit", dir);
+	snprintf(link, sizeof(link), "%s/link", dir);
+	snprintf(none, sizeof(none), "%s/none", dir);
+	put_text("unit", "before\n", 0640);
+	assert_int_equal(symlink("unit", link), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		struct plan plan = {0};
+
+		step_undo_add(&plan, plan_file(&plan, "w", path, "new", 0600),
+			      "touch reloaded");
+		plan_file(&plan, "link", link, "new", 0600);
+		plan_file(&plan, "write one more", none, "new", 0600);
+		plan_script(&plan, "fail", ends[i], NULL);
+		assert_true(apply(&plan, "/none", &err) < 0);
+		assert_non_null(strstr(err.text, "all taken back"));
+		assert_string_equal(text_of("unit"), "before\n");
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 0777, 0640);
+		assert_int_equal(lstat(link, &st), 0);
+		assert_true(S_ISLNK(st.st_mode));
+		assert_false(exists("none") || exists("unit" PLAN_OLD));
+		assert_true(exists("reloaded"));
+		plan_fini(&plan);
+	}
+}
+
+/* A step that could not even begin is not taken back. */
+static void test_file_not_begun(void **state)
+{
+	struct plan plan = {0};
+	char path[96];
+	struct err err;
+
+	snprintf(path, sizeof(path), "%s/kept", dir);
+	put_text("kept", "before\n", 0644);
+	snprintf(path, sizeof(path), "%s/kept" PLAN_OLD, dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/kept", dir);
+	plan_file(&plan, "write", path, "new", 0600);
+	assert_int_equal(apply(&plan, "/none", &err), -EREMOTEIO);
+	assert_string_equal(text_of("kept"), "before\n");
+	plan_fini(&plan);
+}
+
+/* A file that is there by now is not ours: neither touched nor removed. */
+static void test_make_file(void **state)
+{
+	struct deployment d = {0};
+	struct err err;
+	struct stat st;
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/disk's", dir);
+	deployment_make_file(&d, path, 8192);
+	assert_int_equal(apply(&d.plan, "/none", &err), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 8192);
+	put_text("disk's", "data\n", 0644);
+	assert_int_equal(apply(&d.plan, "/none", &err), -EREMOTEIO);
+	assert_string_equal(text_of("disk's"), "data\n");
+	assert_false(exists("disk's" REMOTE_NEW));
+	unlink(path);
+	plan_script(&d.plan, "fail", "exit 1", NULL);
+	assert_int_equal(apply(&d.plan, "/none", &err), -EREMOTEIO);
+	assert_false(exists("disk's"));
+	deployment_fini(&d);
+}
+
+static void test_settle(void **state)
+{
+	struct plan plan = {0};
+	char path[96];
+	struct err err;
+
+	snprintf(path, sizeof(path), "%s/settled", dir);
+	put_text("settled", "before\n", 0644);
+	plan_file(&plan, "write", path, "new", 0600);
+	assert_int_equal(apply(&plan, "/none", &err), 0);
+	assert_string_equal(text_of("settled"), "new");
+	assert_string_equal(text_of("settled" PLAN_OLD), "before\n");
+	plan_settle(&plan, &(struct plan_target){.remote = remote});
+	assert_false(exists("settled" PLAN_OLD));
+	assert_string_equal(text_of("settled"), "new");
+	plan_fini(&plan);
+}
+
+/* The target did it, but its answer never came. */
+static void test_lost_answer(void **state)
+{
+	struct plan plan = {0};
+	struct server s;
+	struct step *step;
+	struct err err;
+
+	server_start(&s, "");
+	step = plan_rpc(&plan, "call", "nvmf_add", NULL);
+	step_undo_rpc(&plan, step, "nvmf_del", NULL);
+	step->timeout_ms = 1000;
+	assert_int_equal(apply(&plan, s.path, &err), -EIO);
+	assert_int_equal(s.count, 2);
+	assert_non_null(strstr(s.seen[1], "nvmf_del"));
+	plan_fini(&plan);
+	server_stop(&s);
+	server_start(&s, "{\"id\":1,\"error\":{\"code\":-1}}");
+	plan_script(&plan, "make h", "touch h", "rm h");
+	step = plan_rpc(&plan, "call", "nvmf_add", NULL);
+	step_undo_rpc(&plan, step, "nvmf_del", NULL);
+	assert_int_equal(apply(&plan, s.path, &err), -EREMOTEIO);
+	assert_int_equal(s.count, 1); /* it said no: nothing to take back */
+	assert_false(exists("h"));
+	plan_fini(&plan);
+	server_stop(&s);
+}
+
+/* Arguments can be read by everybody there, scripts hold secrets. */
+static void test_no_arguments(void **state)
+{
+	struct remote_result res;
+	struct err err = {0};
+
+	assert_int_equal(remote_run(remote,
+				    &(struct remote_cmd){
+					    .script = "k=very-secret\n"
+						      "cat /proc/$$/cmdline "
+						      "/proc/$PPID/cmdline\n"
+						      "read -r x || exit 7",
+				    },
+				    &res, &err),
+			 0);
+	assert_int_equal(res.status, 7);
+	assert_null(memmem(res.out.p, res.out.n, "very-secret", 11));
+	remote_result_fini(&res);
+}
+
 static void test_left_behind(void **state)
 {
 	struct plan plan = {0};
@@ -271,6 +443,12 @@ int main(void)
 		cmocka_unit_test(test_roll_back),
 		cmocka_unit_test(test_cut_off),
 		cmocka_unit_test(test_left_behind),
+		cmocka_unit_test(test_old_file),
+		cmocka_unit_test(test_file_not_begun),
+		cmocka_unit_test(test_make_file),
+		cmocka_unit_test(test_settle),
+		cmocka_unit_test(test_lost_answer),
+		cmocka_unit_test(test_no_arguments),
 		cmocka_unit_test(test_show),
 	};
 
