@@ -188,10 +188,16 @@ static void check_admin(struct doctor *d, const struct doctor_check *c)
 
 static const char *state_name(const Mc__Segment *seg)
 {
-	return seg->state == MC__SEGMENT_STATE__SEGMENT_OFFLINE	   ? "offline"
-	       : seg->state == MC__SEGMENT_STATE__SEGMENT_MOUNTING ? "mounting"
-	       : seg->state == MC__SEGMENT_STATE__SEGMENT_UNMOUNTING
-		       ? "unmounting"
+	static const char *const names[] = {
+		[MC__SEGMENT_STATE__SEGMENT_OFFLINE] = "offline",
+		[MC__SEGMENT_STATE__SEGMENT_MOUNTING] = "mounting",
+		[MC__SEGMENT_STATE__SEGMENT_UNMOUNTING] = "unmounting",
+		[MC__SEGMENT_STATE__SEGMENT_DRAINING] = "draining",
+	};
+	size_t state = (size_t)seg->state;
+
+	return state < ARRAY_SIZE(names) && names[state]
+		       ? names[state]
 		       : "in an unknown state";
 }
 
@@ -210,7 +216,8 @@ static bool add_state(struct doctor *d, const struct doctor_check *c,
 		   name.p ? name.p : "", "%s%s%s", state_name(seg),
 		   *seg->message ? ": " : "", seg->message);
 	if (!is_offline)
-		doctor_advise(d, "It is on its way; look again in a minute.");
+		doctor_advise(d, "Somebody is adding it or taking it out; look "
+				 "again in a minute.");
 	else if (is_nof)
 		doctor_advise(d, "Is the target running, and does it serve "
 				 "that namespace? The master takes it back by "

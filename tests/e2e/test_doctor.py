@@ -228,6 +228,32 @@ def test_twins(up):
         up.children.pop(name).stop()
 
 
+def test_refused_host(up):
+    up.target("private", "ram:32m",
+              flags=["--host=nqn.2020-01.org.example:other"])
+    r = doctor(up, "--json", "--endpoint=traddr:127.0.0.1 trsvcid:%d "
+               "subnqn:nqn.2026-11.io.mooncake:private ns:1" %
+               up.target_ports["private"])
+    found = of(json.loads(r.stdout)["findings"], "target", "FAIL")
+    assert r.returncode == 1 and "not on its list" in found[0]["text"]
+    assert "add-host" in found[0]["advice"]
+    up.children.pop("private").stop()
+
+
+def test_disk_of_another_cluster(up):
+    """A second master, which knows nothing of the first one's disks."""
+    from cluster import Cluster
+    with Cluster(up.build_dir) as other:
+        other.master("--cluster_id=second", *FAST)
+        r = doctor(up, "--json", f"--master={other.master_addr}",
+                   f"--admin=127.0.0.1:{other.admin_port}",
+                   f"--discover=127.0.0.1:{up.target_ports['ssd']}")
+    findings = json.loads(r.stdout)["findings"]
+    assert of(findings, "segments", "WARN")  # it has none
+    assert {f["text"] for f in of(findings, "superblock", "NOTE")} == {
+        "it belongs to cluster 'mooncake_cluster', the master is of 'second'"}
+
+
 # What is asked in a network of its own: default ports are free there, and
 # routes may be strange.
 IN_A_NETWORK = """
@@ -283,7 +309,7 @@ def test_ports_and_mtu(up, tmp_path):
 
 
 def test_dead_target(up):
-    """Last: it takes the target away."""
+    """From here on the disks are gone."""
     up.children["ssd"].kill()
     up.wait_until("the master sees it", lambda: sum(
         s["state"] == "offline" for s in up.segments()) == 2)
@@ -297,3 +323,15 @@ def test_dead_target(up):
     assert "refused" in unreachable[0]["text"].lower()
     assert "Is the target running" in unreachable[0]["advice"]
     assert not of(findings, "superblock", "FAIL")
+
+
+def test_exchanged_disk(up):
+    """The target is back at its address, with another (empty) disk."""
+    up.children.pop("ssd")
+    up.target("ssd", "ram:64m", "ram:64m")
+    status, findings = whole(up)
+    assert status == 1
+    assert not of(findings, "target", "FAIL")
+    found = of(findings, "superblock", "FAIL")
+    assert len(found) == 2 and "it holds nothing" in found[0]["text"]
+    assert "mooncake_ssd_unregister" in found[0]["advice"]
