@@ -246,12 +246,24 @@ static bool get_start_read(struct get_batch *b, struct get_one *one,
 	return false;
 }
 
+/* By the replica that was read in the end. */
+static void count_tier(struct client *c, const struct get_one *one)
+{
+	bool is_nof = one->order[one->next - 1]->kind == MC__KIND__NOF_SSD;
+
+	stats_add(&c->stats, is_nof ? STAT_gets_nof : STAT_gets_memory, 1);
+	stats_add(&c->stats,
+		  is_nof ? STAT_get_nof_bytes : STAT_get_memory_bytes,
+		  one->object->size);
+}
+
 static void get_judge(struct get_batch *b, struct get_one *one)
 {
 	int ret = one->xio.io.ret;
 
 	one->is_reading = false;
 	if (ret == 0) {
+		count_tier(b->client, one);
 		one->item->result = (int64_t)one->object->size;
 		return;
 	}

@@ -25,7 +25,7 @@ static const struct flag flags[] = {
 	 .arg = "HOST:PORT",
 	 .help = "All namespaces of all subsystems that this NVMe-oF "
 		 "discovery service names; port 8009 when only a host is "
-		 "given. Referrals are named, not followed."},
+		 "given. Services that it refers to are asked, too."},
 	{.name = "spdk_target_info",
 	 .type = FLAG_LIST,
 	 .off = offsetof(struct tool_config, spdk_info),

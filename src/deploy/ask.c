@@ -8,8 +8,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/time.h"
+
+/* Discovery services in the order in which they were found. */
+struct services {
+	struct endpoint eps[REFERRALS_MAX];
+	unsigned depth[REFERRALS_MAX];
+	size_t count, at; /* at is being asked */
+};
 
 struct question {
 	struct ask *ask;
@@ -17,7 +25,7 @@ struct question {
 	size_t path_count;
 	struct nslist *out;
 	struct err *err;
-	bool is_discovery;
+	struct services *services; /* asked for its discovery log, or NULL */
 	/* progress */
 	struct nvmf_ctrl *ctrl;
 	struct timer timer;
@@ -91,22 +99,31 @@ static void on_namespaces(int ret, const struct nvmf_ns_info *ns, size_t count,
 	question_end(q, ret);
 }
 
-static void note_left_out(struct question *q,
-			  const struct nvmf_disc_entry *entry)
+static void note(struct question *q, const char *why, const struct endpoint *ep)
 {
 	char text[ENDPOINT_TEXT_LEN + 160];
 
-	if (entry->subtype == 1)
-		snprintf(text, sizeof(text),
-			 "the discovery service refers to another one at "
-			 "%s:%u; ask it with --discover=%s:%u",
-			 entry->ep.traddr, entry->ep.trsvcid, entry->ep.traddr,
-			 entry->ep.trsvcid);
-	else
-		snprintf(text, sizeof(text),
-			 "left out, as it is not NVMe/TCP: %s at %s:%u",
-			 entry->ep.subnqn, entry->ep.traddr, entry->ep.trsvcid);
+	snprintf(text, sizeof(text), "%s: %s at %s:%u", why, ep->subnqn,
+		 ep->traddr, ep->trsvcid);
 	q->ask->note(text);
+}
+
+/* Services may refer to each other: one address is asked once. */
+static void add_referral(struct question *q, const struct endpoint *ep)
+{
+	struct services *s = q->services;
+
+	for (size_t i = 0; i < s->count; i++)
+		if (s->eps[i].trsvcid == ep->trsvcid &&
+		    strcmp(s->eps[i].traddr, ep->traddr) == 0)
+			return;
+	if (s->count == REFERRALS_MAX || s->depth[s->at] == REFERRAL_DEPTH) {
+		note(q, "not followed, too many referrals; --discover asks it",
+		     ep);
+		return;
+	}
+	s->eps[s->count] = *ep;
+	s->depth[s->count++] = s->depth[s->at] + 1;
 }
 
 static int add_entry(struct question *q, const struct nvmf_disc_entry *entry)
@@ -115,12 +132,16 @@ static int add_entry(struct question *q, const struct nvmf_disc_entry *entry)
 
 	if (entry->subtype == 3)
 		return 0; /* the service itself */
-	if (entry->subtype != 2 || ep.trtype != NVME_TRTYPE_TCP) {
-		note_left_out(q, entry);
+	if (entry->subtype > 2 || ep.trtype != NVME_TRTYPE_TCP) {
+		note(q, "left out, as it is not NVMe/TCP", &ep);
 		return 0;
 	}
 	endpoint_fix_wildcard(&ep, &q->paths[0]);
 	ep.nsid = 0;
+	if (entry->subtype == 1) {
+		add_referral(q, &ep);
+		return 0;
+	}
 	return nslist_add(q->out, &ep, NULL, q->err);
 }
 
@@ -145,8 +166,8 @@ static void on_state(struct nvmf_ctrl *ctrl, enum nvmf_state state,
 		return;
 	q->ctrl = ctrl;
 	if (state == NVMF_LIVE) {
-		ret = q->is_discovery ? nvmf_discover(ctrl, on_discovered, q)
-				      : nvmf_ns_list(ctrl, on_namespaces, q);
+		ret = q->services ? nvmf_discover(ctrl, on_discovered, q)
+				  : nvmf_ns_list(ctrl, on_namespaces, q);
 		if (ret < 0)
 			question_end(q, explain(q, ret, "a question"));
 		return;
@@ -171,7 +192,7 @@ static int question_run(struct question *q)
 			       ep->traddr);
 	memcpy(opts.subnqn, ep->subnqn, sizeof(opts.subnqn));
 	opts.io_queues = 1;
-	if (q->is_discovery)
+	if (q->services)
 		opts.kato_ms = NVMF_KATO_OFF;
 	ret = nvmf_ctrl_open(q->ask->loop, &opts, on_state, q, &q->ctrl);
 	if (ret < 0)
@@ -211,17 +232,42 @@ int ask_subsystem(struct ask *ask, const struct endpoint *paths, size_t count,
 	return err_set(err, first.code, "%s", first.text);
 }
 
-int ask_discovery(struct ask *ask, const struct endpoint *ep,
-		  struct nslist *out, struct err *err)
+static int ask_service(struct ask *ask, struct services *services,
+		       struct nslist *out, struct err *err)
 {
 	struct question q = {
 		.ask = ask,
-		.paths = ep,
+		.paths = &services->eps[services->at],
 		.path_count = 1,
 		.out = out,
 		.err = err,
-		.is_discovery = true,
+		.services = services,
 	};
 
 	return question_run(&q);
+}
+
+int ask_discovery(struct ask *ask, const struct endpoint *ep,
+		  struct nslist *out, struct err *err)
+{
+	struct services *services = calloc(1, sizeof(*services));
+	int ret;
+
+	if (!services)
+		return err_set(err, -ENOMEM, "out of memory");
+	services->eps[services->count++] = *ep;
+	ret = ask_service(ask, services, out, err);
+	while (ret == 0 && ++services->at < services->count) {
+		struct endpoint *next = &services->eps[services->at];
+		struct err cause = {0};
+		char name[ENDPOINT_TEXT_LEN];
+
+		if (endpoint_resolve(next, &cause) == 0 &&
+		    ask_service(ask, services, out, &cause) == 0)
+			continue;
+		endpoint_format(next, name);
+		ask->lost(ask->arg, name, cause.text);
+	}
+	free(services);
+	return ret;
 }

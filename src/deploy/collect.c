@@ -23,6 +23,19 @@ static void print_note(const char *text)
 	fprintf(stderr, "note: %s\n", text);
 }
 
+struct lost {
+	struct tool *tool;
+	int ret; /* of the rows */
+};
+
+static void on_lost(void *arg, const char *service, const char *why)
+{
+	struct lost *lost = arg;
+
+	if (lost->ret == 0)
+		lost->ret = tool_fail_row(lost->tool, service, 0, why);
+}
+
 /* Namespaces of entry (ns 0) go to the tool's list. */
 static int list_subsystem(struct tool *tool, struct ask *ask,
 			  const struct ns_entry *entry)
@@ -214,9 +227,12 @@ static int take_nodes(struct tool *tool, struct nslist *found, struct err *err)
 
 int tool_collect(struct tool *tool, bool is_listing, struct err *err)
 {
+	struct lost lost = {.tool = tool};
 	struct ask ask = {
 		.timeout_ms = (uint32_t)tool->config->timeout_ms,
 		.note = print_note,
+		.lost = on_lost,
+		.arg = &lost,
 	};
 	struct nslist found = {0};
 	struct vol_opts vol;
@@ -235,6 +251,8 @@ int tool_collect(struct tool *tool, bool is_listing, struct err *err)
 		ret = take_nodes(tool, &found, err);
 	if (ret == 0)
 		ret = take_discovery(tool, &ask, &found);
+	if (ret == 0)
+		ret = lost.ret;
 	if (ret == 0)
 		ret = take_entries(tool, is_listing ? &ask : NULL, &found);
 	if (ret == 0)

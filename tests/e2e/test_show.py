@@ -141,6 +141,45 @@ def test_admin_pages(up):
         assert page[2].startswith("Capacity(bytes) : ")
 
 
+def test_hits_of_a_client_by_tier(up):
+    store = new_store(up, replica_num="0", nof_replica_num="1")
+    assert store.put("tier-nof", b"n" * 5000) == 0
+    store.close()
+    store = new_store(up, replica_num="1", nof_replica_num="0")
+    assert store.put("tier-mem", b"m" * 3000) == 0
+    assert store.get("tier-nof") and store.get("tier-mem")
+    assert store.get("tier-mem")
+    text = store.metrics()
+    for name, want in (("gets_memory", 2), ("gets_nof", 1),
+                       ("get_memory_bytes", 6000), ("get_nof_bytes", 5000)):
+        assert f"\nmooncake_client_{name}_total {want}\n" in text, name
+    store.remove_all(True)
+    store.close()
+
+
+def test_discovery_follows_referrals(cluster):
+    """One address is enough for two services that refer to each other."""
+    cluster.master(*FAST)
+    for name in ("one", "two"):
+        cluster.target(name, "ram:64m",
+                       flags=(f"--rpc_socket={cluster.path(name)}.sock",))
+    for name, to in (("one", "two"), ("two", "one")):
+        at = {"address": {"trtype": "TCP", "adrfam": "IPv4",
+                          "traddr": "127.0.0.1",
+                          "trsvcid": str(cluster.target_ports[to])}}
+        r = cluster.run("mooncakectl", "target",
+                        f"--rpc_socket={cluster.path(name)}.sock", "rpc",
+                        "nvmf_discovery_add_referral", json.dumps(at))
+        assert r.returncode == 0, r.stderr
+    r = cluster.register("one")
+    assert "Successfully registered: 2" in r.stdout, r.stdout
+    cluster.children["two"].kill()
+    r = cluster.run("mooncake_ssd_register", f"--master={cluster.master_addr}",
+                    f"--discover=127.0.0.1:{cluster.target_ports['one']}")
+    assert r.returncode == 1
+    assert "Already registered (skipped): 1\nFailed: 1" in r.stdout, r.stdout
+
+
 # --- drain ---
 
 def unregister(c, *args):

@@ -26,11 +26,18 @@ struct env {
 	struct nslist list;
 };
 
-static unsigned note_count;
+static unsigned note_count, lost_count;
 
 static void on_note(const char *text)
 {
 	note_count++;
+}
+
+static void on_lost(void *arg, const char *service, const char *why)
+{
+	assert_non_null(strstr(service, "trsvcid:1 "));
+	assert_true(why[0]);
+	lost_count++;
 }
 
 static void add_ns(struct tgt_subsys *ss, uint64_t size)
@@ -63,7 +70,8 @@ static int setup(void **state)
 	struct tgt_subsys *a, *b;
 	struct err err = {0};
 
-	note_count = 0;
+	note_count = lost_count = 0;
+	env->ask.lost = on_lost;
 	env->ask.timeout_ms = 5000;
 	env->ask.note = on_note;
 	host_id_derive(STR("test"), &env->ask.nvmf.host);
@@ -158,6 +166,93 @@ static void test_discovery(void **state)
 	assert_int_equal(note_count, 0);
 }
 
+static void stopped(void *arg)
+{
+	loop_stop(arg);
+}
+
+#define CHAIN (REFERRAL_DEPTH + 2)
+
+/* Services each of which has a subsystem of its own and refers to the next, the
+ * last one back to the first; and all of them to one that is not there. */
+struct chain {
+	struct tgt *tgts[CHAIN];
+	uint16_t ports[CHAIN];
+};
+
+static void refer(struct tgt *from, uint16_t port)
+{
+	struct tgt_referral ref = {.traddr = "127.0.0.1", .port = port};
+	struct err err = {0};
+
+	assert_int_equal(tgt_referral_add(from, &ref, &err), 0);
+}
+
+static void chain_open(struct env *env, struct chain *chain)
+{
+	for (unsigned i = 0; i < CHAIN; i++) {
+		struct tgt_opts opts = {.loop = env->ask.loop};
+		struct tgt_subsys_opts ss_opts = {0};
+		char nqn[64];
+		struct tgt_subsys *ss;
+		struct addr addr;
+		struct err err = {0};
+
+		snprintf(nqn, sizeof(nqn), "nqn.2024-01.io.example:c%u", i);
+		ss_opts.nqn = nqn;
+		assert_int_equal(tgt_create(&opts, &chain->tgts[i], &err), 0);
+		assert_int_equal(
+			tgt_subsys_add(chain->tgts[i], &ss_opts, &ss, &err), 0);
+		assert_int_equal(addr_parse("127.0.0.1", 0, &addr), 0);
+		assert_int_equal(tgt_listen(chain->tgts[i], &addr, &err), 0);
+		chain->ports[i] = addr_port(&addr);
+	}
+}
+
+static void chain_close(struct env *env, struct chain *chain)
+{
+	for (unsigned i = 0; i < CHAIN; i++) {
+		tgt_stop(chain->tgts[i], stopped, env->ask.loop);
+		loop_run(env->ask.loop);
+	}
+}
+
+static size_t chain_ask(struct env *env, const struct chain *chain)
+{
+	struct endpoint ep = env->ep[0];
+	struct err err = {0};
+
+	nslist_fini(&env->list);
+	snprintf(ep.subnqn, sizeof(ep.subnqn), "%s", NVME_DISC_NQN);
+	ep.trsvcid = chain->ports[0];
+	if (ask_discovery(&env->ask, &ep, &env->list, &err))
+		fail_msg("%s", err.text);
+	return env->list.count;
+}
+
+static void test_referrals(void **state)
+{
+	struct env *env = *state;
+	struct chain chain;
+
+	chain_open(env, &chain);
+	assert_int_equal(chain_ask(env, &chain), 1);
+	refer(chain.tgts[0], chain.ports[1]);
+	refer(chain.tgts[1], chain.ports[0]); /* a loop */
+	refer(chain.tgts[0], chain.ports[0]);
+	assert_int_equal(chain_ask(env, &chain), 2);
+	for (unsigned i = 1; i + 1 < CHAIN; i++)
+		refer(chain.tgts[i], chain.ports[i + 1]);
+	assert_int_equal(note_count, 0);
+	assert_int_equal(chain_ask(env, &chain), 1 + REFERRAL_DEPTH);
+	assert_int_equal(note_count, 1); /* the last one is too deep */
+	refer(chain.tgts[1], 1);	 /* nobody listens there */
+	assert_int_equal(lost_count, 0);
+	assert_int_equal(chain_ask(env, &chain), 1 + REFERRAL_DEPTH);
+	assert_int_equal(lost_count, 1);
+	chain_close(env, &chain);
+}
+
 static void test_nothing_there(void **state)
 {
 	struct env *env = *state;
@@ -208,6 +303,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_second_path_is_tried,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_discovery, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_referrals, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_there, setup,
 						teardown),

@@ -12,6 +12,7 @@
 #include "master/object.h"
 #include "master/service.h"
 #include "rpc/client.h"
+#include "t_core.h"
 
 struct world {
 	struct shard meta, net;
@@ -420,6 +421,86 @@ static void test_unmount(void **state)
 	assert_int_equal(get(w, "a")->objects[0]->status, -704);
 }
 
+/* Two namespaces, and more objects than one slice looks at. */
+static void fill_pool(void *arg)
+{
+	struct world *w = arg;
+	struct core *core = service_enter(w->svc);
+	char key[16];
+
+	t_segment(core, KIND_NOF, 0, 64 * MiB);
+	for (unsigned i = 0; i < 3000; i++) {
+		snprintf(key, sizeof(key), "only%u", i);
+		assert_int_equal(t_put(core, key, 100, 0, 1), 0);
+	}
+	t_segment(core, KIND_NOF, 1, 64 * MiB);
+	assert_int_equal(t_put(core, "both", 5000, 0, 2), 0);
+	assert_int_equal(t_start(core, "open", 100, 0, 2), 0);
+}
+
+static void end_put(void *arg)
+{
+	struct world *w = arg;
+
+	assert_int_equal(t_end(service_enter(w->svc), "open"), 0);
+}
+
+static const Mc__Drained *drain(struct world *w, bool count)
+{
+	Mc__DrainReq req = MC__DRAIN_REQ__INIT;
+	const Mc__DrainRsp *rsp;
+
+	req.endpoint = "traddr:10.0.1.0 trsvcid:4420 subnqn:nqn.2024-01.t:nof0";
+	req.count = count;
+	rsp = call(w, METHOD_DRAIN, &req);
+	assert_int_equal(rsp->status, 0);
+	assert_int_equal(rsp->n_segments, 1);
+	assert_int_equal(rsp->segments[0]->segment->state,
+			 MC__SEGMENT_STATE__SEGMENT_DRAINING);
+	return rsp->segments[0];
+}
+
+static void test_drain(void **state)
+{
+	struct world *w = *state;
+	Mc__UnmountReq req = MC__UNMOUNT_REQ__INIT;
+	Mc__DrainReq other = MC__DRAIN_REQ__INIT;
+	const Mc__UnmountRsp *gone;
+	const Mc__DrainRsp *refused;
+	const Mc__Drained *one;
+
+	shard_call(&w->meta, fill_pool, w);
+	req.endpoint = "traddr:10.0.1.0 trsvcid:4420 subnqn:nqn.2024-01.t:nof0";
+	req.only_idle = true;
+	gone = call(w, METHOD_UNMOUNT, &req);
+	assert_int_equal(gone->status, MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS);
+	assert_int_equal(get(w, "only7")->objects[0]->status, 0);
+	one = drain(w, true);
+	assert_int_equal(one->only_objects, 3000);
+	assert_int_equal(one->only_bytes, 300000);
+	assert_int_equal(one->other_objects, 1);
+	assert_int_equal(one->other_bytes, 5000);
+	assert_int_equal(one->unfinished, 1);
+	assert_true(one->busy_ms > 0);
+	gone = call(w, METHOD_UNMOUNT, &req);
+	assert_int_equal(gone->status, MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS);
+	shard_call(&w->meta, end_put, w);
+	/* Then there is the lease of 100 ms. */
+	while (drain(w, false)->busy_ms)
+		;
+	gone = call(w, METHOD_UNMOUNT, &req);
+	assert_int_equal(gone->status, 0);
+	assert_int_equal(gone->dropped_objects, 3000);
+	assert_int_equal(get(w, "both")->objects[0]->status, 0);
+	other.endpoint = req.endpoint;
+	refused = call(w, METHOD_DRAIN, &other);
+	assert_int_equal(refused->status, MOONCAKE_SEGMENT_NOT_FOUND);
+	other.endpoint = "nonsense";
+	refused = call(w, METHOD_DRAIN, &other);
+	assert_int_equal(refused->status, MOONCAKE_INVALID_PARAMS);
+	assert_non_null(strstr(refused->error, "nonsense"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -432,6 +513,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lists_and_patterns, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_unmount, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drain, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
