@@ -2,7 +2,10 @@
 /* Probe and label: what they find, and the sentences when they can't. */
 #include "vol_env.h"
 
+#include <limits.h>
 #include <unistd.h>
+
+#include "target/fault.h"
 
 struct seen {
 	struct vol_probe probe;
@@ -86,25 +89,87 @@ static void test_label_and_probe(void **state)
 	}
 }
 
+static const struct vol_probe *probe_smart(struct env *env, uint32_t timeout_ms)
+{
+	static struct seen s;
+
+	s = (struct seen){.probe = {.done = probe_done,
+				    .timeout_ms = timeout_ms,
+				    .want_smart = true}};
+	env_endpoint(env, 1, s.probe.endpoint);
+	gate_init(&s.gate);
+	vol_probe_submit(env->set, &s.probe);
+	if (!gate_wait_for(&s.gate, 20 * NS_PER_S))
+		fail_msg("the probe has not ended");
+	return &s.probe;
+}
+
 /* What our target tells of itself, on demand only. */
 static void test_smart(void **state)
 {
 	struct env *env = *state;
-	char text[ENDPOINT_TEXT_LEN];
-	struct seen s = {.probe = {.done = probe_done,
-				   .timeout_ms = 5000,
-				   .want_smart = true}};
+	const struct vol_probe *p;
 
 	assert_false(probe_ns(env, 1, false)->has_smart);
-	env_endpoint(env, 1, text);
-	snprintf(s.probe.endpoint, sizeof(s.probe.endpoint), "%s", text);
-	gate_init(&s.gate);
-	vol_probe_submit(env->set, &s.probe);
-	assert_true(gate_wait_for(&s.gate, 20 * NS_PER_S));
-	assert_int_equal(s.probe.ret, 0);
-	assert_true(s.probe.has_smart);
-	assert_int_equal(s.probe.smart.spare_percent, 100);
-	assert_true(s.probe.smart.reads > 0);
+	p = probe_smart(env, 5000);
+	assert_int_equal(p->ret, 0);
+	assert_true(p->has_smart);
+	assert_int_equal(p->smart.spare_percent, 100);
+	assert_true(p->smart.reads > 0);
+}
+
+struct rule {
+	struct env *env;
+	char text[64];
+};
+
+static void do_rule(void *arg)
+{
+	struct rule *rule = arg;
+	struct err err = {0};
+	uint32_t id;
+
+	tgt_fault_clear(rule->env->tgt, 0);
+	if (rule->text[0] &&
+	    tgt_fault_set(rule->env->tgt, rule->text, &id, &err))
+		fail_msg("%s", err.text);
+}
+
+static void set_rule(struct env *env, const char *kind, unsigned after)
+{
+	struct rule rule = {.env = env};
+
+	snprintf(rule.text, sizeof(rule.text),
+		 "kind=%s,op=admin,after=%u,count=1", kind, after);
+	shard_call(&env->shard, do_rule, &rule);
+}
+
+/* A target that refuses the log, or never answers, is as healthy as before. */
+static void test_no_smart(void **state)
+{
+	struct env *env = *state;
+	const struct vol_probe *p;
+	unsigned n, found = UINT_MAX;
+
+	/* Which of the admin commands of a probe is it? */
+	for (n = 0; n < 32 && found == UINT_MAX; n++) {
+		set_rule(env, "error,status=0x109", n);
+		p = probe_smart(env, 5000);
+		if (p->ret == 0 && !p->has_smart)
+			found = n;
+	}
+	assert_int_not_equal(found, UINT_MAX);
+	assert_int_equal(p->label, LABEL_EMPTY);
+	set_rule(env, "drop", found);
+	p = probe_smart(env, 300);
+	assert_int_equal(p->ret, 0);
+	assert_int_equal(p->err.code, 0);
+	assert_false(p->has_smart);
+	set_rule(env, "disconnect,how=rst", found);
+	p = probe_smart(env, 5000);
+	assert_int_equal(p->ret, 0);
+	assert_false(p->has_smart);
+	shard_call(&env->shard, do_rule, &(struct rule){.env = env});
 }
 
 static void test_foreign(void **state)
@@ -212,8 +277,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_label_and_probe), TEST(test_smart),
-		TEST(test_foreign),	    TEST(test_sentences),
-		TEST(test_silent_peer),	    TEST(test_names),
+		TEST(test_no_smart),	    TEST(test_foreign),
+		TEST(test_sentences),	    TEST(test_silent_peer),
+		TEST(test_names),
 	};
 
 	log_level_max = LOG_ERROR;
