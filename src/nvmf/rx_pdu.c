@@ -44,19 +44,16 @@ static bool on_term(struct nt_conn *conn, const union pdu_hdr *hdr)
 static bool on_resp(struct nt_conn *conn, const union pdu_hdr *hdr)
 {
 	struct nt_cmd *cmd = nt_cmd_find(conn, hdr->resp.cqe.cid);
-	uint16_t sc = hdr->resp.cqe.status >> 1;
 
 	if (!cmd)
 		return violation(conn, PDU_FES_HEADER_FIELD,
 				 offsetof(struct pdu_resp, cqe.cid), hdr);
-	/* Without a status code, "do not retry" and the like say nothing. */
-	if (!(sc & NVME_SC_MASK))
-		sc = NVME_SC_OK;
 	/* It can't have stored what it has asked for and not been sent. */
-	if (!sc && cmd->sent < cmd->requested)
+	if (!(hdr->resp.cqe.status >> 1 & NVME_SC_MASK) &&
+	    cmd->sent < cmd->requested)
 		return violation(conn, PDU_FES_SEQUENCE, 0, hdr);
 	cmd->cqe = hdr->resp.cqe;
-	nt_cmd_answer(cmd, sc);
+	nt_cmd_answer(cmd, (uint16_t)(hdr->resp.cqe.status >> 1));
 	return conn->state == NT_READY;
 }
 
