@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host NQN, host id and keys.  Any thread, but before others change the
- * environment, and it may wait for a disk.  Invariant: a value that someone has
- * set is used or refused, never passed over.
+ * Host NQN, host id and keys.  Any thread (those that look at the
+ * environment, before others change it), and they may wait for a disk.
+ * Invariant: a value that someone has set is used or refused, never passed
+ * over.
  */
 #include "pool/identity.h"
 
@@ -136,19 +137,6 @@ int identity_read_host(const char *etc, struct host_id *out,
 	return 0;
 }
 
-static int read_key(const char *name, struct dhchap_key *out, struct err *err)
-{
-	struct str path = str_of(getenv(name));
-	struct err why = {0};
-	int ret;
-
-	*out = (struct dhchap_key){0};
-	if (!path.n)
-		return 0;
-	ret = dhchap_key_load(path.p, out, &why);
-	return ret ? err_set(err, ret, "%s: %s", name, why.text) : 0;
-}
-
 bool identity_has_var(const char *name)
 {
 	static const char *const names[] = {
@@ -164,21 +152,74 @@ bool identity_has_var(const char *name)
 	return false;
 }
 
-int identity_read(const char *etc, struct nvmf_opts *out, struct err *err)
+static int file_name(const char *name, char out[IDENTITY_PATH_LEN],
+		     struct err *err)
 {
-	int ret = identity_read_host(etc, &out->host, NULL, err);
+	struct str path = str_of(getenv(name));
+
+	out[0] = '\0';
+	if (path.n >= IDENTITY_PATH_LEN)
+		return err_set(err, -ENAMETOOLONG,
+			       "%s: a path has less than %d bytes", name,
+			       IDENTITY_PATH_LEN);
+	memcpy(out, path.n ? path.p : "", path.n + 1);
+	return 0;
+}
+
+int identity_files_read(struct identity_files *out, struct err *err)
+{
+	int ret = file_name("MC_NVME_DHCHAP_KEY_FILE", out->key, err);
 
 	if (ret == 0)
-		ret = read_key("MC_NVME_DHCHAP_KEY_FILE", &out->dhchap_key,
-			       err);
-	if (ret == 0)
-		ret = read_key("MC_NVME_DHCHAP_CTRL_KEY_FILE",
-			       &out->dhchap_ctrl_key, err);
-	if (ret == 0 && out->dhchap_ctrl_key.len && !out->dhchap_key.len)
+		ret = file_name("MC_NVME_DHCHAP_CTRL_KEY_FILE", out->ctrl_key,
+				err);
+	if (ret == 0 && out->ctrl_key[0] && !out->key[0])
 		return err_set(
 			err, -EINVAL,
 			"MC_NVME_DHCHAP_CTRL_KEY_FILE is set without "
 			"MC_NVME_DHCHAP_KEY_FILE: a target proves itself "
 			"only to a host that does so, too");
+	return ret;
+}
+
+static int read_key(const char *name, const char *path, struct dhchap_key *out,
+		    struct err *err)
+{
+	struct err why = {0};
+	int ret = 0;
+
+	*out = (struct dhchap_key){0};
+	if (path[0])
+		ret = dhchap_key_load(path, out, &why);
+	return ret ? err_set(err, ret, "%s: %s", name, why.text) : 0;
+}
+
+int identity_keys_again(const struct identity_files *files,
+			struct nvmf_opts *out, struct err *err)
+{
+	struct dhchap_key key, ctrl_key = {0};
+	int ret = read_key("MC_NVME_DHCHAP_KEY_FILE", files->key, &key, err);
+
+	if (ret == 0)
+		ret = read_key("MC_NVME_DHCHAP_CTRL_KEY_FILE", files->ctrl_key,
+			       &ctrl_key, err);
+	if (ret == 0) {
+		out->dhchap_key = key;
+		out->dhchap_ctrl_key = ctrl_key;
+	}
+	secret_clear(&key, sizeof(key));
+	secret_clear(&ctrl_key, sizeof(ctrl_key));
+	return ret;
+}
+
+int identity_read(const char *etc, struct nvmf_opts *out, struct err *err)
+{
+	struct identity_files files;
+	int ret = identity_read_host(etc, &out->host, NULL, err);
+
+	if (ret == 0)
+		ret = identity_files_read(&files, err);
+	if (ret == 0)
+		ret = identity_keys_again(&files, out, err);
 	return ret;
 }

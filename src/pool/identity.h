@@ -26,4 +26,14 @@ int identity_read_host(const char *etc, struct host_id *out,
 /* Is it one of the variables above? */
 bool identity_has_var(const char *name);
 
+/* The names of those files, for later: others may change the environment. */
+#define IDENTITY_PATH_LEN 512
+struct identity_files {
+	char key[IDENTITY_PATH_LEN], ctrl_key[IDENTITY_PATH_LEN]; /* "" = no */
+};
+int identity_files_read(struct identity_files *out, struct err *err);
+/* The keys in them now; those in out stay when one can't be read. */
+int identity_keys_again(const struct identity_files *files,
+			struct nvmf_opts *out, struct err *err);
+
 #endif

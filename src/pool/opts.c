@@ -246,5 +246,9 @@ int vol_opts_init(struct vol_opts *opts, struct err *err)
 {
 	int ret = vol_opts_read_env(opts, err);
 
-	return ret ? ret : identity_read("/etc", &opts->nvmf, err);
+	if (ret == 0)
+		ret = identity_read("/etc", &opts->nvmf, err);
+	if (ret == 0)
+		ret = identity_files_read(&opts->key_files, err);
+	return ret;
 }

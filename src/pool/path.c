@@ -335,8 +335,13 @@ static void path_resolved(int ret, const struct addr *addr,
 
 static void path_start(struct path *path)
 {
+	const struct nvmf_opts *now = &path->set->opts.nvmf;
 	uint32_t ms = path->opts.connect_timeout_ms;
 
+	if (path->err.code == -EACCES)
+		set_keys_again(path->set);
+	path->opts.dhchap_key = now->dhchap_key;
+	path->opts.dhchap_ctrl_key = now->dhchap_ctrl_key;
 	path->gen++;
 	path->state = PATH_RESOLVING;
 	each_way(path, way_retry);

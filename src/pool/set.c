@@ -82,6 +82,16 @@ static void set_free(struct vol_set *set)
 	free(set);
 }
 
+void set_keys_again(struct vol_set *set)
+{
+	struct err err = {0};
+
+	if (set->opts.key_files.key[0] &&
+	    identity_keys_again(&set->opts.key_files, &set->opts.nvmf, &err))
+		log_warn("key files not read again: the old keys stay",
+			 "reason=\"%s\"", err.text);
+}
+
 static void stop_workers(struct vol_set *set)
 {
 	for (unsigned i = 0; i < set->worker_count; i++)

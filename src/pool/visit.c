@@ -120,6 +120,8 @@ static void visit_fail(struct visit *v, int code, const char *why)
 		visit_close(v);
 		return;
 	}
+	if (code == -EACCES)
+		set_keys_again(v->set);
 	err_set(&v->err, code, "%s: %s", v->step, why);
 	v->ret = code;
 	visit_close(v);

@@ -16,6 +16,7 @@
 
 #include "base/uuid.h"
 #include "nvmf/nvmf.h"
+#include "pool/identity.h"
 #include "pool/superblock.h"
 
 struct vol_set;
@@ -33,6 +34,7 @@ struct vol_opts {
 	uint64_t chunk_bytes;	 /* MC_NOF_SUBMIT_CHUNK_BYTES, 256 KiB */
 	uint64_t inflight_bytes; /* MC_NOF_INFLIGHT_BYTES_LIMIT, 32 MiB */
 	struct nvmf_opts nvmf;	 /* addr and subnqn are ignored */
+	struct identity_files key_files; /* read again when refused */
 	uint32_t spin_us;
 	enum vol_multipath multipath; /* MC_NOF_MULTIPATH */
 	/* MC_NVME_CTRL_LOSS_TMO, 600: a path that is away for so long is tried

@@ -278,6 +278,17 @@ def test_f27_rotation_during_io(world, keys):
         put_and_get(late, "later")
         late.close()
         load.more(2)
+    # Who has been connected all along finds the new key when it must: so
+    # does the master, which looks at the SSD.
+    world.children["a"].kill()
+    world.children["a"].proc.wait()
+    world.target("a", "a.img", flags=[f"--dhchap_key=*={keys.host}",
+                                      f"--dhchap_ctrl_key=*={keys.ctrl}"])
+    before = world.metric("master_nof_heartbeat_success_total")
+    world.wait_until("all is as before", lambda: store.put(
+        "again", b"x") == 0 and store.get("again") == b"x", 40)
+    world.wait_until("the master has looked", lambda: world.metric(
+        "master_nof_heartbeat_success_total") > before)
     store.close()
 
 

@@ -17,6 +17,7 @@
 #define ID_A  "00112233-4455-6677-8899-aabbccddeeff"
 #define ID_B  "ff112233-4455-6677-8899-aabbccddeeff"
 #define KEY   "DHHC-1:00:AAcOFRwjKjE4P0ZNVFtiaXB3foWMk5qhqK+2vcTL0tk/PUPo:"
+#define KEY_2 "DHHC-1:00:QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl9YjiZe:"
 
 static char etc[] = "/tmp/identity_test.XXXXXX";
 
@@ -24,7 +25,7 @@ static const char *const vars[] = {"MC_NVME_HOSTNQN", "MC_NVME_HOSTID",
 				   "MC_NVME_DHCHAP_KEY_FILE",
 				   "MC_NVME_DHCHAP_CTRL_KEY_FILE"};
 static const char *const files[] = {"machine-id", "nvme/hostnqn", "nvme/hostid",
-				    "key"};
+				    "key", "ctrl"};
 
 static const char *at(const char *name)
 {
@@ -134,9 +135,11 @@ static void test_keys(void **state)
 	struct nvmf_opts o = good();
 
 	assert_int_equal(o.dhchap_key.len, 0);
-	setenv("MC_NVME_DHCHAP_CTRL_KEY_FILE", at("key"), 1);
-	refused(-ENOENT, "MC_NVME_DHCHAP_CTRL_KEY_FILE", "key");
+	setenv("MC_NVME_DHCHAP_KEY_FILE", at("key"), 1);
+	refused(-ENOENT, "MC_NVME_DHCHAP_KEY_FILE", "key");
 	put("key", KEY "\n");
+	unsetenv("MC_NVME_DHCHAP_KEY_FILE");
+	setenv("MC_NVME_DHCHAP_CTRL_KEY_FILE", at("key"), 1);
 	refused(-EINVAL, "MC_NVME_DHCHAP_CTRL_KEY_FILE",
 		"MC_NVME_DHCHAP_KEY_FILE");
 	setenv("MC_NVME_DHCHAP_KEY_FILE", at("key"), 1);
@@ -149,12 +152,48 @@ static void test_keys(void **state)
 	refused(-EINVAL, "MC_NVME_DHCHAP_KEY_FILE", "DHHC-1");
 }
 
+/* What is read again is all or nothing, from where it was at first. */
+static void test_keys_again(void **state)
+{
+	struct identity_files where;
+	struct nvmf_opts o, old;
+	struct err err = {0};
+	char name[IDENTITY_PATH_LEN + 1];
+
+	put("key", KEY "\n");
+	put("ctrl", KEY "\n");
+	setenv("MC_NVME_DHCHAP_KEY_FILE", at("key"), 1);
+	setenv("MC_NVME_DHCHAP_CTRL_KEY_FILE", at("ctrl"), 1);
+	old = o = good();
+	assert_int_equal(identity_files_read(&where, &err), 0);
+	unsetenv("MC_NVME_DHCHAP_KEY_FILE");
+	unsetenv("MC_NVME_DHCHAP_CTRL_KEY_FILE");
+	put("key", KEY_2 "\n");
+	put("ctrl", "rubbish");
+	assert_int_equal(identity_keys_again(&where, &o, &err), -EINVAL);
+	assert_memory_equal(&o, &old, sizeof(o));
+	put("ctrl", KEY "\n");
+	assert_int_equal(identity_keys_again(&where, &o, &err), 0);
+	assert_memory_not_equal(&o.dhchap_key, &old.dhchap_key,
+				sizeof(o.dhchap_key));
+	assert_memory_equal(&o.dhchap_ctrl_key, &old.dhchap_ctrl_key,
+			    sizeof(o.dhchap_ctrl_key));
+	memset(name, 'x', IDENTITY_PATH_LEN);
+	name[IDENTITY_PATH_LEN] = '\0';
+	setenv("MC_NVME_DHCHAP_KEY_FILE", name, 1);
+	assert_int_equal(identity_files_read(&where, &err), -ENAMETOOLONG);
+	name[IDENTITY_PATH_LEN - 1] = '\0';
+	setenv("MC_NVME_DHCHAP_KEY_FILE", name, 1);
+	assert_int_equal(identity_files_read(&where, &err), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_order, clear),
 		cmocka_unit_test_setup(test_invalid, clear),
 		cmocka_unit_test_setup(test_keys, clear),
+		cmocka_unit_test_setup(test_keys_again, clear),
 	};
 
 	return cmocka_run_group_tests(tests, make_etc, drop_etc);
