@@ -230,13 +230,18 @@ void conn_attached(struct tgt_conn *conn)
 void conn_term(struct tgt_conn *conn, uint16_t fes, uint32_t fei,
 	       const struct pdu_ch *hdr, size_t hdr_len)
 {
+	struct tgt_shard *shard = conn->shard;
 	char peer[ADDR_TEXT_LEN];
+	uint32_t held_back;
 
 	if (conn->state >= CONN_TERM)
 		return;
 	addr_format(&conn->peer, peer);
-	log_warn("bad PDU from host", "peer=%s qid=%u type=%u fes=%u fei=%u",
-		 peer, conn->qid, hdr->type, fes, fei);
+	if (log_rate_take(&shard->pdu_rate, loop_now_ns(shard->loop),
+			  &held_back))
+		log_warn("bad PDU from host",
+			 "peer=%s qid=%u type=%u fes=%u fei=%u held_back=%u",
+			 peer, conn->qid, hdr->type, fes, fei, held_back);
 	conn->state = CONN_TERM;
 	conn->ctl.iov_base = conn->term;
 	conn->ctl.iov_len =

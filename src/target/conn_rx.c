@@ -239,6 +239,20 @@ static bool rx_check_hdgst(struct tgt_conn *conn, const struct pdu_ch *ch)
 	return got == want;
 }
 
+/* The host says that what we have sent is wrong. */
+static void rx_term(struct tgt_conn *conn, const struct pdu_term *pdu)
+{
+	struct tgt_shard *shard = conn->shard;
+	uint32_t held_back;
+
+	if (log_rate_take(&shard->pdu_rate, loop_now_ns(shard->loop),
+			  &held_back))
+		log_warn("host ended the connection",
+			 "qid=%u fes=%u held_back=%u", conn->qid, pdu->fes,
+			 held_back);
+	conn_close(conn, "H2CTermReq");
+}
+
 static void rx_dispatch(struct tgt_conn *conn, const union pdu_hdr *hdr,
 			uint32_t data_len)
 {
@@ -253,9 +267,7 @@ static void rx_dispatch(struct tgt_conn *conn, const union pdu_hdr *hdr,
 		rx_h2c(conn, &hdr->data, data_len);
 		break;
 	default:
-		log_warn("host ended the connection", "qid=%u fes=%u",
-			 conn->qid, hdr->term.fes);
-		conn_close(conn, "H2CTermReq");
+		rx_term(conn, &hdr->term);
 	}
 }
 

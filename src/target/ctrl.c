@@ -107,13 +107,17 @@ static void refuse(struct tgt_conn *conn, uint16_t sc, size_t ipo)
 /* The host learns only a status, the operator reads why. */
 static void refuse_host(struct tgt_conn *conn, const struct tgt_subsys *ss)
 {
+	struct tgt *tgt = conn->tgt;
 	char peer[ADDR_TEXT_LEN];
+	uint32_t held_back;
 
 	addr_format(&conn->peer, peer);
-	log_warn("host is not allowed",
-		 "host=%s subnqn=%s peer=%s: add it to the subsystem's hosts "
-		 "if it should be",
-		 conn->cdata.hostnqn, ss->nqn, peer);
+	if (log_rate_take(&tgt->host_rate, loop_now_ns(tgt->opts.loop),
+			  &held_back))
+		log_warn("host is not allowed",
+			 "host=%s subnqn=%s peer=%s held_back=%u: add it to "
+			 "the subsystem's hosts if it should be",
+			 conn->cdata.hostnqn, ss->nqn, peer, held_back);
 	refuse(conn, NVME_SC_CONNECT_BAD_HOST, 0);
 }
 

@@ -64,9 +64,9 @@ static void file_done(struct io_op *op)
 	if (op->res < 0 || io->op == BDEV_FLUSH) {
 		file_finish(io, MIN(op->res, 0));
 	} else if (op->res == 0) {
-		log_warn("namespace file ended early", "path=%s off=%llu",
-			 f->bdev.name,
-			 (unsigned long long)(io->off + io->done_bytes));
+		log_debug("namespace file ended early", "path=%s off=%llu",
+			  f->bdev.name,
+			  (unsigned long long)(io->off + io->done_bytes));
 		file_finish(io, -EIO);
 	} else {
 		file_advance(io, (size_t)op->res);

@@ -37,13 +37,17 @@ static int listener_missing(const struct addr *addr, struct err *err)
 static void on_accept(struct listener *l, int fd, const struct addr *peer)
 {
 	struct tgt_listener *tl = l->arg;
-	int ret = conn_create(tl->tgt, tl, fd, peer);
+	struct tgt *tgt = tl->tgt;
+	int ret = conn_create(tgt, tl, fd, peer);
+	uint32_t held_back;
 
-	if (ret) {
-		log_warn("connection refused", "reason=%s connections=%u",
-			 strerror(-ret), tl->tgt->conn_count);
-		io_close(l->loop, fd);
-	}
+	if (!ret)
+		return;
+	if (log_rate_take(&tgt->accept_rate, loop_now_ns(l->loop), &held_back))
+		log_warn("connection refused",
+			 "reason=%s connections=%u held_back=%u",
+			 strerror(-ret), tgt->conn_count, held_back);
+	io_close(l->loop, fd);
 }
 
 /* Every path starts as a good one. */

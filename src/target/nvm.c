@@ -157,17 +157,21 @@ void nvm_io(struct tgt_req *req, enum bdev_op op, void *data,
 
 uint16_t nvm_io_end(struct tgt_req *req)
 {
+	struct tgt_shard *shard = req->conn->shard;
 	const struct bdev_io *io = &req->io;
+	uint32_t held_back;
 
 	ASSERT(req->state == REQ_BUSY && req->conn->busy_count);
 	req->conn->busy_count--;
 	req->state = REQ_SENDING;
-	if (io->ret)
+	if (io->ret && log_rate_take(&shard->io_rate, loop_now_ns(shard->loop),
+				     &held_back))
 		log_warn("namespace I/O failed",
-			 "medium=%s op=%d off=%llu bytes=%llu errno=%d",
+			 "medium=%s op=%d off=%llu bytes=%llu errno=%d "
+			 "held_back=%u",
 			 req->ns->bdev->name, io->op,
 			 (unsigned long long)req->off,
-			 (unsigned long long)req->span, -io->ret);
+			 (unsigned long long)req->span, -io->ret, held_back);
 	return sc_of_errno(io->ret, io->op != BDEV_READ);
 }
 

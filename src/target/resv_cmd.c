@@ -60,6 +60,22 @@ static void on_back(struct mbox_msg *msg)
 	conn_check(conn);
 }
 
+static void tell(const struct tgt_req *req)
+{
+	const struct tgt_ctrl *ctrl = req->conn->ctrl;
+	struct tgt *tgt = ctrl->tgt;
+	uint32_t held_back;
+
+	if (log_rate_take(&tgt->resv_rate, loop_now_ns(tgt->opts.loop),
+			  &held_back))
+		log_info("reservation command",
+			 "subnqn=%s nsid=%u host=%s opcode=%#x cdw10=%#x "
+			 "status=%s held_back=%u",
+			 ctrl->ss->nqn, req->ns->nsid, ctrl->hostnqn,
+			 req->sqe.opcode, req->sqe.cdw10, nvme_sc_text(req->sc),
+			 held_back);
+}
+
 static bool is_abort(const struct tgt_req *req)
 {
 	return req->sqe.opcode == NVME_CMD_RESV_ACQUIRE &&
@@ -78,10 +94,7 @@ static void on_control(struct mbox_msg *msg)
 		req->sc = NVME_SC_INTERNAL; /* nothing has changed */
 	else
 		req->sc = apply(req, &notes);
-	log_info("reservation command",
-		 "subnqn=%s nsid=%u host=%s opcode=%#x cdw10=%#x status=%s",
-		 ctrl->ss->nqn, req->ns->nsid, ctrl->hostnqn, req->sqe.opcode,
-		 req->sqe.cdw10, nvme_sc_text(req->sc));
+	tell(req);
 	for (unsigned i = 0; i < notes.count; i++)
 		ctrl_note_resv(ctrl->ss, req->ns->nsid, &notes.notes[i]);
 	if (fence && !req->sc) {

@@ -119,6 +119,8 @@ struct tgt_shard {
 	/* shard */
 	struct bufs bufs;
 	struct list conns; /* tgt_conn.shard_node */
+	/* lines that hosts can cause */
+	struct log_rate connect_rate, pdu_rate, io_rate;
 	/* control loop */
 	unsigned conn_count;
 	/* shard writes, any reads */
@@ -133,7 +135,8 @@ struct tgt {
 	struct fault_set faults;
 	/* control loop */
 	struct tgt_keyring *keyring; /* NULL: no keys; owned (keys.h) */
-	struct log_rate auth_rate;   /* of lines about failures */
+	/* lines that hosts can cause */
+	struct log_rate accept_rate, host_rate, auth_rate, resv_rate;
 	struct tgt_subsys *subsys[TGT_SUBSYS_MAX]; /* [0]: discovery */
 	struct tgt_listener *listeners[TGT_LISTENER_MAX];
 	struct tgt_referral referrals[TGT_REFERRAL_MAX];
