@@ -266,3 +266,34 @@ int nqn_check(struct str nqn, struct err *err)
 			       shown, nqn.p);
 	return 0;
 }
+
+/* Bytes of the character that p begins with, 0 when it is none to show.  The
+ * end of the text is no byte that continues one. */
+static unsigned char_len(const uint8_t *p)
+{
+	static const uint32_t least[] = {0, 0x20, 0x80, 0x800, 0x10000};
+	unsigned n = *p < 0x80 ? 1 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
+	uint32_t c = n == 1 ? *p : *p & (0x7fu >> n);
+
+	if (*p >= 0xf8 || (*p >= 0x80 && *p < 0xc0))
+		return 0;
+	for (unsigned i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (p[i] & 0x3f);
+	}
+	if (c < least[n] || c > 0x10ffff || c == 0x7f ||
+	    (c >= 0xd800 && c < 0xe000)) /* surrogates */
+		return 0;
+	return n;
+}
+
+bool nqn_is_text(const char *name)
+{
+	const uint8_t *p = (const uint8_t *)name;
+	unsigned n;
+
+	while (*p && (n = char_len(p)))
+		p += n;
+	return !*p && *name;
+}

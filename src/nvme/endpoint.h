@@ -38,6 +38,9 @@ int endpoint_parse(struct str text, struct endpoint *out, struct err *err);
 void endpoint_format(const struct endpoint *ep, char out[ENDPOINT_TEXT_LEN]);
 /* "nqn.yyyy-mm.reverse.domain[:…]" or "nqn.2014-08.org.nvmexpress:uuid:…". */
 int nqn_check(struct str nqn, struct err *err);
+/* What any name must be to stand in a log and in JSON: UTF-8, not empty, no
+ * control characters. */
+bool nqn_is_text(const char *name);
 
 /*
  * Host identity, stable on a machine: derived from machine_id (text of

@@ -81,7 +81,9 @@ static uint16_t connect_check(struct tgt_req *req)
 		return connect_refuse(
 			req,
 			in_data | offsetof(struct nvme_connect_data, subnqn));
-	if (!is_terminated(d->hostnqn, sizeof(d->hostnqn)))
+	/* The name stands in logs and in answers of JSON-RPC. */
+	if (!is_terminated(d->hostnqn, sizeof(d->hostnqn)) ||
+	    !nqn_is_text(d->hostnqn))
 		return connect_refuse(
 			req,
 			in_data | offsetof(struct nvme_connect_data, hostnqn));
@@ -117,6 +119,19 @@ void fabrics_connect(struct tgt_req *req)
 	loop_post(conn->tgt->opts.loop, &conn->msg);
 }
 
+static void tell_refused(struct tgt_conn *conn, uint16_t sc)
+{
+	struct tgt_shard *shard = conn->shard;
+	uint32_t held_back;
+
+	if (log_rate_take(&shard->connect_rate, loop_now_ns(shard->loop),
+			  &held_back))
+		log_info("connect refused",
+			 "status=%s subnqn=%s host=%s held_back=%u",
+			 nvme_sc_text(sc), conn->cdata.subnqn,
+			 conn->cdata.hostnqn, held_back);
+}
+
 void fabrics_connect_done(struct tgt_conn *conn)
 {
 	struct tgt_req *req = TAKE(conn->creq);
@@ -125,9 +140,7 @@ void fabrics_connect_done(struct tgt_conn *conn)
 
 	if (!conn->ctrl) {
 		conn->qid = 0;
-		log_info("connect refused", "status=%s subnqn=%s host=%s",
-			 nvme_sc_text(sc), conn->cdata.subnqn,
-			 conn->cdata.hostnqn);
+		tell_refused(conn, sc);
 	} else if (conn_reqs_create(conn, sqsize)) {
 		conn_close(conn, "out of memory");
 	} else {

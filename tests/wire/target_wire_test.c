@@ -292,6 +292,15 @@ static void connect_is_judged(void **state)
 	tw_send_cmd(&w, &sqe, &d, sizeof(d));
 	tw_recv(&w, &hdr, NULL, 0);
 	assert_int_equal(hdr.resp.cqe.result, 0x10100);
+	/* a host whose name can't be told to anybody */
+	snprintf(d.subnqn, sizeof(d.subnqn), T_WIRE_NQN);
+	snprintf(d.hostnqn, sizeof(d.hostnqn), "nqn.2014-08.org.a:\xff");
+	d.cntlid = 0xffff;
+	tw_send_cmd(&w, &sqe, &d, sizeof(d));
+	tw_recv(&w, &hdr, NULL, 0);
+	assert_int_equal(SC(hdr.resp.cqe.status >> 1),
+			 NVME_SC_CONNECT_BAD_PARAM);
+	assert_int_equal(hdr.resp.cqe.result, 0x10200);
 	/* and after all that it still works */
 	assert_int_equal(tw_connect(&w, T_WIRE_NQN, 0, 0xffff, NULL), 0);
 	assert_int_equal(SC(tw_connect(&w, T_WIRE_NQN, 0, 0xffff, NULL)),

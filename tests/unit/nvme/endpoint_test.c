@@ -135,9 +135,41 @@ static void test_nqn(void **state)
 	assert_int_equal(nqn_check(str_of(longest), &(struct err){0}), 0);
 }
 
+static void names_are_text(void **state)
+{
+	static const char *const ok[] = {"n",
+					 "nqn.2014-08.org.a:b",
+					 "a b",
+					 "\xc3\xa4",
+					 "\xe2\x82\xac",
+					 "\xf0\x9f\x98\x80",
+					 "\xf4\x8f\xbf\xbf"};
+	static const char *const bad[] = {"",
+					  "a\n",
+					  "\x7f",
+					  "\x80",
+					  "a\xff",
+					  "\xc3",
+					  "\xc3(",
+					  "\xc0\xaf",
+					  "\xe0\x80\xaf",
+					  "\xed\xa0\x80",
+					  "\xe2\x82",
+					  "\xf4\x90\x80\x80",
+					  "\xf8\x88\x80\x80\x80"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ok); i++)
+		assert_true(nqn_is_text(ok[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		if (nqn_is_text(bad[i]))
+			fail_msg("bad %zu", i);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_are_text),
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_long_values),
