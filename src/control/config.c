@@ -155,6 +155,8 @@ static json_t *nvmf_config(struct control *ctl, bool with_given)
 	json_t *out = json_array();
 	bool is_given;
 
+	if (ctl->auth_config)
+		add_call(out, "nvmf_set_config", json_copy(ctl->auth_config));
 	if (ctl->has_transport && (with_given || !ctl->is_transport_given))
 		add_call(out, "nvmf_create_transport", transport_json(ctl));
 	while ((ss = tgt_subsys_next(ctl->tgt, ss))) {

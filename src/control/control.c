@@ -66,6 +66,7 @@ void control_fini(struct control *ctl)
 		return;
 	state_close(ctl->state);
 	json_decref(ctl->not_loaded);
+	json_decref(ctl->auth_config);
 	registry_fini(&ctl->registry);
 	hosts_forget(ctl, NULL);
 	keyring_fini(&ctl->keyring);

@@ -28,6 +28,7 @@ struct control {
 	const char *sysfs_root, *dev_root; /* others in tests */
 	struct keyring keyring;
 	struct list host_keys; /* of hosts.c */
+	json_t *auth_config;   /* what nvmf_set_config was told, or NULL */
 	struct transport_opts transport;
 	bool has_transport;
 	/* what the program's options made is not remembered */

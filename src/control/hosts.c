@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "control/methods.h"
+#include "crypt/dhchap.h"
 
 /* By which names a host got its keys. */
 struct host_keys {
@@ -271,6 +272,55 @@ static void allow_any(struct jrpc_call *call, void *args)
 	jrpc_true(call);
 }
 
+struct config_args {
+	const json_t *digests, *groups;
+};
+static const struct param config_params[] = {
+	{"dhchap_digests", PARAM_STRS, offsetof(struct config_args, digests)},
+	{"dhchap_dhgroups", PARAM_STRS, offsetof(struct config_args, groups)},
+};
+
+/* NULL: none, which means all. */
+static int parse_ids(const json_t *names, int (*parse)(struct str name),
+		     struct auth_ids *out)
+{
+	int id;
+
+	*out = (struct auth_ids){0};
+	for (size_t i = 0; i < json_array_size(names); i++) {
+		id = parse(str_of(json_string_value(json_array_get(names, i))));
+		if (id < 0 || out->count == AUTH_IDS_MAX)
+			return -EINVAL;
+		out->ids[out->count++] = (uint8_t)id;
+	}
+	return 0;
+}
+
+/* Of all that it can say, what hosts may use to authenticate. */
+static void set_config(struct jrpc_call *call, void *args)
+{
+	struct control *ctl = jrpc_ctx(call);
+	const struct config_args *a = args;
+	struct auth_ids hashes, groups;
+	json_t *config;
+
+	if (parse_ids(a->digests, dhchap_hash_parse, &hashes) ||
+	    parse_ids(a->groups, dhchap_group_parse, &groups)) {
+		jrpc_fail_params(call);
+		return;
+	}
+	config = json_pack("{s:O*, s:O*}", "dhchap_digests", a->digests,
+			   "dhchap_dhgroups", a->groups);
+	if (!config || tgt_auth_set(ctl->tgt, &hashes, &groups)) {
+		json_decref(config);
+		jrpc_fail_errno(call, -ENOMEM);
+		return;
+	}
+	json_decref(ctl->auth_config);
+	ctl->auth_config = config;
+	jrpc_true(call);
+}
+
 json_t *hosts_json(struct control *ctl, const struct tgt_subsys *ss)
 {
 	struct tgt_subsys_info info;
@@ -306,6 +356,12 @@ static const struct jrpc_method methods[] = {
 	METHOD("nvmf_subsystem_set_keys", keys_params, set_keys),
 	METHOD("nvmf_subsystem_remove_host", remove_params, remove_host),
 	METHOD("nvmf_subsystem_allow_any_host", any_params, allow_any),
+	{.name = "nvmf_set_config",
+	 .params = config_params,
+	 .param_count = ARRAY_SIZE(config_params),
+	 .args_size = sizeof(struct config_args),
+	 .run = set_config,
+	 .attrs = JRPC_RELAXED | JRPC_CHANGES},
 };
 
 const struct jrpc_table control_hosts = {methods, ARRAY_SIZE(methods)};

@@ -167,6 +167,33 @@ static void get_controllers(struct jrpc_call *call, void *args)
 	jrpc_result(call, out);
 }
 
+static json_t *qpair_json(const struct tgt_qpair_info *q)
+{
+	static const char *const states[] = {
+		[TGT_AUTH_UNDERWAY] = "negotiate",
+		[TGT_AUTH_DONE] = "completed",
+		[TGT_AUTH_FAILED] = "failure1",
+	};
+	json_t *out = json_pack("{s:i, s:i, s:s, s:s, s:s, s:o, s:o}", "cntlid",
+				q->cntlid, "qid", q->qid, "state",
+				q->auth == TGT_AUTH_UNDERWAY ? "authenticating"
+							     : "enabled",
+				"thread", POLL_GROUP, "hostnqn", q->hostnqn,
+				"listen_address", address_json(&q->listen),
+				"peer_address", address_json(&q->peer));
+	json_t *auth;
+
+	if (q->auth == TGT_AUTH_NONE)
+		return out;
+	auth = json_pack("{s:s}", "state", states[q->auth]);
+	if (q->hash) {
+		json_object_set_new(auth, "digest", json_string(q->hash));
+		json_object_set_new(auth, "dhgroup", json_string(q->group));
+	}
+	json_object_set_new(out, "auth", auth);
+	return out;
+}
+
 static void get_qpairs(struct jrpc_call *call, void *args)
 {
 	struct control *ctl = jrpc_ctx(call);
@@ -185,16 +212,7 @@ static void get_qpairs(struct jrpc_call *call, void *args)
 
 		while ((conn = tgt_qpair_next(ctrl, conn))) {
 			tgt_qpair_info_get(conn, &info);
-			json_array_append_new(
-				out,
-				json_pack("{s:i, s:i, s:s, s:s, s:s, s:o, s:o}",
-					  "cntlid", info.cntlid, "qid",
-					  info.qid, "state", "enabled",
-					  "thread", POLL_GROUP, "hostnqn",
-					  info.hostnqn, "listen_address",
-					  address_json(&info.listen),
-					  "peer_address",
-					  address_json(&info.peer)));
+			json_array_append_new(out, qpair_json(&info));
 		}
 	}
 	jrpc_result(call, out);

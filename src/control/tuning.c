@@ -24,9 +24,9 @@ static const struct jrpc_method methods[] = {
 	METHOD("bdev_nvme_set_hotplug"),   METHOD("bdev_nvme_set_options"),
 	METHOD("bdev_set_options"),	   METHOD("bdev_wait_for_examine"),
 	METHOD("framework_set_scheduler"), METHOD("iobuf_set_options"),
-	METHOD("log_set_print_level"),	   METHOD("nvmf_set_config"),
-	METHOD("nvmf_set_crdt"),	   METHOD("nvmf_set_max_subsystems"),
-	METHOD("sock_impl_set_options"),   METHOD("sock_set_default_impl"),
+	METHOD("log_set_print_level"),	   METHOD("nvmf_set_crdt"),
+	METHOD("nvmf_set_max_subsystems"), METHOD("sock_impl_set_options"),
+	METHOD("sock_set_default_impl"),
 };
 
 const struct jrpc_table control_tuning = {methods, ARRAY_SIZE(methods)};

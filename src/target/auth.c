@@ -23,6 +23,16 @@ void auth_destroy(struct tgt_auth *auth)
 	free(auth);
 }
 
+/* For those who ask who is connected. */
+static void tell(struct tgt_conn *conn, enum tgt_auth_state state)
+{
+	const struct tgt_auth *auth = conn->auth;
+
+	atomic_store(&conn->auth_told, (uint32_t)state |
+					       (uint32_t)auth->hash << 8 |
+					       (uint32_t)auth->group << 16);
+}
+
 static void passed(struct tgt_conn *conn)
 {
 	struct tgt_auth *auth = conn->auth;
@@ -31,6 +41,7 @@ static void passed(struct tgt_conn *conn)
 	if (conn->needs_auth)
 		timer_cancel(conn->shard->loop, &conn->timer);
 	conn->needs_auth = false;
+	tell(conn, TGT_AUTH_DONE);
 	log_debug("host authenticated",
 		  "host=%s subnqn=%s qid=%u hash=%s dh=%s", conn->ctrl->hostnqn,
 		  conn->ctrl->ss->nqn, conn->qid, dhchap_hash_name(auth->hash),
@@ -40,6 +51,7 @@ static void passed(struct tgt_conn *conn)
 static void failed(struct tgt_conn *conn)
 {
 	conn->needs_auth = true;
+	tell(conn, TGT_AUTH_FAILED);
 	timer_set(conn->shard->loop, &conn->timer, LINGER_NS);
 }
 
@@ -114,6 +126,8 @@ void auth_send_ready(struct tgt_req *req)
 		req_complete(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
 		return;
 	}
+	if (conn->needs_auth)
+		tell(conn, TGT_AUTH_UNDERWAY);
 	auth->req = req;
 	req->state = REQ_BUSY;
 	conn->busy_count++;

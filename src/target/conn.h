@@ -127,6 +127,9 @@ struct tgt_conn {
 	uint32_t linger_ms;   /* goes with it */
 	uint16_t depth;	      /* entries, once connected */
 	atomic_bool is_noted; /* note_msg is under way */
+	/* shard writes, control loop reads: enum tgt_auth_state, then (bits 8
+	 * and 16) hash and group */
+	_Atomic uint32_t auth_told;
 	/* travels: start, connect, gone, bye, free */
 	struct mbox_msg msg;
 	/* given to the control loop in CONN_CONNECT */

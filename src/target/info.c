@@ -2,6 +2,7 @@
 /* What the target tells about its objects.  Control loop; changes nothing. */
 #include <string.h>
 
+#include "crypt/dhchap.h"
 #include "target/conn.h"
 
 void tgt_subsys_info_get(const struct tgt_subsys *ss,
@@ -121,6 +122,8 @@ struct tgt_conn *tgt_qpair_next(const struct tgt_ctrl *ctrl,
 
 void tgt_qpair_info_get(const struct tgt_conn *conn, struct tgt_qpair_info *out)
 {
+	uint32_t told = atomic_load(&conn->auth_told);
+
 	*out = (struct tgt_qpair_info){
 		.qid = conn->qid,
 		.cntlid = conn->ctrl->cntlid,
@@ -129,5 +132,9 @@ void tgt_qpair_info_get(const struct tgt_conn *conn, struct tgt_qpair_info *out)
 		.local = conn->local,
 		.listen = conn->tl->l.local,
 		.hostnqn = conn->ctrl->hostnqn,
+		.auth = (enum tgt_auth_state)(told & 0xff),
+		.hash = dhchap_hash_name(told >> 8 & 0xff),
 	};
+	if (out->hash)
+		out->group = dhchap_group_name(told >> 16 & 0xff);
 }

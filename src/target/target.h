@@ -263,12 +263,20 @@ struct tgt_ctrl_info {
 	uint32_t kato_ms;
 	unsigned io_queues;
 };
+enum tgt_auth_state {
+	TGT_AUTH_NONE, /* never tried */
+	TGT_AUTH_UNDERWAY,
+	TGT_AUTH_DONE,
+	TGT_AUTH_FAILED,
+};
 struct tgt_qpair_info {
 	uint16_t qid, cntlid, depth; /* entries */
 	struct addr peer;	     /* the host's end */
 	struct addr local;	     /* ours */
 	struct addr listen; /* of the listener, which may be a wildcard */
 	const char *hostnqn;
+	enum tgt_auth_state auth;
+	const char *hash, *group; /* that were picked, NULL = none */
 };
 struct tgt_ctrl *tgt_ctrl_next(const struct tgt_subsys *ss,
 			       const struct tgt_ctrl *prev);

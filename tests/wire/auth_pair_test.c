@@ -212,6 +212,41 @@ static void test_all(void **state)
 	joins();
 }
 
+/* Both queues of the one controller, told on the control loop. */
+struct told {
+	unsigned count;
+	struct tgt_qpair_info queues[2];
+};
+
+static void ask_queues(void *arg)
+{
+	struct tgt_ctrl *ctrl = tgt_ctrl_next(target.ss, NULL);
+	struct tgt_conn *conn = NULL;
+	struct told *told = arg;
+
+	while (ctrl && told->count < 2 && (conn = tgt_qpair_next(ctrl, conn)))
+		tgt_qpair_info_get(conn, &told->queues[told->count++]);
+}
+
+static void test_who_is_there(void **state)
+{
+	struct told told = {0};
+
+	target_keys(&key_a, &key_b);
+	target_allows(DHCHAP_SHA384, DHCHAP_FFDHE2048);
+	host_keys(&key_a, &key_b);
+	assert_true(join() && join_queue());
+	shard_call(&target.control, ask_queues, &told);
+	assert_int_equal(told.count, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(told.queues[i].auth, TGT_AUTH_DONE);
+		assert_string_equal(told.queues[i].hash, "sha384");
+		assert_string_equal(told.queues[i].group, "ffdhe2048");
+	}
+	leave();
+	target_allows(0, 0);
+}
+
 static void test_wrong_key(void **state)
 {
 	target_keys(&key_a, &key_b);
@@ -313,6 +348,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all),
+		cmocka_unit_test(test_who_is_there),
 		cmocka_unit_test(test_wrong_key),
 		cmocka_unit_test(test_missing_key),
 		cmocka_unit_test(test_entries),

@@ -33,6 +33,10 @@ static void again(void)
 
 static void make_some(void)
 {
+	t_expect("nvmf_set_config",
+		 "{\"dhchap_digests\":[\"sha384\",\"sha512\"],"
+		 "\"discovery_filter\":\"match_any\"}",
+		 "true");
 	t_expect("nvmf_create_transport",
 		 "{\"trtype\":\"TCP\",\"max_io_size\":131072}", "true");
 	t_expect("bdev_malloc_create",
