@@ -38,6 +38,7 @@ static void passed(struct tgt_conn *conn)
 	struct tgt_auth *auth = conn->auth;
 
 	auth->state = AUTH_IDLE;
+	auth->begun = 0;
 	if (conn->needs_auth)
 		timer_cancel(conn->shard->loop, &conn->timer);
 	conn->needs_auth = false;

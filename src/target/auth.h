@@ -29,6 +29,7 @@ struct tgt_auth {
 	enum auth_state state;
 	uint16_t t_id;
 	uint8_t hash, group;
+	uint8_t begun; /* transactions since one has passed */
 	uint32_t seqnum;
 	uint64_t until_ns; /* a reply that comes later is not taken */
 	uint8_t challenge[DHCHAP_HASH_MAX];

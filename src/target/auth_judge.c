@@ -14,6 +14,8 @@
 #include "target/keys.h"
 
 #define TRANSACTION_NS (10 * NS_PER_S)
+/* Each may cost us the making of a Diffie-Hellman key, on the control loop. */
+#define BEGUN_MAX 4
 
 static const struct tgt_keys *find_keys(const struct tgt_ctrl *ctrl)
 {
@@ -74,6 +76,8 @@ static enum auth_why on_negotiate(struct tgt_auth *auth, const void *p,
 
 	if (why)
 		return why;
+	if (auth->begun++ == BEGUN_MAX)
+		return AUTH_WHY_MESSAGE;
 	if (msg.sc_c)
 		return AUTH_WHY_CONCAT;
 	if (!find_keys(ctrl))

@@ -217,6 +217,27 @@ static void test_nothing_before(void **state)
 	tw_close(&w);
 }
 
+/* Who only ever begins makes us work for nothing. */
+static void test_endless_beginning(void **state)
+{
+	struct auth_negotiate msg = {
+		.t_id = T_ID,
+		.hashes = {1, {DHCHAP_SHA384}},
+		.groups = {1, {DHCHAP_GROUP_NULL}},
+	};
+	struct auth_challenge challenge;
+	uint8_t out[AUTH_MSG_MAX];
+	struct t_wire w;
+
+	start(&w);
+	authenticate(&w); /* what has passed does not count */
+	for (int i = 0; i < 4; i++)
+		negotiate(&w, DHCHAP_GROUP_NULL, &challenge);
+	assert_int_equal(auth_send(&w, out, auth_negotiate_encode(&msg, out)),
+			 0);
+	fails(&w, AUTH_WHY_MESSAGE);
+}
+
 static void test_bad_commands(void **state)
 {
 	struct nvme_sqe sqe;
@@ -437,6 +458,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_nothing_before),
+		cmocka_unit_test(test_endless_beginning),
 		cmocka_unit_test(test_bad_commands),
 		cmocka_unit_test(test_negotiate),
 		cmocka_unit_test(test_reply),
