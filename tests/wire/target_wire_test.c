@@ -555,6 +555,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(refused_write_skips_its_data),
 	cmocka_unit_test(bad_data_digest_fails_the_write),
 	cmocka_unit_test(connect_is_judged),
+	cmocka_unit_test(host_has_a_name),
 	cmocka_unit_test(disconnect_ends_the_queue),
 	cmocka_unit_test(silent_hosts_are_dropped),
 	cmocka_unit_test(admin_commands_answer),
