@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "crypt/key.h"
+
 static int check(const char *path, int fd, struct err *err)
 {
 	struct stat st;
@@ -75,8 +77,10 @@ int keyfile_read(const char *path, char buf[KEYFILE_MAX], struct str *out,
 				strerror(-ret));
 	}
 	close(fd);
-	if (ret)
+	if (ret) {
+		secret_clear(buf, KEYFILE_MAX);
 		return ret;
+	}
 	*out = str_trim((struct str){buf, len});
 	if (!out->n)
 		return err_set(err, -EINVAL, "key file '%.120s' is empty",

@@ -13,9 +13,9 @@
 
 /*
  * Reads the one line of the file without the blanks around it into buf (which
- * the caller clears), *out shows it.  -errno with a sentence: no such file, not
- * a regular file, not ours or root's, permissions too wide, too large, empty.
- * Blocks on the disk: set-up paths only.
+ * the caller clears after a success), *out shows it.  -errno with a sentence:
+ * no such file, not a regular file, not ours or root's, permissions too wide,
+ * too large, empty. Blocks on the disk: set-up paths only.
  */
 int keyfile_read(const char *path, char buf[KEYFILE_MAX], struct str *out,
 		 struct err *err);
