@@ -138,7 +138,7 @@ static struct tgt_ctrl *ctrl_new(struct tgt_conn *conn, struct tgt_subsys *ss)
 	list_init(&ctrl->conns);
 	ctrl->admin = conn;
 	ctrl->ka_timer.fire = ctrl_ka_fire;
-	atomic_store(&ctrl->kato_ms, conn->creq->sqe.cdw12);
+	atomic_store(&ctrl->kato_ms, ctrl_kato(conn->creq->sqe.cdw12));
 	atomic_store(&ctrl->last_ns, loop_now_ns(tgt->opts.loop));
 	errlog_init(&ctrl->errors);
 	resv_log_init(&ctrl->resv_log);

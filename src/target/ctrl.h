@@ -72,6 +72,11 @@ void ctrl_announce_ana(struct tgt_subsys *ss);
 /* A reservation's change, for the log of every controller of that host. */
 void ctrl_note_resv(struct tgt_subsys *ss, uint32_t nsid,
 		    const struct resv_note *note);
+/* Any thread: a keep-alive time-out as it is kept, in steps of 100 ms (KAS). */
+static inline uint32_t ctrl_kato(uint32_t ms)
+{
+	return (MIN(ms, UINT32_MAX - 99) + 99) / 100 * 100;
+}
 /* Shard's thread: the host has been heard. */
 static inline void ctrl_heard(struct tgt_ctrl *ctrl, uint64_t now)
 {

@@ -202,7 +202,7 @@ static uint16_t kato_set(struct tgt_ctrl *ctrl, uint32_t value)
 {
 	if (value > UINT32_MAX - 100)
 		return NVME_SC_KA_INVALID | NVME_SC_DNR;
-	value = (value + 99) / 100 * 100; /* KAS is 100 ms */
+	value = ctrl_kato(value);
 	atomic_store(&ctrl->kato_ms, value);
 	ctrl->features[FID_KATO] = value;
 	return NVME_SC_OK;
