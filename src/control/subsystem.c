@@ -110,7 +110,7 @@ static void delete_subsys(struct jrpc_call *call, void *args)
 
 struct ns_args {
 	struct nqn_args nqn;
-	const char *bdev_name, *nguid, *eui64, *uuid, *ptpl_file;
+	const char *bdev_name, *nguid, *eui64, *uuid;
 	uint32_t nsid, anagrpid;
 	bool no_auto_visible, hide_metadata;
 };

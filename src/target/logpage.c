@@ -38,7 +38,7 @@ static void page_smart(struct tgt_req *req, struct page *page)
 	uint64_t errors, media_errors;
 	struct tgt_counters sum;
 
-	tgt_counters_sum(tgt, &sum);
+	subsys_counters_sum(req->conn->ctrl->ss, &sum);
 	errlog_counts(&req->conn->ctrl->errors, &errors, &media_errors);
 	page->len = ident_log_smart(
 		&(struct ident_smart){

@@ -183,6 +183,45 @@ bool tgt_ns_refresh(struct tgt_ns *ns)
 	return true;
 }
 
+/* --- what was done --- */
+
+void tgt_ns_counters_sum(const struct tgt_ns *ns, struct tgt_counters *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (unsigned i = 0; i < ns->ss->tgt->shard_count; i++)
+		counters_add(out, &ns->use[i].counters);
+}
+
+void subsys_counters_sum(const struct tgt_subsys *ss, struct tgt_counters *out)
+{
+	struct tgt_counters one;
+	uint32_t nsid = 0;
+
+	memset(out, 0, sizeof(*out));
+	counters_add(out, &ss->gone);
+	while ((nsid = tgt_ns_after(ss, nsid))) {
+		tgt_ns_counters_sum(tgt_ns_find(ss, nsid), &one);
+		counters_add(out, &one);
+	}
+}
+
+/* Of a namespace that nobody finds any more; once more when it has gone, for
+ * the commands that it still had. */
+static void counters_keep(struct tgt_ns *ns)
+{
+	struct tgt_counters now, *kept = &ns->kept, *gone = &ns->ss->gone;
+
+	tgt_ns_counters_sum(ns, &now);
+	gone->commands += now.commands - kept->commands;
+	gone->errors += now.errors - kept->errors;
+	gone->reads += now.reads - kept->reads;
+	gone->writes += now.writes - kept->writes;
+	gone->bytes_read += now.bytes_read - kept->bytes_read;
+	gone->bytes_written += now.bytes_written - kept->bytes_written;
+	memset(kept, 0, sizeof(*kept));
+	counters_add(kept, &now);
+}
+
 /* --- leaving --- */
 
 static void ns_visit(struct mbox_msg *msg);
@@ -195,6 +234,7 @@ static void on_gone(struct mbox_msg *msg)
 	tgt_done_fn done = ns->removed;
 	void *arg = ns->removed_arg;
 
+	counters_keep(ns);
 	ns_free(ns);
 	ss->ns_leaving--;
 	tgt->pending--;
@@ -268,6 +308,7 @@ int tgt_ns_remove(struct tgt_subsys *ss, uint32_t nsid, tgt_done_fn done,
 		return err_set(err, -ENOENT, "no namespace %u in %s", nsid,
 			       ss->nqn);
 	atomic_store_explicit(&ss->ns[nsid - 1], NULL, memory_order_release);
+	counters_keep(ns);
 	ns_update_cache(ss);
 	ns->removed = done;
 	ns->removed_arg = arg;
@@ -276,19 +317,4 @@ int tgt_ns_remove(struct tgt_subsys *ss, uint32_t nsid, tgt_done_fn done,
 	ctrl_announce_ns(ss, nsid);
 	ns_travel(ns);
 	return 0;
-}
-
-void tgt_ns_counters_sum(const struct tgt_ns *ns, struct tgt_counters *out)
-{
-	memset(out, 0, sizeof(*out));
-	for (unsigned i = 0; i < ns->ss->tgt->shard_count; i++) {
-		const struct tgt_counters *c = &ns->use[i].counters;
-
-		out->commands += c->commands;
-		out->errors += c->errors;
-		out->reads += c->reads;
-		out->writes += c->writes;
-		out->bytes_read += c->bytes_read;
-		out->bytes_written += c->bytes_written;
-	}
 }

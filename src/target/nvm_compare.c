@@ -54,6 +54,7 @@ void compare_start(struct tgt_req *req, uint32_t icd_len)
 		return;
 	}
 	tgt_count(&req->conn->shard->counters.reads, 1);
+	tgt_count(&req->ns->use[req->conn->shard->index].counters.reads, 1);
 	req->len = (uint32_t)req->span;
 	nvm_data_out(req, icd_len, 2 * req->len);
 }

@@ -55,6 +55,7 @@ struct tgt_ns {
 	void *release_arg;
 	tgt_done_fn removed;
 	void *removed_arg;
+	struct tgt_counters kept; /* is in ss->gone */
 	/* its removal, on whichever shard that has come to */
 	struct mbox_msg msg;
 	unsigned at_shard;
@@ -97,6 +98,7 @@ struct tgt_subsys {
 	/* shards read */
 	atomic_bool has_write_cache;
 	_Atomic uint64_t ana_changes;
+	struct tgt_counters gone; /* of namespaces that were taken out */
 	_Atomic(struct tgt_ns *) ns[TGT_NS_MAX]; /* by nsid - 1 */
 	/* control loop */
 	struct list ctrls; /* tgt_ctrl.node */
@@ -179,6 +181,8 @@ static inline enum tgt_ana tgt_ana_at(const struct tgt_subsys *ss,
 /* Any thread: totals of all shards. */
 void tgt_counters_sum(const struct tgt *tgt, struct tgt_counters *out);
 void tgt_ns_counters_sum(const struct tgt_ns *ns, struct tgt_counters *out);
+/* Shards, control loop: of its namespaces, with those that have gone. */
+void subsys_counters_sum(const struct tgt_subsys *ss, struct tgt_counters *out);
 
 /* --- control loop --- */
 /* Goes on with a drain or a stop when something has ended. */
@@ -198,6 +202,17 @@ bool subsys_is_reachable(const struct tgt_subsys *ss,
 bool subsys_allows(const struct tgt_subsys *ss, const char *hostnqn);
 /* What the discovery log says has changed. */
 void disc_changed(struct tgt *tgt);
+
+static inline void counters_add(struct tgt_counters *sum,
+				const struct tgt_counters *c)
+{
+	sum->commands += c->commands;
+	sum->errors += c->errors;
+	sum->reads += c->reads;
+	sum->writes += c->writes;
+	sum->bytes_read += c->bytes_read;
+	sum->bytes_written += c->bytes_written;
+}
 
 static inline void tgt_count(_Atomic uint64_t *counter, uint64_t n)
 {

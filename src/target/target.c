@@ -185,16 +185,8 @@ int tgt_opts_set(struct tgt *tgt, const struct tgt_opts *opts, struct err *err)
 void tgt_counters_sum(const struct tgt *tgt, struct tgt_counters *out)
 {
 	memset(out, 0, sizeof(*out));
-	for (unsigned i = 0; i < tgt->shard_count; i++) {
-		const struct tgt_counters *c = &tgt->shards[i].counters;
-
-		out->commands += c->commands;
-		out->errors += c->errors;
-		out->reads += c->reads;
-		out->writes += c->writes;
-		out->bytes_read += c->bytes_read;
-		out->bytes_written += c->bytes_written;
-	}
+	for (unsigned i = 0; i < tgt->shard_count; i++)
+		counters_add(out, &tgt->shards[i].counters);
 }
 
 /* --- the end --- */

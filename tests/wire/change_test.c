@@ -285,6 +285,42 @@ static void test_subsystem_leaves(void **state)
 	control_wait(unlisten_far);
 }
 
+static uint64_t smart_reads(struct t_wire *admin)
+{
+	struct nvme_sqe sqe;
+	uint64_t reads;
+
+	nvme_cmd_get_log(&sqe, 2, 64, sizeof(reads));
+	assert_int_equal(tw_admin(admin, &sqe, &reads, 8, NULL), 0);
+	return reads;
+}
+
+static void test_totals_are_the_subsystems(void **state)
+{
+	struct t_wire admin = {0}, io = {0}, other = {0};
+	static uint8_t got[4096];
+	uint64_t before;
+
+	control(listen_far);
+	control(add_second);
+	control(attach_far);
+	assert_int_equal(connect2(&other, &far, 0, 0xffff), 0);
+	tw_enable(&other);
+	control(add_ram);
+	tw_admin_queue(&admin, &t.addr);
+	tw_io_queue(&io, &t.addr, &admin, 1);
+	before = smart_reads(&admin);
+	tw_read(&io, 7, 0, got, sizeof(got));
+	control_wait(remove_ns);
+	assert_int_equal(smart_reads(&admin), before + 1);
+	assert_int_equal(smart_reads(&other), 0);
+	tw_close(&other);
+	tw_close(&io);
+	tw_close(&admin);
+	control_wait(remove_second);
+	control_wait(unlisten_far);
+}
+
 static void test_listener_leaves(void **state)
 {
 	struct t_wire near = {0}, away = {0};
@@ -552,6 +588,7 @@ int main(void)
 		cmocka_unit_test(test_ns_leaves_under_io),
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_subsystem_leaves),
+		cmocka_unit_test(test_totals_are_the_subsystems),
 		cmocka_unit_test(test_listener_leaves),
 		cmocka_unit_test(test_ana),
 		cmocka_unit_test(test_discovery),
