@@ -152,7 +152,8 @@ void ident_ns(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
 			MAX(blocks_of(in->write_best, in->lba_shift), id.npwg);
 	}
 	id.lbaf[0].ds = in->lba_shift;
-	memcpy(id.nguid, in->id.b, sizeof(id.nguid));
+	memcpy(id.nguid, in->nguid.b, sizeof(id.nguid));
+	memcpy(id.eui64, in->eui64, sizeof(id.eui64));
 	memcpy(out, &id, sizeof(id));
 }
 
@@ -175,14 +176,17 @@ static uint8_t *put_desc(uint8_t *p, uint8_t type, const void *id, uint8_t len)
 	return p + 4 + len;
 }
 
-void ident_ns_descs(const struct uuid *id, uint8_t out[IDENT_BYTES])
+void ident_ns_descs(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
 {
+	static const uint8_t none[sizeof(in->eui64)];
 	uint8_t csi = 0; /* the NVM command set */
 	uint8_t *p = out;
 
 	memset(out, 0, IDENT_BYTES);
-	p = put_desc(p, 2, id->b, sizeof(id->b));
-	p = put_desc(p, 3, id->b, sizeof(id->b));
+	if (memcmp(in->eui64, none, sizeof(none)))
+		p = put_desc(p, 1, in->eui64, sizeof(in->eui64));
+	p = put_desc(p, 2, in->nguid.b, sizeof(in->nguid.b));
+	p = put_desc(p, 3, in->uuid.b, sizeof(in->uuid.b));
 	put_desc(p, 4, &csi, sizeof(csi));
 }
 

@@ -34,14 +34,15 @@ struct ident_ns {
 	uint64_t blocks;
 	uint64_t used_bytes; /* above all of them: as many as there are */
 	uint8_t lba_shift;
-	struct uuid id;	   /* the NGUID */
+	struct uuid uuid, nguid;
+	uint8_t eui64[8];  /* zero: none */
 	uint32_t anagrpid; /* 0: no ANA */
 	bool is_readonly, can_unmap, unmap_zeroes;
 	uint32_t write_unit, write_best, unmap_unit; /* bytes, 0 = unknown */
 };
 void ident_ns(const struct ident_ns *in, uint8_t out[IDENT_BYTES]);
-/* CNS 03h: NGUID, UUID, command set. */
-void ident_ns_descs(const struct uuid *id, uint8_t out[IDENT_BYTES]);
+/* CNS 03h: EUI-64 where there is one, NGUID, UUID, command set. */
+void ident_ns_descs(const struct ident_ns *in, uint8_t out[IDENT_BYTES]);
 /* CNS 06h: limits of the commands of the NVM command set. */
 void ident_ctrl_nvm_set(uint32_t max_transfer, uint8_t out[IDENT_BYTES]);
 /* CNS 08h: what does not depend on the command set. */

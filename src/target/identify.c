@@ -51,14 +51,16 @@ static uint16_t find_ns(struct tgt_req *req, struct tgt_ns **out)
 static struct ident_ns describe(struct tgt_ns *ns)
 {
 	struct bdev *bdev = ns->bdev;
+	struct ident_ns out;
 
 	tgt_ns_refresh(ns);
-	return (struct ident_ns){
+	out = (struct ident_ns){
 		.blocks = bdev->size >> ns->lba_shift,
 		.used_bytes =
 			bdev->ops->used ? bdev->ops->used(bdev) : UINT64_MAX,
 		.lba_shift = ns->lba_shift,
-		.id = ns->nguid,
+		.uuid = ns->uuid,
+		.nguid = ns->nguid,
 		.anagrpid = ns->ss->ana ? ns->anagrpid : 0,
 		.is_readonly = bdev->is_readonly,
 		.can_unmap = bdev->can_unmap,
@@ -67,6 +69,8 @@ static struct ident_ns describe(struct tgt_ns *ns)
 		.write_best = bdev->write_best,
 		.unmap_unit = bdev->unmap_unit,
 	};
+	memcpy(out.eui64, ns->eui64, sizeof(out.eui64));
+	return out;
 }
 
 static uint16_t id_ns(struct tgt_req *req, uint8_t *out)
@@ -108,11 +112,14 @@ static uint16_t id_descs(struct tgt_req *req, uint8_t *out)
 {
 	struct tgt_ns *ns;
 	uint16_t sc = find_ns(req, &ns);
+	struct ident_ns in;
 
 	if (!sc && !ns)
 		return NVME_SC_BAD_NS | NVME_SC_DNR;
-	if (!sc)
-		ident_ns_descs(&ns->uuid, out);
+	if (!sc) {
+		in = describe(ns);
+		ident_ns_descs(&in, out);
+	}
 	return sc;
 }
 

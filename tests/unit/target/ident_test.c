@@ -66,21 +66,30 @@ static void namespace_bytes(void **state)
 	struct ident_ns in = {.blocks = 0x123456789, .lba_shift = 12};
 	uint64_t nsze;
 
-	memset(in.id.b, 0xab, sizeof(in.id.b));
+	memset(in.uuid.b, 0xab, sizeof(in.uuid.b));
+	memset(in.nguid.b, 0xcd, sizeof(in.nguid.b));
 	ident_ns(&in, buf);
 	memcpy(&nsze, buf, sizeof(nsze));
 	assert_int_equal(nsze, in.blocks);
-	assert_int_equal(buf[30], 1);		     /* NMIC */
-	assert_int_equal(u32(128) >> 16 & 0xff, 12); /* LBADS */
-	assert_memory_equal(buf + 104, in.id.b, 16); /* NGUID */
-	ident_ns_descs(&in.id, buf);
+	assert_int_equal(buf[30], 1);			/* NMIC */
+	assert_int_equal(u32(128) >> 16 & 0xff, 12);	/* LBADS */
+	assert_memory_equal(buf + 104, in.nguid.b, 16); /* NGUID */
+	ident_ns_descs(&in, buf);
 	assert_int_equal(buf[0], 2);
-	assert_memory_equal(buf + 4, in.id.b, 16);
+	assert_memory_equal(buf + 4, in.nguid.b, 16);
 	assert_int_equal(buf[20], 3);
-	assert_memory_equal(buf + 24, in.id.b, 16);
+	assert_memory_equal(buf + 24, in.uuid.b, 16);
 	assert_int_equal(buf[40], 4); /* CSI */
 	assert_int_equal(buf[41], 1);
 	assert_int_equal(buf[45], 0); /* the end */
+	memset(in.eui64, 0xef, sizeof(in.eui64));
+	ident_ns(&in, buf);
+	assert_memory_equal(buf + 120, in.eui64, 8);
+	ident_ns_descs(&in, buf);
+	assert_int_equal(buf[0], 1);
+	assert_int_equal(buf[1], 8);
+	assert_memory_equal(buf + 4, in.eui64, 8);
+	assert_int_equal(buf[12], 2);
 }
 
 /* What the back end prefers and can do. */
