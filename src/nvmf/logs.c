@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Log pages of a controller: SMART, errors, changed namespaces, ANA; the
- * controller's loop.
+ * Log pages of a controller: SMART, changed namespaces, ANA; its loop.
  *
  * A job owns its buffer and lives until its done() has returned.  Invariant:
  * nothing of a page is used before its lengths were compared with what was
@@ -14,12 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LID_ERROR     0x01
 #define LID_SMART     0x02
 #define LID_CHANGED   0x04
 #define LID_ANA	      0x0c
 #define PIECE_MAX     (128u << 10)
-#define ERRORS_MAX    64u
 #define CHANGED_BYTES 4096u
 #define CHANGED_IDS   (CHANGED_BYTES / sizeof(uint32_t))
 #define ANA_NSIDS_MAX 65536u
@@ -44,7 +41,6 @@ struct log_job {
 	void (*end)(struct log_job *job, int ret);
 	union {
 		nvmf_smart_fn smart;
-		nvmf_error_log_fn errors;
 		nvmf_changed_ns_fn changed;
 		nvmf_ana_fn ana;
 	} done;
@@ -197,45 +193,6 @@ int nvmf_smart_get(struct nvmf_ctrl *ctrl, nvmf_smart_fn done, void *arg)
 		return -ENOMEM;
 	job->done.smart = done;
 	job->end = smart_end;
-	job->next = page_read;
-	read_piece(job);
-	return 0;
-}
-
-/* --- errors --- */
-
-static void errors_end(struct log_job *job, int ret)
-{
-	const struct nvme_error_log_page *page = (const void *)job->buf;
-	struct nvmf_error_entry entries[ERRORS_MAX];
-	size_t count = 0;
-
-	for (size_t i = 0; !ret && i < job->len / sizeof(*page); i++) {
-		if (!page[i].error_count) /* not used */
-			continue;
-		entries[count++] = (struct nvmf_error_entry){
-			.count = page[i].error_count,
-			.sqid = page[i].sqid,
-			.cid = page[i].cmdid,
-			.sc = (uint16_t)(page[i].status_field >> 1),
-			.nsid = page[i].nsid,
-			.lba = page[i].lba,
-		};
-	}
-	job->done.errors(ret, ret ? NULL : entries, count, job->arg);
-}
-
-int nvmf_error_log_get(struct nvmf_ctrl *ctrl, nvmf_error_log_fn done,
-		       void *arg)
-{
-	uint32_t count = MIN(nvmf_ctrl_info(ctrl)->error_entries, ERRORS_MAX);
-	uint32_t len = count * (uint32_t)sizeof(struct nvme_error_log_page);
-	struct log_job *job = job_create(ctrl, LID_ERROR, len, arg);
-
-	if (!job)
-		return -ENOMEM;
-	job->done.errors = done;
-	job->end = errors_end;
 	job->next = page_read;
 	read_piece(job);
 	return 0;

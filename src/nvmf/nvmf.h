@@ -94,7 +94,6 @@ struct nvmf_ctrl_info {
 	uint32_t version; /* VS, 0x00010400 = 1.4 */
 	uint16_t kas_100ms;
 	uint16_t abort_limit;	  /* Aborts at a time, from 1 */
-	uint16_t error_entries;	  /* of the error log, from 1 */
 	uint8_t ana_transition_s; /* ANATT, 0 without ANA */
 	uint32_t ana_groups;	  /* NANAGRPID, 0 without ANA */
 	bool is_discovery, has_write_cache, has_ana;
@@ -204,17 +203,6 @@ struct nvmf_smart {		  /* counters are cut to 64 bits */
 typedef void (*nvmf_smart_fn)(int ret, const struct nvmf_smart *smart,
 			      void *arg);
 int nvmf_smart_get(struct nvmf_ctrl *ctrl, nvmf_smart_fn done, void *arg);
-
-struct nvmf_error_entry {
-	uint64_t count; /* of the error, larger is newer */
-	uint16_t sqid, cid, sc;
-	uint32_t nsid;
-	uint64_t lba;
-};
-typedef void (*nvmf_error_log_fn)(int ret, const struct nvmf_error_entry *e,
-				  size_t count, void *arg);
-int nvmf_error_log_get(struct nvmf_ctrl *ctrl, nvmf_error_log_fn done,
-		       void *arg);
 
 /* Namespaces that changed since it was read; count 0 and is_many: more than
  * the page can name. */

@@ -217,7 +217,6 @@ static void read_limits(struct nvmf_ctrl *ctrl, const struct nvme_id_ctrl *id)
 	info->nn = id->nn;
 	info->kas_100ms = id->kas;
 	info->abort_limit = id->acl + 1u;
-	info->error_entries = id->elpe + 1u;
 	info->has_ana = id->cmic & NVME_CTRL_CMIC_MULTI_ANA_REPORTING;
 	info->ana_transition_s = info->has_ana ? id->anatt : 0;
 	info->ana_groups = info->has_ana ? id->nanagrpid : 0;

@@ -273,8 +273,10 @@ void nt_cmds_expire(struct nt_conn *conn)
 		else
 			ask_abort(cmd);
 	}
-	if (conn->state == NT_READY)
-		watch(conn);
+	if (conn->state != NT_READY)
+		return;
+	conn->is_second_look = false; /* nothing is late any more */
+	watch(conn);
 }
 
 void nt_cmd_cancel(struct nt_cmd *cmd)

@@ -11,11 +11,12 @@
  * Why a write may be sent again: what failed may still be executed, by a target
  * that is late, after the second attempt has succeeded.  Both carry the same
  * bytes to the same extent, so the order does not matter while the extent is
- * this object's.  Nothing is sent after the I/O's deadline, the master lets a
- * freed extent rest until the latest deadline of a writer has passed, and what
- * comes even later is a torn object for whoever has the extent then: the
- * checksums in the master's metadata turn it into a miss.  That is no more and
- * no less than with one attempt whose connection was lost.
+ * this object's.  Nothing is sent after the I/O's deadline, and the master lets
+ * the extent of a put that did not end rest until its writer's deadline.  A put
+ * that ended well by a second attempt gives no such time: removed at once, its
+ * extent may be written by somebody else when the first attempt comes to be
+ * executed.  That one's object is torn then, and the checksums in the master's
+ * metadata turn it into a miss; wrong bytes are never read.
  */
 #include "pool/chunk.h"
 

@@ -67,15 +67,6 @@ static void smart_done(int ret, const struct nvmf_smart *smart, void *arg)
 	ASSERT(ret == 0 && smart);
 }
 
-static void errors_done(int ret, const struct nvmf_error_entry *e, size_t count,
-			void *arg)
-{
-	f.is_done = true;
-	ASSERT(ret == 0 && count <= 64);
-	for (size_t i = 0; i < count; i++)
-		ASSERT(e[i].count > 0);
-}
-
 static void changed_done(int ret, const uint32_t *ids, size_t count,
 			 bool is_many, void *arg)
 {
@@ -98,8 +89,6 @@ static int ask(unsigned which)
 	switch (which) {
 	case 0:
 		return nvmf_smart_get(NULL, smart_done, NULL);
-	case 1:
-		return nvmf_error_log_get(NULL, errors_done, NULL);
 	case 2:
 		return nvmf_changed_ns_get(NULL, changed_done, NULL);
 	default:
@@ -119,7 +108,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.size = size - 1;
 	f.changes = data[0] >> 4;
 	f.info.max_transfer = 4096u << (data[0] >> 2 & 3);
-	f.info.error_entries = 16;
 	f.info.nn = 256;
 	ASSERT(ask(data[0] & 3) == 0);
 	while (f.req) {

@@ -87,7 +87,6 @@ static void start_admin(void)
 	w.fake.id.oaes = 0xb00;
 	w.fake.id.cmic = 8;
 	w.fake.id.nanagrpid = 4;
-	w.fake.id.elpe = 3;
 	w.opts.on_event = on_event;
 	world_ctrl_open();
 	world_until(&w.ctrl_live);
@@ -211,28 +210,6 @@ static void test_smart(void **state)
 	world_until(&called);
 	assert_int_equal(got_ret, -ENOTCONN);
 	assert_int_equal(w.ctrl_failed, 1);
-}
-
-static void errors_done(int ret, const struct nvmf_error_entry *e, size_t count,
-			void *arg)
-{
-	called++;
-	assert_int_equal(ret, 0);
-	assert_int_equal(count, 1);
-	assert_int_equal(e->count, 77);
-	assert_int_equal(e->sc, NVME_SC_LBA_RANGE);
-}
-
-static void test_error_log(void **state)
-{
-	struct nvme_error_log_page *page = (void *)a.page;
-
-	start_admin();
-	called = 0;
-	page[1].error_count = 77;
-	page[1].status_field = NVME_SC_LBA_RANGE << 1;
-	assert_int_equal(nvmf_error_log_get(w.ctrl, errors_done, NULL), 0);
-	world_until(&called);
 }
 
 static void ana_done(int ret, const struct nvmf_ana_group *g, size_t count,
@@ -382,15 +359,10 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_events),
-		T(test_many_changed),
-		T(test_event_refused),
-		T(test_close_in_event),
-		T(test_smart),
-		T(test_error_log),
-		T(test_ana),
-		T(test_namespace_hints),
-		T(test_persistent_discovery),
+		T(test_events),		 T(test_many_changed),
+		T(test_event_refused),	 T(test_close_in_event),
+		T(test_smart),		 T(test_ana),
+		T(test_namespace_hints), T(test_persistent_discovery),
 		T(test_info_differs),
 	};
 #undef T
