@@ -101,6 +101,18 @@ static void take_endpoint(struct doctor *d, const struct doctor_check *c,
 	}
 }
 
+struct lost {
+	struct doctor *d;
+	const struct doctor_check *c;
+};
+
+static void on_lost(void *arg, const char *service, const char *why)
+{
+	const struct lost *lost = arg;
+
+	doctor_add(lost->d, lost->c, DOCTOR_FAIL, service, "%s", why);
+}
+
 static void take_discovery(struct doctor *d, const struct doctor_check *c,
 			   struct ask *ask, const char *text)
 {
@@ -128,11 +140,14 @@ static void collect(struct doctor *d, const struct doctor_check *c)
 {
 	const struct flag_list *endpoints = d->opts.endpoints;
 	const struct flag_list *discover = d->opts.discover;
+	struct lost lost = {d, c};
 	struct ask ask = {
 		.loop = d->loop,
 		.nvmf = d->vol.nvmf,
 		.timeout_ms = d->opts.timeout_ms,
 		.note = note_left_out,
+		.lost = on_lost,
+		.arg = &lost,
 	};
 
 	for (size_t i = 0; i < endpoints->count; i++)
