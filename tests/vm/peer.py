@@ -160,7 +160,7 @@ class Guest:
         self.name, self.kept = name, []
         # it ends by itself should we be killed
         text = call("start", "--name", name, "--suite", suite, "--lifetime",
-                    "1800", *options, timeout=600)
+                    "7200", *options, timeout=600)
         self.info = dict(line.split("=", 1) for line in text.split())
 
     def __enter__(self):
@@ -182,7 +182,7 @@ class Guest:
                           str(timeout), "--stdin", "--", "bash", "-s", *args,
                           timeout=timeout + 60, stdin=PRELUDE + body))
 
-    def start_script(self, body, *args, timeout=300):
+    def start_script(self, body, *args, timeout=900):
         """The same while this program goes on."""
         return Job(self, body, args, timeout)
 
