@@ -158,7 +158,9 @@ static void tcp_connected(struct stream *stream, int res)
 
 	if (conn->state != NT_CONNECTING)
 		return;
-	if (res == 0)
+	if (res == 0 && conn->opts.psk.len)
+		nt_tls_start(conn, greet);
+	else if (res == 0)
 		greet(conn);
 	else if (res == -ECONNREFUSED)
 		nt_fail(conn, res,
@@ -221,6 +223,12 @@ static void conn_timer(struct timer *timer)
 	struct nt_conn *conn = container_of(timer, struct nt_conn, timer);
 
 	switch (conn->state) {
+	case NT_SECURING:
+		nt_fail(conn, -ETIMEDOUT,
+			"connect to %s: no TLS handshake within %u ms; is this "
+			"an NVMe/TCP port with TLS?",
+			conn->peer, conn->opts.connect_timeout_ms);
+		break;
 	case NT_CONNECTING:
 	case NT_GREETING:
 		nt_fail(conn, -ETIMEDOUT,
@@ -288,5 +296,5 @@ void nt_fini(struct nt_conn *conn)
 	free(conn->tx_iov);
 	free(conn->rx_buf);
 	free(conn->slots);
-	memset(conn, 0, sizeof(*conn));
+	secret_clear(conn, sizeof(*conn));
 }

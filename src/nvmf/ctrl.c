@@ -170,7 +170,8 @@ int nvmf_ctrl_open(struct loop *loop, const struct nvmf_opts *opts,
 	nt.ack_timeout_ms = ctrl->opts.ack_timeout_ms
 				    ? ctrl->opts.ack_timeout_ms
 				    : ctrl->opts.admin_timeout_ms;
-	if (!ctrl->page || nt_init(&ctrl->conn, loop, &nt)) {
+	if (!ctrl->page || nt_tls_derive(&ctrl->opts, &nt.psk) ||
+	    nt_init(&ctrl->conn, loop, &nt)) {
 		ctrl_free(ctrl);
 		return -ENOMEM;
 	}

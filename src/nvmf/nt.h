@@ -102,6 +102,7 @@ struct nt_opts {
 	unsigned depth; /* queue entries; depth - 1 commands at a time */
 	uint32_t connect_timeout_ms, ack_timeout_ms, abort_timeout_ms;
 	bool hdgst, ddgst;
+	struct tls_psk psk; /* len 0: without TLS */
 	void *arg;
 	/* Sends an Abort for a command that is late or cancelled; it has
 	 * abort_timeout_ms to come back.  NULL: the connection fails. */
@@ -114,6 +115,7 @@ struct nt_opts {
 enum nt_state {
 	NT_IDLE,
 	NT_CONNECTING, /* TCP */
+	NT_SECURING,   /* TLS */
 	NT_GREETING,   /* ICReq sent */
 	NT_READY,
 	NT_LINGER, /* TermReq on its way out */
@@ -131,6 +133,7 @@ struct nt_conn {
 	struct loop *loop;
 	char peer[ADDR_TEXT_LEN];
 	struct stream stream;
+	void (*tls_go_on)(struct nt_conn *conn);
 	enum nt_state state;
 	struct err err; /* why it went down; code 0 when closed on request */
 	struct timer timer; /* connecting, command deadlines, linger */
@@ -166,6 +169,13 @@ struct nt_conn {
 	bool is_rx_digest; /* a data digest comes next */
 	struct iovec rx_iov[NT_RX_IOVS + 1];
 };
+
+/* tls.c: TCP is up; then go_on(), unless the connection fails. */
+void nt_tls_start(struct nt_conn *conn, void (*go_on)(struct nt_conn *conn));
+/* What has come instead of an ICResp is a TLS alert, or the end. */
+bool nt_tls_is_alert(const struct nt_conn *conn, const uint8_t *p, size_t n);
+/* Derives the key for opts; 0, -ENAMETOOLONG, -EIO. */
+int nt_tls_derive(const struct nvmf_opts *opts, struct tls_psk *out);
 
 /* conn.c */
 int nt_init(struct nt_conn *conn, struct loop *loop,

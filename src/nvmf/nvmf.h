@@ -22,6 +22,7 @@
 #define NVMF_NVMF_H
 
 #include "crypt/key.h"
+#include "crypt/tlskey.h"
 #include "io/loop.h"
 #include "nvme/cmd.h"
 #include "nvme/endpoint.h"
@@ -59,6 +60,10 @@ struct nvmf_opts {
 	 * authenticates, with the controller's as well the target must, too.
 	 * Copies are cleared when their object goes. */
 	struct dhchap_key dhchap_key, dhchap_ctrl_key;
+	/* TLS (len 0 = none): with a key every connection is encrypted or
+	 * fails.  Needs stream_tls_is_built().  Cleared likewise. */
+	struct tls_key tls_key;
+	enum tls_form tls_form;
 	uint32_t kato_ms;	     /* 0 = 5000; NVMF_KATO_OFF = none */
 	uint32_t connect_timeout_ms; /* 0 = 3000: TCP + ICReq + Connect */
 	uint32_t command_timeout_ms; /* 0 = 5000: each I/O command */

@@ -453,7 +453,8 @@ int nvmf_qp_open(struct loop *loop, const struct nvmf_qp_opts *opts,
 				    ? qp->opts.ack_timeout_ms
 				    : qp->opts.command_timeout_ms;
 	nt.abort_timeout_ms = qp->opts.abort_timeout_ms;
-	if (nt_init(&qp->conn, loop, &nt)) {
+	if (nt_tls_derive(&qp->opts, &nt.psk) ||
+	    nt_init(&qp->conn, loop, &nt)) {
 		qp_free(qp);
 		return -ENOMEM;
 	}

@@ -103,8 +103,11 @@ static void rx_done(struct stream *stream, int res)
 	if (conn->state != NT_GREETING && conn->state != NT_READY)
 		return;
 	if (res == 0) {
-		nt_fail(conn, -ECONNRESET, "%s closed the connection",
-			conn->peer);
+		nt_fail(conn, -ECONNRESET, "%s closed the connection%s",
+			conn->peer,
+			conn->state == NT_GREETING
+				? " instead of a greeting: does it want TLS?"
+				: "");
 		return;
 	}
 	if (res < 0) {
@@ -186,6 +189,13 @@ static bool take_header(struct nt_conn *conn)
 	union pdu_hdr hdr = {0};
 	int fes;
 
+	if (nt_tls_is_alert(conn, p, have)) {
+		nt_fail(conn, -EACCES,
+			"%s wants TLS: set MC_NVME_TLS_KEY_FILE to the file "
+			"with the key",
+			conn->peer);
+		return false;
+	}
 	if (have < sizeof(hdr.ch))
 		return false;
 	memcpy(&hdr.ch, p, sizeof(hdr.ch));

@@ -15,6 +15,7 @@
 
 #include "base/str.h"
 #include "base/uuid.h"
+#include "io/tls.h"
 
 #define TEXT_LEN 512
 #define PATH_LEN 256
@@ -144,6 +145,9 @@ bool identity_has_var(const char *name)
 		"MC_NVME_HOSTID",
 		"MC_NVME_DHCHAP_KEY_FILE",
 		"MC_NVME_DHCHAP_CTRL_KEY_FILE",
+		"MC_NVME_TLS",
+		"MC_NVME_TLS_KEY_FILE",
+		"MC_NVME_TLS_IDENTITY",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -166,6 +170,59 @@ static int file_name(const char *name, char out[IDENTITY_PATH_LEN],
 	return 0;
 }
 
+/* 0 off, 1 on; -EINVAL.  Without the variable a key file means on. */
+static int read_tls_mode(bool has_file, struct err *err)
+{
+	struct str text = str_trim(str_of(getenv("MC_NVME_TLS")));
+	bool is_on = has_file;
+
+	if (text.n && !str_eq_nocase(text, STR("required")) &&
+	    str_to_bool(text, &is_on))
+		return err_set(err, -EINVAL,
+			       "MC_NVME_TLS=\"%.60s\" is not 0, 1 or required: "
+			       "correct it or unset it",
+			       text.p);
+	if (str_eq_nocase(text, STR("required")))
+		is_on = true;
+	if (is_on && !has_file)
+		return err_set(err, -EINVAL,
+			       "MC_NVME_TLS asks for TLS: set "
+			       "MC_NVME_TLS_KEY_FILE to a file with the key");
+	if (is_on && !stream_tls_is_built())
+		return err_set(err, -EOPNOTSUPP,
+			       "MC_NVME_TLS_KEY_FILE is set, but this program "
+			       "was built without TLS (meson -Dtls=enabled)");
+	return is_on;
+}
+
+static int read_tls_form(enum tls_form *out, struct err *err)
+{
+	struct str text = str_trim(str_of(getenv("MC_NVME_TLS_IDENTITY")));
+
+	*out = TLS_FORM_V1;
+	if (!text.n)
+		return 0;
+	for (*out = 0; *out < TLS_FORM_COUNT; (*out)++) {
+		if (str_eq(text, str_of(tls_form_name(*out))))
+			return 0;
+	}
+	return err_set(err, -EINVAL,
+		       "MC_NVME_TLS_IDENTITY=\"%.60s\" is not 1, 0, 1-compat "
+		       "or 0-compat: correct it or unset it",
+		       text.p);
+}
+
+/* out->tls is empty when there is to be no TLS. */
+static int read_tls_file(struct identity_files *out, struct err *err)
+{
+	int ret = file_name("MC_NVME_TLS_KEY_FILE", out->tls, err);
+	int is_on = ret ? ret : read_tls_mode(out->tls[0] != '\0', err);
+
+	if (is_on <= 0)
+		out->tls[0] = '\0';
+	return is_on < 0 ? is_on : read_tls_form(&out->tls_form, err);
+}
+
 int identity_files_read(struct identity_files *out, struct err *err)
 {
 	int ret = file_name("MC_NVME_DHCHAP_KEY_FILE", out->key, err);
@@ -173,6 +230,8 @@ int identity_files_read(struct identity_files *out, struct err *err)
 	if (ret == 0)
 		ret = file_name("MC_NVME_DHCHAP_CTRL_KEY_FILE", out->ctrl_key,
 				err);
+	if (ret == 0)
+		ret = read_tls_file(out, err);
 	if (ret == 0 && out->ctrl_key[0] && !out->key[0])
 		return err_set(
 			err, -EINVAL,
@@ -194,21 +253,39 @@ static int read_key(const char *name, const char *path, struct dhchap_key *out,
 	return ret ? err_set(err, ret, "%s: %s", name, why.text) : 0;
 }
 
+static int read_tls_key(const char *path, struct tls_key *out, struct err *err)
+{
+	struct err why = {0};
+	int ret = 0;
+
+	*out = (struct tls_key){0};
+	if (path[0])
+		ret = tls_key_load(path, out, &why);
+	return ret ? err_set(err, ret, "MC_NVME_TLS_KEY_FILE: %s", why.text)
+		   : 0;
+}
+
 int identity_keys_again(const struct identity_files *files,
 			struct nvmf_opts *out, struct err *err)
 {
 	struct dhchap_key key, ctrl_key = {0};
+	struct tls_key tls_key = {0};
 	int ret = read_key("MC_NVME_DHCHAP_KEY_FILE", files->key, &key, err);
 
 	if (ret == 0)
 		ret = read_key("MC_NVME_DHCHAP_CTRL_KEY_FILE", files->ctrl_key,
 			       &ctrl_key, err);
+	if (ret == 0)
+		ret = read_tls_key(files->tls, &tls_key, err);
 	if (ret == 0) {
 		out->dhchap_key = key;
 		out->dhchap_ctrl_key = ctrl_key;
+		out->tls_key = tls_key;
+		out->tls_form = files->tls_form;
 	}
 	secret_clear(&key, sizeof(key));
 	secret_clear(&ctrl_key, sizeof(ctrl_key));
+	secret_clear(&tls_key, sizeof(tls_key));
 	return ret;
 }
 

@@ -10,6 +10,7 @@
  * MC_NVME_HOSTID, else ETC/nvme/hostid (with the NQN of the file or a derived
  * one), else derived from what NQN was given, else from ETC/machine-id.  Keys:
  * the files that MC_NVME_DHCHAP_KEY_FILE and MC_NVME_DHCHAP_CTRL_KEY_FILE name.
+ * TLS: MC_NVME_TLS, MC_NVME_TLS_KEY_FILE and MC_NVME_TLS_IDENTITY.
  * What is there but not valid is refused with a sentence, -errno.
  */
 int identity_read(const char *etc, struct nvmf_opts *out, struct err *err);
@@ -30,6 +31,8 @@ bool identity_has_var(const char *name);
 #define IDENTITY_PATH_LEN 512
 struct identity_files {
 	char key[IDENTITY_PATH_LEN], ctrl_key[IDENTITY_PATH_LEN]; /* "" = no */
+	char tls[IDENTITY_PATH_LEN];
+	enum tls_form tls_form;
 };
 int identity_files_read(struct identity_files *out, struct err *err);
 /* The keys in them now; those in out stay when one can't be read. */

@@ -342,6 +342,7 @@ static void path_start(struct path *path)
 		set_keys_again(path->set);
 	path->opts.dhchap_key = now->dhchap_key;
 	path->opts.dhchap_ctrl_key = now->dhchap_ctrl_key;
+	path->opts.tls_key = now->tls_key;
 	path->gen++;
 	path->state = PATH_RESOLVING;
 	each_way(path, way_retry);

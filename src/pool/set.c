@@ -86,7 +86,7 @@ void set_keys_again(struct vol_set *set)
 {
 	struct err err = {0};
 
-	if (set->opts.key_files.key[0] &&
+	if ((set->opts.key_files.key[0] || set->opts.key_files.tls[0]) &&
 	    identity_keys_again(&set->opts.key_files, &set->opts.nvmf, &err))
 		log_warn("key files not read again: the old keys stay",
 			 "reason=\"%s\"", err.text);

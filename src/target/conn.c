@@ -382,7 +382,10 @@ static void on_start(struct mbox_msg *msg)
 	stream_attach(&conn->s, conn->fd);
 	conn->timer.fire = on_timer;
 	timer_set(loop, &conn->timer, HANDSHAKE_NS);
-	conn_rx_start(conn);
+	if (conn->tl->is_tls)
+		conn_tls_start(conn);
+	else
+		conn_rx_start(conn);
 }
 
 /* The one with the fewest connections. */

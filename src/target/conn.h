@@ -220,6 +220,12 @@ int conn_reqs_grow(struct tgt_conn *conn);
 /* NULL when ttag is none of ours. */
 struct tgt_req *conn_req_at(struct tgt_conn *conn, uint16_t ttag);
 
+/* tls.c: the handshake, then conn_rx_start(). */
+void conn_tls_start(struct tgt_conn *conn);
+/* The names that its key was derived for are these, or it has none. */
+bool conn_tls_is_for(const struct tgt_conn *conn, const char *hostnqn,
+		     const char *subnqn);
+
 /* conn_rx.c */
 void conn_rx_start(struct tgt_conn *conn);
 /* In-capsule data of req go to req->data; with NULL, to the connection's own

@@ -112,6 +112,7 @@ static void put_subsys(struct disc_job *job, const struct tgt_subsys *ss,
 			 .port = addr_port(addr),
 			 .port_id = (uint16_t)tl->id,
 			 .is_ipv6 = strchr(host, ':') != NULL,
+			 .is_secure = tl->is_tls,
 		 });
 }
 

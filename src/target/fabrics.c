@@ -87,6 +87,8 @@ static uint16_t connect_check(struct tgt_req *req)
 		return connect_refuse(
 			req,
 			in_data | offsetof(struct nvme_connect_data, hostnqn));
+	if (!conn_tls_is_for(req->conn, d->hostnqn, d->subnqn))
+		return NVME_SC_CONNECT_BAD_HOST | NVME_SC_DNR;
 	return NVME_SC_OK;
 }
 

@@ -338,6 +338,8 @@ void ident_disc_entry(const struct ident_disc *in, uint8_t *out)
 
 	if (in->is_secure)
 		e.treq |= 1; /* secure channel required */
+	if (in->is_secure && !in->is_referral)
+		e.tsas.tcp.sectype = 2; /* TLS 1.3 */
 	static_assert(sizeof(e) == 1024, "discovery record");
 	snprintf(port, sizeof(port), "%u", in->port);
 	put_padded(e.trsvcid, sizeof(e.trsvcid), port);

@@ -75,7 +75,7 @@ struct ident_disc {
 	const char *nqn, *traddr;
 	uint16_t port, port_id, depth;
 	bool is_ipv6;
-	bool is_referral, is_secure; /* to another discovery service */
+	bool is_referral, is_secure; /* to another discovery service; TLS */
 };
 void ident_disc_header(uint64_t genctr, uint64_t count,
 		       uint8_t out[IDENT_LOG_HEADER]);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "io/tls.h"
 #include "target/conn.h"
 
 static_assert(TGT_LISTENER_MAX <= 32, "tgt_subsys.listeners");
@@ -68,7 +69,7 @@ static void listener_reset(struct tgt *tgt, unsigned id)
 }
 
 static int listen_at(struct tgt *tgt, struct addr *addr, bool is_discovery,
-		     struct err *err)
+		     bool is_tls, struct err *err)
 {
 	struct tgt_listener *tl;
 	char text[ADDR_TEXT_LEN];
@@ -90,6 +91,7 @@ static int listen_at(struct tgt *tgt, struct addr *addr, bool is_discovery,
 	tl->tgt = tgt;
 	tl->id = id;
 	tl->is_discovery = is_discovery;
+	tl->is_tls = is_tls;
 	ret = listener_open(&tl->l, tgt->opts.loop, addr, on_accept, tl, err);
 	if (ret) {
 		free(tl);
@@ -104,12 +106,22 @@ static int listen_at(struct tgt *tgt, struct addr *addr, bool is_discovery,
 
 int tgt_listen(struct tgt *tgt, struct addr *addr, struct err *err)
 {
-	return listen_at(tgt, addr, false, err);
+	return listen_at(tgt, addr, false, false, err);
 }
 
 int tgt_listen_discovery(struct tgt *tgt, struct addr *addr, struct err *err)
 {
-	return listen_at(tgt, addr, true, err);
+	return listen_at(tgt, addr, true, false, err);
+}
+
+int tgt_listen_tls(struct tgt *tgt, struct addr *addr, bool is_discovery,
+		   struct err *err)
+{
+	if (!stream_tls_is_built())
+		return err_set(err, -EOPNOTSUPP,
+			       "this program was built without TLS (meson "
+			       "-Dtls=enabled)");
+	return listen_at(tgt, addr, is_discovery, true, err);
 }
 
 void listener_check(struct tgt_listener *tl)
@@ -169,6 +181,7 @@ static void listener_info(const struct tgt_listener *tl,
 	*out = (struct tgt_listener_info){
 		.addr = tl->l.local,
 		.is_discovery = tl->is_discovery,
+		.is_tls = tl->is_tls,
 		.connections = tl->conn_count,
 	};
 }

@@ -68,11 +68,14 @@ struct tgt_host {
 	char nqn[NVME_NQN_LEN];
 };
 
+struct tgt_tls;
+
 struct tgt_listener {
 	struct listener l;
 	struct tgt *tgt;
 	unsigned id;	   /* index in tgt->listeners */
 	bool is_discovery; /* nothing but the discovery service */
+	bool is_tls;
 	/* control loop */
 	unsigned conn_count; /* came through it and are still there */
 	bool is_closing;     /* its socket */
@@ -137,6 +140,7 @@ struct tgt {
 	struct fault_set faults;
 	/* control loop */
 	struct tgt_keyring *keyring; /* NULL: no keys; owned (keys.h) */
+	struct tgt_tls *tls; /* keys of TLS, never NULL; owned (tls.h) */
 	/* lines that hosts can cause */
 	struct log_rate accept_rate, host_rate, auth_rate, resv_rate;
 	struct tgt_subsys *subsys[TGT_SUBSYS_MAX]; /* [0]: discovery */

@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "target/conn.h"
 #include "target/keys.h"
+#include "target/tls.h"
 
 #define MIN_TRANSFER	8192u /* MDTS 0, 4 KiB, would mean "no limit" */
 #define MIN_H2CDATA	4096u
@@ -74,6 +75,7 @@ static void tgt_free(struct tgt *tgt)
 	for (unsigned i = 0; tgt->shards && i < tgt->shard_count; i++)
 		bufs_fini(&tgt->shards[i].bufs);
 	keyring_destroy(tgt->keyring);
+	tgt_tls_destroy(tgt->tls);
 	free(tgt->shards);
 	free(tgt);
 }
@@ -144,7 +146,8 @@ int tgt_create(const struct tgt_opts *opts, struct tgt **out, struct err *err)
 	if (ret)
 		goto fail;
 	tgt->opts.shards = NULL; /* the caller's array */
-	if (!subsys_new(tgt, 0, &disc)) {
+	tgt->tls = tgt_tls_create();
+	if (!tgt->tls || !subsys_new(tgt, 0, &disc)) {
 		ret = err_set(err, -ENOMEM, "out of memory");
 		goto fail;
 	}

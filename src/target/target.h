@@ -18,6 +18,7 @@
 
 #include "base/uuid.h"
 #include "crypt/key.h"
+#include "crypt/tlskey.h"
 #include "io/loop.h"
 #include "nvme/auth.h"
 #include "nvme/endpoint.h"
@@ -162,7 +163,7 @@ enum tgt_ana { /* as on the wire, Base 2.0 figure 219 */
 };
 struct tgt_listener_info {
 	struct addr addr; /* with the real port */
-	bool is_discovery;
+	bool is_discovery, is_tls;
 	unsigned connections;
 };
 
@@ -174,6 +175,10 @@ int tgt_listen(struct tgt *tgt, struct addr *addr, struct err *err);
  * made by tgt_listen(); for a wildcard one, the address on which the asking
  * connection came in. */
 int tgt_listen_discovery(struct tgt *tgt, struct addr *addr, struct err *err);
+/* Either of these, where connections begin with a TLS handshake; only hosts
+ * with a key of tgt_tls_key_set() get in.  -EOPNOTSUPP: not in this build. */
+int tgt_listen_tls(struct tgt *tgt, struct addr *addr, bool is_discovery,
+		   struct err *err);
 /* No new connections there, and those that came through it are closed; done
  * runs when the socket is closed, so that the address is free.  -ENOENT. */
 int tgt_listen_remove(struct tgt *tgt, const struct addr *addr,
@@ -253,6 +258,17 @@ void tgt_keys_drop(struct tgt *tgt, const char *subnqn);
  * picked; NULL or none = all that we know. */
 int tgt_auth_set(struct tgt *tgt, const struct auth_ids *hashes,
 		 const struct auth_ids *groups);
+
+/*
+ * Keys of TLS, by the same rules; they count on listeners with TLS, and there
+ * for the discovery service as well.  What a host says in its Connect must be
+ * the names that its key was derived for.  key NULL takes an entry away.
+ * -ENOENT, -ENOMEM.
+ */
+int tgt_tls_key_set(struct tgt *tgt, const char *subnqn, const char *hostnqn,
+		    const struct tls_key *key);
+/* Takes away all entries that name the subsystem. */
+void tgt_tls_keys_drop(struct tgt *tgt, const char *subnqn);
 
 /* --- who is connected --- */
 
