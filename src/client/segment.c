@@ -46,6 +46,12 @@ static int segment_set_keys(struct segment *seg, struct err *err)
 		if (ret)
 			err_set(err, ret, "out of memory");
 	}
+	if (ret == 0 && self.tls_key.len) {
+		seg->is_tls = true;
+		ret = tgt_tls_key_set(seg->tgt, NULL, NULL, &self.tls_key);
+		if (ret)
+			err_set(err, ret, "out of memory");
+	}
 	secret_clear(&self, sizeof(self));
 	secret_clear(&keys, sizeof(keys));
 	return ret;
@@ -106,7 +112,10 @@ static void segment_do_listen(void *arg)
 {
 	struct segment_job *job = arg;
 
-	job->ret = tgt_listen(job->seg->tgt, job->addr, job->err);
+	job->ret = job->seg->is_tls
+			   ? tgt_listen_tls(job->seg->tgt, job->addr, false,
+					    job->err)
+			   : tgt_listen(job->seg->tgt, job->addr, job->err);
 }
 
 int segment_listen(struct segment *seg, struct addr *addr, struct err *err)

@@ -18,6 +18,7 @@ struct segment {
 	uint64_t bytes;
 	struct shard shard;
 	struct tgt *tgt;
+	bool is_tls; /* a TLS key is set: connections need it */
 	struct addr listen;
 	char endpoint[ENDPOINT_TEXT_LEN];
 };

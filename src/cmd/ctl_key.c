@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mooncakectl gen-dhchap-key: a secret into a file.  One thread.  Invariant: a
- * secret goes to stdout only when "--output -" says so.
+ * mooncakectl gen-dhchap-key, gen-tls-key: a secret into a file.  One thread.
+ * Invariant: a secret goes to stdout only when "--output -" says so.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "cmd/ctl.h"
 #include "crypt/dhchap.h"
 #include "crypt/keyfile.h"
+#include "crypt/tlskey.h"
 
 static int choose(const struct ctl_config *c, unsigned *hash, size_t *len,
 		  struct err *err)
@@ -34,16 +35,15 @@ static int choose(const struct ctl_config *c, unsigned *hash, size_t *len,
 	return 0;
 }
 
-static int put_key(struct ctl *ctl, const struct dhchap_key *key,
-		   struct err *err)
+/* text has room for one more character. */
+static int put_key(struct ctl *ctl, char *text, struct err *err)
 {
 	const char *path = ctl->config.output;
-	char text[DHCHAP_KEY_TEXT_LEN];
+	size_t n = strlen(text);
 	int ret = 0;
 
-	dhchap_key_format(key, text);
-	text[strlen(text) + 1] = '\0';
-	text[strlen(text)] = '\n';
+	text[n] = '\n';
+	text[n + 1] = '\0';
 	if (strcmp(path, "-") == 0) {
 		fputs(text, stdout);
 	} else {
@@ -53,43 +53,76 @@ static int put_key(struct ctl *ctl, const struct dhchap_key *key,
 				    "%s: a new key, readable by you alone\n",
 				    path);
 	}
-	secret_clear(text, sizeof(text));
 	return ret;
+}
+
+static int check_output(const struct ctl *ctl, struct err *err)
+{
+	if (ctl->config.output[0])
+		return 0;
+	return err_set(err, -EINVAL,
+		       "where to? give --output FILE (or - for standard "
+		       "output)");
 }
 
 static int run_key(struct ctl *ctl, struct err *err)
 {
+	char text[DHCHAP_KEY_TEXT_LEN + 1];
 	struct dhchap_key key;
 	unsigned hash = 0;
 	size_t len = 0;
-	int ret;
+	int ret = check_output(ctl, err);
 
-	if (!ctl->config.output[0])
-		return err_set(err, -EINVAL,
-			       "where to? give --output FILE (or - for "
-			       "standard output)");
-	ret = choose(&ctl->config, &hash, &len, err);
+	if (!ret)
+		ret = choose(&ctl->config, &hash, &len, err);
 	if (ret)
 		return ret;
 	ret = dhchap_key_make(hash, len, &key);
 	if (ret)
-		err_set(err, ret, "this machine gives no random numbers");
-	else
-		ret = put_key(ctl, &key, err);
+		return err_set(err, ret,
+			       "this machine gives no random numbers");
+	dhchap_key_format(&key, text);
+	ret = put_key(ctl, text, err);
 	secret_clear(&key, sizeof(key));
+	secret_clear(text, sizeof(text));
+	return ret;
+}
+
+static int run_tls_key(struct ctl *ctl, struct err *err)
+{
+	bool is_384 = strcmp(ctl->config.hash, "sha384") == 0;
+	char text[TLS_KEY_TEXT_LEN + 1];
+	struct tls_key key;
+	int ret = check_output(ctl, err);
+
+	if (!ret && !is_384 && strcmp(ctl->config.hash, "sha256") != 0)
+		ret = err_set(err, -EINVAL,
+			      "--hash=%.40s: sha256 and sha384 are known",
+			      ctl->config.hash);
+	if (ret)
+		return ret;
+	ret = tls_key_make(is_384 ? TLS_SHA384 : TLS_SHA256, &key);
+	if (ret)
+		return err_set(err, ret,
+			       "this machine gives no random numbers");
+	tls_key_format(&key, text);
+	ret = put_key(ctl, text, err);
+	secret_clear(&key, sizeof(key));
+	secret_clear(text, sizeof(text));
 	return ret;
 }
 
 #define OFF(field) offsetof(struct ctl_config, field)
+#define OUTPUT_FLAG                                                            \
+	{                                                                      \
+		.name = "output", .alias = "o", .type = FLAG_STR,              \
+		.off = OFF(output), .arg = "FILE", .group = "Options",         \
+		.help = "The file to make, with mode 0600; one that exists "   \
+			"is never "                                            \
+			"overwritten. - writes to standard output."            \
+	}
 static const struct flag flags[] = {
-	{.name = "output",
-	 .alias = "o",
-	 .type = FLAG_STR,
-	 .off = OFF(output),
-	 .arg = "FILE",
-	 .group = "Options",
-	 .help = "The file to make, with mode 0600; one that exists is never "
-		 "overwritten. - writes to standard output."},
+	OUTPUT_FLAG,
 	{.name = "hash",
 	 .type = FLAG_STR,
 	 .off = OFF(hash),
@@ -121,5 +154,35 @@ const struct ctl_command ctl_key = {
 			.flag_count = ARRAY_SIZE(flags),
 		},
 	.run = run_key,
+	.is_without_master = true,
+};
+
+static const struct flag tls_flags[] = {
+	OUTPUT_FLAG,
+	{.name = "hash",
+	 .type = FLAG_STR,
+	 .off = OFF(hash),
+	 .def = "sha256",
+	 .arg = "NAME",
+	 .help = "sha256 (a key of 32 bytes, AES-128) or sha384 (48 bytes, "
+		 "AES-256)."},
+};
+
+const struct ctl_command ctl_tls_key = {
+	.prog =
+		{
+			.name = CTL_NAME " gen-tls-key",
+			.summary = "makes a key for NVMe/TCP over TLS",
+			.usage = "--output FILE [options]",
+			.details = "For MC_NVME_TLS_KEY_FILE of hosts, "
+				   "--tls_key of mooncake_nof_target, and "
+				   "anything else that takes keys of the form "
+				   "NVMeTLSkey-1:…: (Linux, SPDK).",
+			.examples = "  " CTL_NAME " gen-tls-key "
+				    "--output /etc/mooncake/tls.key\n",
+			.flags = tls_flags,
+			.flag_count = ARRAY_SIZE(tls_flags),
+		},
+	.run = run_tls_key,
 	.is_without_master = true,
 };

@@ -14,8 +14,9 @@
 #include "proto/frame.h"
 
 static const struct ctl_command *const commands[] = {
-	&ctl_status, &ctl_segments, &ctl_pool,	 &ctl_ls,  &ctl_get,
-	&ctl_put,    &ctl_rm,	    &ctl_target, &ctl_key, &ctl_doctor,
+	&ctl_status, &ctl_segments, &ctl_pool,	 &ctl_ls,
+	&ctl_get,    &ctl_put,	    &ctl_rm,	 &ctl_target,
+	&ctl_key,    &ctl_tls_key,  &ctl_doctor,
 };
 
 static const char help_head[] = CTL_NAME

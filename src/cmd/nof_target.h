@@ -19,6 +19,7 @@
 struct nof_config {
 	struct flag_list listen, namespaces, subsystems, faults, hosts;
 	struct flag_list dhchap_keys, dhchap_ctrl_keys;
+	struct flag_list tls_keys;
 	char *dhchap_hash, *dhchap_dhgroup;
 	char *nqn, *discovery, *log_level, *rpc_socket, *json_config, *state;
 	uint64_t threads, max_io_size, in_capsule, depth, queues, buffers;
@@ -40,6 +41,7 @@ struct nof_program {
 	struct control control;
 	const char *rpc_path; /* NULL: no control socket */
 	struct addr addrs[NOF_LISTEN_MAX];
+	bool is_tls[NOF_LISTEN_MAX]; /* of addrs */
 	unsigned addr_count;
 	struct strbuf out; /* what is printed when all is well */
 };

@@ -30,16 +30,17 @@ static const struct flag flags[] = {
 	{.name = "listen",
 	 .type = FLAG_LIST,
 	 .off = OFF(listen),
-	 .arg = "HOST:PORT",
+	 .arg = "HOST:PORT[,tls]",
 	 .group = "Where",
 	 .help = "Address to listen on. Default: "
 		 "127.0.0.1:4420. 0.0.0.0 and [::] stand for every address; "
 		 "port 0 takes a free one and says which. Anyone there may "
-		 "connect unless the options below say otherwise."},
+		 "connect unless the options below say otherwise. With ,tls "
+		 "only hosts with a key of --tls_key, and all is encrypted."},
 	{.name = "discovery",
 	 .type = FLAG_STR,
 	 .off = OFF(discovery),
-	 .arg = "HOST:PORT",
+	 .arg = "HOST:PORT[,tls]",
 	 .help = "A port for the discovery service alone, usually 8009. "
 		 "Discovery is also answered on every --listen address."},
 	{.name = "host",
@@ -76,6 +77,14 @@ static const struct flag flags[] = {
 	 .arg = "LIST",
 	 .help = "Diffie-Hellman groups, likewise. Default: ffdhe2048,"
 		 "ffdhe3072,ffdhe4096,ffdhe6144,ffdhe8192,null."},
+	{.name = "tls_key",
+	 .type = FLAG_LIST,
+	 .off = OFF(tls_keys),
+	 .arg = "HOSTNQN=FILE",
+	 .help = "The key of that host for listeners with ,tls, a line "
+		 "NVMeTLSkey-1:…: that nobody else can read; 'mooncakectl "
+		 "gen-tls-key' makes one. *=FILE and SIGHUP as with "
+		 "--dhchap_key."},
 	{.name = "rpc_socket",
 	 .alias = "r",
 	 .type = FLAG_STR,

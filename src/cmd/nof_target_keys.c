@@ -99,6 +99,25 @@ static int check_ctrl_key(const struct nof_config *c, const char *item,
 			     nqn[0] ? nqn : "*");
 }
 
+static int take_tls(struct nof_program *p, const char *item, bool is_trial,
+		    struct err *err)
+{
+	char nqn[NVME_NQN_LEN];
+	struct tls_key key = {0};
+	const char *file;
+	int ret = split("tls_key", item, nqn, &file, err);
+
+	if (!ret)
+		ret = tls_key_load(file, &key, err);
+	if (!ret && !is_trial) {
+		ret = tgt_tls_key_set(p->tgt, NULL, nqn[0] ? nqn : NULL, &key);
+		if (ret)
+			err_set(err, ret, "out of memory");
+	}
+	secret_clear(&key, sizeof(key));
+	return ret;
+}
+
 static int take_keys(struct nof_program *p, bool is_trial, struct err *err)
 {
 	const struct nof_config *c = p->config;
@@ -108,6 +127,8 @@ static int take_keys(struct nof_program *p, bool is_trial, struct err *err)
 		ret = take_host(p, c->dhchap_keys.items[i], is_trial, err);
 	for (size_t i = 0; !ret && i < c->dhchap_ctrl_keys.count; i++)
 		ret = check_ctrl_key(c, c->dhchap_ctrl_keys.items[i], err);
+	for (size_t i = 0; !ret && i < c->tls_keys.count; i++)
+		ret = take_tls(p, c->tls_keys.items[i], is_trial, err);
 	return ret;
 }
 
@@ -162,5 +183,6 @@ void nof_keys_again(struct nof_program *p)
 			"reason=\"%s\"", err.text);
 	else
 		log_info("key files read again", "hosts=%zu",
-			 p->config->dhchap_keys.count);
+			 p->config->dhchap_keys.count +
+				 p->config->tls_keys.count);
 }

@@ -16,13 +16,39 @@
 #include "target/fault.h"
 #include "target/ident.h"
 
-static int resolve(const char *text, uint16_t port, struct addr *out,
-		   struct err *err)
-{
-	struct hostport hp;
-	int ret = hostport_parse(str_of(text), port, &hp, err);
+/* HOST:PORT[,tls], PORT as in *out, which is where to listen. */
+struct place {
+	struct addr addr;
+	uint16_t port;
+	bool is_tls;
+};
 
-	return ret ? ret : addr_resolve(hp.host, hp.port, out, err);
+static int place_parse(const char *text, struct place *out, struct err *err)
+{
+	struct str rest, where = str_cut(str_of(text), ',', &rest);
+	struct hostport hp;
+	int ret = hostport_parse(where, out->port, &hp, err);
+
+	out->is_tls = rest.n > 0;
+	if (rest.n && !str_eq(rest, STR("tls")))
+		return err_set(err, -EINVAL,
+			       "'%.100s': after the comma only tls is known",
+			       text);
+	return ret ? ret : addr_resolve(hp.host, hp.port, &out->addr, err);
+}
+
+static int listen_at(struct nof_program *p, struct place *at, bool is_disc,
+		     struct err *err)
+{
+	if (at->is_tls && !p->config->tls_keys.count &&
+	    !p->config->rpc_socket[0])
+		return err_set(err, -EINVAL,
+			       "a listener with tls lets in only hosts with a "
+			       "key: give --tls_key HOSTNQN=FILE");
+	if (at->is_tls)
+		return tgt_listen_tls(p->tgt, &at->addr, is_disc, err);
+	return is_disc ? tgt_listen_discovery(p->tgt, &at->addr, err)
+		       : tgt_listen(p->tgt, &at->addr, err);
 }
 
 int nof_listen_all(struct nof_program *p, struct err *err)
@@ -30,7 +56,7 @@ int nof_listen_all(struct nof_program *p, struct err *err)
 	const struct flag_list *l = &p->config->listen;
 	char *none[] = {(char[]){"127.0.0.1:4420"}};
 	struct flag_list def = {.items = none, .count = 1};
-	struct addr disc;
+	struct place at, disc = {.port = PDU_DISC_PORT};
 	int ret = 0;
 
 	l = l->count ? l : &def;
@@ -38,20 +64,21 @@ int nof_listen_all(struct nof_program *p, struct err *err)
 		return err_set(err, -EINVAL, "--listen: more than %d times",
 			       NOF_LISTEN_MAX - 1);
 	for (size_t i = 0; !ret && i < l->count; i++) {
-		struct addr *addr = &p->addrs[p->addr_count];
-
-		ret = resolve(l->items[i], NOF_DEFAULT_PORT, addr, err);
+		at = (struct place){.port = NOF_DEFAULT_PORT};
+		ret = place_parse(l->items[i], &at, err);
 		if (!ret)
-			ret = tgt_listen(p->tgt, addr, err);
-		if (!ret)
-			p->addr_count++;
+			ret = listen_at(p, &at, false, err);
+		if (ret)
+			break;
+		p->is_tls[p->addr_count] = at.is_tls;
+		p->addrs[p->addr_count++] = at.addr;
 	}
 	if (!ret && p->config->discovery[0]) {
-		ret = resolve(p->config->discovery, PDU_DISC_PORT, &disc, err);
+		ret = place_parse(p->config->discovery, &disc, err);
 		if (!ret)
-			ret = tgt_listen_discovery(p->tgt, &disc, err);
+			ret = listen_at(p, &disc, true, err);
 		if (!ret)
-			p->control.given_discovery = disc;
+			p->control.given_discovery = disc.addr;
 	}
 	return ret;
 }
@@ -140,8 +167,9 @@ static int add_subsys(struct nof_program *p, const char *nqn,
 	for (unsigned i = 0; i < p->addr_count; i++) {
 		public_host(&p->addrs[i], host);
 		strbuf_addf(&p->out,
-			    "  nvme connect -t tcp -a %s -s %u -n %s\n", host,
-			    addr_port(&p->addrs[i]), nqn);
+			    "  nvme connect -t tcp -a %s -s %u -n %s%s\n", host,
+			    addr_port(&p->addrs[i]), nqn,
+			    p->is_tls[i] ? " --tls" : "");
 	}
 	return 0;
 }

@@ -113,6 +113,17 @@ static void ana_calls(json_t *out, const struct tgt_subsys *ss, const char *nqn,
 	}
 }
 
+static json_t *listener_params(const char *nqn,
+			       const struct tgt_listener_info *info)
+{
+	json_t *params = json_pack("{s:s, s:o}", "nqn", nqn, "listen_address",
+				   address_json(&info->addr));
+
+	if (info->is_tls)
+		json_object_set_new(params, "secure_channel", json_true());
+	return params;
+}
+
 static void listener_calls(json_t *out, const struct tgt_subsys *ss,
 			   const struct tgt_subsys_info *subsys)
 {
@@ -122,8 +133,7 @@ static void listener_calls(json_t *out, const struct tgt_subsys *ss,
 		if (info.is_discovery)
 			continue;
 		add_call(out, "nvmf_subsystem_add_listener",
-			 json_pack("{s:s, s:o}", "nqn", subsys->opts.nqn,
-				   "listen_address", address_json(&info.addr)));
+			 listener_params(subsys->opts.nqn, &info));
 		if (subsys->opts.ana_reporting)
 			ana_calls(out, ss, subsys->opts.nqn, &info.addr);
 	}
@@ -140,8 +150,7 @@ static void discovery_calls(struct control *ctl, json_t *out, const char *nqn,
 		    (!with_given && addr_eq(&info.addr, &ctl->given_discovery)))
 			continue;
 		add_call(out, "nvmf_subsystem_add_listener",
-			 json_pack("{s:s, s:o}", "nqn", nqn, "listen_address",
-				   address_json(&info.addr)));
+			 listener_params(nqn, &info));
 	}
 	for (unsigned i = 0; (ref = tgt_referral_at(ctl->tgt, i)); i++)
 		add_call(out, "nvmf_discovery_add_referral",

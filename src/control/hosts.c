@@ -16,7 +16,7 @@
 struct host_keys {
 	struct list node; /* control.host_keys */
 	char nqn[NVME_NQN_LEN], host[NVME_NQN_LEN];
-	char *key, *ctrlr_key; /* the second may be NULL */
+	char *key, *ctrlr_key, *psk; /* NULL = none */
 };
 
 struct host_args {
@@ -93,6 +93,22 @@ static int set_keys_try(struct control *ctl, const struct host_args *a,
 	return ret;
 }
 
+static int set_psk_try(struct control *ctl, const struct host_args *a,
+		       struct err *err)
+{
+	struct key *named = named_key_find(&ctl->keyring, a->psk);
+	struct tls_key key;
+	int ret;
+
+	if (!named)
+		return err_set(err, -ENOENT, "there is no key '%.60s'", a->psk);
+	ret = tls_key_load(named->path, &key, err);
+	if (!ret)
+		ret = tgt_tls_key_set(ctl->tgt, a->nqn.nqn, a->host, &key);
+	secret_clear(&key, sizeof(key));
+	return ret;
+}
+
 static struct host_keys *find_keys(struct control *ctl, const char *nqn,
 				   const char *host)
 {
@@ -120,9 +136,21 @@ static void host_keys_free(struct control *ctl, struct host_keys *hk)
 	list_del(&hk->node);
 	count_use(ctl, hk->key, -1);
 	count_use(ctl, hk->ctrlr_key, -1);
+	count_use(ctl, hk->psk, -1);
 	free(hk->key);
 	free(hk->ctrlr_key);
+	free(hk->psk);
 	free(hk);
+}
+
+/* name NULL: none. */
+static int note_one(struct control *ctl, const char *name, char **out)
+{
+	if (!name)
+		return 0;
+	*out = str_dup(str_of(name));
+	count_use(ctl, *out, 1);
+	return *out ? 0 : -ENOMEM;
 }
 
 /* Remembers by which names the target has its keys. */
@@ -135,15 +163,12 @@ static int host_keys_note(struct control *ctl, const struct host_args *a)
 	list_init(&hk->node);
 	snprintf(hk->nqn, sizeof(hk->nqn), "%s", a->nqn.nqn);
 	snprintf(hk->host, sizeof(hk->host), "%s", a->host);
-	hk->key = str_dup(str_of(a->dhchap_key));
-	if (a->dhchap_ctrlr_key)
-		hk->ctrlr_key = str_dup(str_of(a->dhchap_ctrlr_key));
-	if (!hk->key || (a->dhchap_ctrlr_key && !hk->ctrlr_key)) {
+	if (note_one(ctl, a->dhchap_key, &hk->key) ||
+	    note_one(ctl, a->dhchap_ctrlr_key, &hk->ctrlr_key) ||
+	    note_one(ctl, a->psk, &hk->psk)) {
 		host_keys_free(ctl, hk);
 		return -ENOMEM;
 	}
-	count_use(ctl, hk->key, 1);
-	count_use(ctl, hk->ctrlr_key, 1);
 	list_add_tail(&ctl->host_keys, &hk->node);
 	return 0;
 }
@@ -155,6 +180,7 @@ static void drop_keys(struct control *ctl, const char *nqn, const char *host)
 	if (!hk)
 		return;
 	(void)tgt_keys_set(ctl->tgt, nqn, host, NULL);
+	(void)tgt_tls_key_set(ctl->tgt, nqn, host, NULL);
 	host_keys_free(ctl, hk);
 }
 
@@ -166,8 +192,10 @@ void hosts_forget(struct control *ctl, const char *nqn)
 		if (!nqn || strcmp(hk->nqn, nqn) == 0)
 			host_keys_free(ctl, hk);
 	}
-	if (nqn)
+	if (nqn) {
 		tgt_keys_drop(ctl->tgt, nqn);
+		tgt_tls_keys_drop(ctl->tgt, nqn);
+	}
 }
 
 static int add_with_keys(struct control *ctl, struct tgt_subsys *ss,
@@ -183,7 +211,9 @@ static int add_with_keys(struct control *ctl, struct tgt_subsys *ss,
 	/* First the keys: it must not get in without, not even for long. */
 	if (a->dhchap_key)
 		ret = set_keys_try(ctl, a, err);
-	if (!ret && a->dhchap_key)
+	if (!ret && a->psk)
+		ret = set_psk_try(ctl, a, err);
+	if (!ret && (a->dhchap_key || a->psk))
 		ret = host_keys_note(ctl, a);
 	if (!ret)
 		ret = tgt_host_add(
@@ -200,12 +230,27 @@ static void add(struct jrpc_call *call, void *args)
 	struct tgt_subsys *ss = subsys_of(ctl, &a->nqn);
 	struct err err = {0};
 
-	if (!ss || a->psk || !has_key(ctl, a->dhchap_key) ||
+	if (!ss || !has_key(ctl, a->psk) || !has_key(ctl, a->dhchap_key) ||
 	    !has_key(ctl, a->dhchap_ctrlr_key) ||
 	    (a->dhchap_ctrlr_key && !a->dhchap_key))
 		jrpc_fail_params(call);
 	else
 		answer(call, add_with_keys(ctl, ss, a, &err), &err);
+}
+
+/* The names of a, with the PSK that the host has already. */
+static int note_again(struct control *ctl, const struct host_args *a)
+{
+	struct host_keys *old = find_keys(ctl, a->nqn.nqn, a->host);
+	struct host_args now = *a;
+	int ret = 0;
+
+	now.psk = old ? old->psk : NULL;
+	if (now.dhchap_key || now.psk)
+		ret = host_keys_note(ctl, &now);
+	if (!ret)
+		host_keys_free(ctl, old);
+	return ret;
 }
 
 /* Other keys for a host that is there; who is connected stays. */
@@ -215,23 +260,19 @@ static void set_keys(struct jrpc_call *call, void *args)
 	const struct host_args *a = args;
 	struct tgt_subsys *ss = subsys_of(ctl, &a->nqn);
 	struct err err = {0};
-	int ret;
+	int ret = 0;
 
 	if (!ss || !tgt_host_find(ss, a->host) ||
 	    (a->dhchap_ctrlr_key && !a->dhchap_key)) {
 		jrpc_fail_errno(call, -EINVAL);
 		return;
 	}
-	if (!a->dhchap_key) {
-		drop_keys(ctl, a->nqn.nqn, a->host);
-		jrpc_true(call);
-		return;
-	}
-	ret = set_keys_try(ctl, a, &err);
-	if (!ret) {
-		host_keys_free(ctl, find_keys(ctl, a->nqn.nqn, a->host));
-		ret = host_keys_note(ctl, a);
-	}
+	if (a->dhchap_key)
+		ret = set_keys_try(ctl, a, &err);
+	else /* there may be none */
+		(void)tgt_keys_set(ctl->tgt, a->nqn.nqn, a->host, NULL);
+	if (!ret)
+		ret = note_again(ctl, a);
 	if (ret)
 		log_warn("keys refused", "reason=\"%s\"", err.text);
 	if (ret)
@@ -332,7 +373,9 @@ json_t *hosts_json(struct control *ctl, const struct tgt_subsys *ss)
 	while ((host = tgt_host_next(ss, host))) {
 		one = json_pack("{s:s}", "nqn", tgt_host_nqn(host));
 		hk = find_keys(ctl, info.opts.nqn, tgt_host_nqn(host));
-		if (hk)
+		if (hk && hk->psk)
+			json_object_set_new(one, "psk", json_string(hk->psk));
+		if (hk && hk->key)
 			json_object_set_new(one, "dhchap_key",
 					    json_string(hk->key));
 		if (hk && hk->ctrlr_key)

@@ -80,15 +80,23 @@ static bool is_discovery(const struct tgt_subsys *ss)
 }
 
 /* The target's socket there, opened when there is none. */
-static int socket_get(struct tgt *tgt, struct addr *addr, struct err *err)
+static int socket_get(struct tgt *tgt, struct addr *addr, bool is_tls,
+		      struct err *err)
 {
 	struct tgt_listener_info info;
 
 	for (unsigned i = 0; tgt_listener_at(tgt, i, &info); i++) {
-		if (addr_eq(&info.addr, addr) && !info.is_discovery)
+		if (!addr_eq(&info.addr, addr) || info.is_discovery)
+			continue;
+		if (info.is_tls == is_tls)
 			return 0;
+		return err_set(err, -EINVAL,
+			       "secure_channel is %s on the listener that is "
+			       "there",
+			       info.is_tls ? "on" : "off");
 	}
-	return tgt_listen(tgt, addr, err);
+	return is_tls ? tgt_listen_tls(tgt, addr, false, err)
+		      : tgt_listen(tgt, addr, err);
 }
 
 static bool is_reached(struct tgt *tgt, const struct addr *addr)
@@ -133,17 +141,17 @@ static int add_try(struct control *ctl, const struct listener_args *a,
 		return err_set(err, -ENODEV, "there is no transport yet");
 	if (!ss)
 		return err_set(err, -ENODEV, "no subsystem %s", a->nqn.nqn);
-	if (a->secure_channel)
-		return err_set(err, -EINVAL, "secure_channel is not here");
 	if (a->ana_state && ana_parse(a->ana_state, &state))
 		return err_set(err, -EINVAL, "no ANA state '%.40s'",
 			       a->ana_state);
 	ret = address_parse(&a->address, &addr, err);
 	if (ret)
 		return ret;
+	if (is_discovery(ss) && a->secure_channel)
+		return tgt_listen_tls(ctl->tgt, &addr, true, err);
 	if (is_discovery(ss))
 		return tgt_listen_discovery(ctl->tgt, &addr, err);
-	ret = socket_get(ctl->tgt, &addr, err);
+	ret = socket_get(ctl->tgt, &addr, a->secure_channel, err);
 	if (ret)
 		return ret;
 	ret = tgt_subsys_listen(ss, &addr, err);
