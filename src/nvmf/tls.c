@@ -34,8 +34,15 @@ static void refused(struct nt_conn *conn, int res)
 			"MC_NVME_TLS_IDENTITY right?",
 			conn->peer);
 		break;
-	case -EPROTO:
 	case -ECONNRESET:
+		nt_fail(conn, res,
+			"connect to %s: closed during the TLS handshake; does "
+			"the target know the key of MC_NVME_TLS_KEY_FILE in "
+			"the form of MC_NVME_TLS_IDENTITY, and is this a port "
+			"with TLS?",
+			conn->peer);
+		break;
+	case -EPROTO:
 		nt_fail(conn, res,
 			"connect to %s: no TLS there that this host could "
 			"agree with; is this a port with TLS?",

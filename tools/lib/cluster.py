@@ -184,10 +184,11 @@ class Cluster:
     def master_addr(self):
         return f"127.0.0.1:{self.master_port}"
 
-    def target(self, name, *namespaces, nqn=None, flags=()):
-        """namespaces: specs such as "ram:64m" or "a.img:1g" (in our dir)."""
+    def target(self, name, *namespaces, nqn=None, flags=(), listen=""):
+        """namespaces: specs such as "ram:64m" or "a.img:1g" (in our dir);
+        listen: what follows the port, ",tls"."""
         port = self.target_ports.setdefault(name, free_port())
-        args = [f"--listen=127.0.0.1:{port}",
+        args = [f"--listen=127.0.0.1:{port}{listen}",
                 f"--nqn={nqn or 'nqn.2026-11.io.mooncake:' + name}"]
         for spec in namespaces:
             if not spec.startswith(("ram:", "/")):
