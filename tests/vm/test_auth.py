@@ -117,3 +117,15 @@ def test_again_under_io(served):
     assert end["rc"].strip() == "0", end["out"]
     assert "I/O error" not in end["said"] and "reset" not in end["said"]
     assert served.log().count("controller created") == 1
+
+
+def test_again_with_wrong_key(served):
+    """The kernel loses the controller and does not come in again."""
+    wrong = served.text(served.make("wrong"))
+    out = served.guest.script(AGAIN, served.name, wrong, "Removing ctrl")
+    assert out["state"].strip() == "gone", out["said"]
+    assert "authentication failed" in out["said"]
+    # both queues at first, nothing since
+    assert served.log().count(" host authenticated ") == 2
+    assert served.log().count(" host not authenticated ") >= 2
+    served.guest.script("pkill fio || true")
