@@ -439,7 +439,10 @@ int plan_apply(const struct plan *plan, size_t *done,
 		else
 			ret = step_run(step, t, &is_touched, &why);
 		*done += is_touched;
-		if (ret)
+		/* A script's sentence names the step itself. */
+		if (ret && step->kind == STEP_SCRIPT)
+			err_set(err, ret, "%.165s", why.text);
+		else if (ret)
 			err_set(err, ret, "step %.60s: %.100s", step->title,
 				why.text);
 	}

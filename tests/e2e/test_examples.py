@@ -52,7 +52,10 @@ def test_interrupted(env):
     p = subprocess.Popen([RUN_LOCAL, BUILD, "sh", "-c",
                           'ps -o pid= --ppid $PPID; echo up; exec sleep 60'],
                          env=env, text=True, stdout=subprocess.PIPE,
-                         start_new_session=True)
+                         start_new_session=True,
+                         # A job in the background is born without SIGINT.
+                         preexec_fn=lambda: signal.signal(signal.SIGINT,
+                                                          signal.SIG_DFL))
     pids = []
     for line in p.stdout:
         if line.strip() == "up":

@@ -205,7 +205,7 @@ static void test_roll_back(void **state)
 	plan_script(&plan, "make c", "touch c; echo no >&2; exit 1", "rm -f c");
 	plan_script(&plan, "make d", "touch d", NULL);
 	assert_int_equal(apply(&plan, s.path, &err), -EREMOTEIO);
-	assert_non_null(strstr(err.text, "step make c: "));
+	assert_non_null(strstr(err.text, "can't make c: "));
 	assert_non_null(strstr(err.text, "no; all taken back"));
 	assert_false(exists("b") || exists("c") || exists("d"));
 	assert_true(exists("undone"));
