@@ -5,7 +5,7 @@ import os
 import pytest
 
 from cluster import free_port
-from conftest import FAST, new_store
+from common import FAST, new_store
 from peer import Guest
 
 NQN = "nqn.2026-11.io.mooncake:tls"
