@@ -90,26 +90,19 @@ static void ns_calls(struct control *ctl, json_t *out,
 static void ana_calls(json_t *out, const struct tgt_subsys *ss, const char *nqn,
 		      const struct addr *addr)
 {
-	bool seen[TGT_NS_MAX + 1] = {0};
-	struct tgt_ns_info info;
-	uint32_t nsid = 0, group;
+	uint32_t groups[TGT_NS_MAX + 1];
+	size_t count = ana_groups(ss, groups);
 	enum tgt_ana state;
 
-	while ((nsid = tgt_ns_after(ss, nsid))) {
-		if (!tgt_ns_info_get(ss, nsid, &info))
-			continue;
-		group = info.opts.anagrpid;
-		if (group > TGT_NS_MAX || seen[group])
-			continue;
-		seen[group] = true;
-		state = tgt_subsys_ana_get(ss, addr, group);
+	for (size_t i = 0; i < count; i++) {
+		state = tgt_subsys_ana_get(ss, addr, groups[i]);
 		if (state == TGT_ANA_OPTIMIZED)
 			continue;
 		add_call(out, "nvmf_subsystem_listener_set_ana_state",
 			 json_pack("{s:s, s:o, s:s, s:I}", "nqn", nqn,
 				   "listen_address", address_json(addr),
 				   "ana_state", ana_name(state), "anagrpid",
-				   (json_int_t)group));
+				   (json_int_t)groups[i]));
 	}
 }
 

@@ -229,13 +229,12 @@ static void set_ana(struct jrpc_call *call, void *args)
 	answer(call, ret, &err);
 }
 
-/* One entry per group that has a namespace. */
-static json_t *ana_list(const struct tgt_subsys *ss, const struct addr *addr)
+size_t ana_groups(const struct tgt_subsys *ss, uint32_t out[TGT_NS_MAX + 1])
 {
 	bool seen[TGT_NS_MAX + 1] = {0};
-	json_t *out = json_array();
 	struct tgt_ns_info info;
 	uint32_t nsid = 0, group;
+	size_t count = 0;
 
 	while ((nsid = tgt_ns_after(ss, nsid))) {
 		if (!tgt_ns_info_get(ss, nsid, &info))
@@ -244,12 +243,23 @@ static json_t *ana_list(const struct tgt_subsys *ss, const struct addr *addr)
 		if (group > TGT_NS_MAX || seen[group])
 			continue;
 		seen[group] = true;
+		out[count++] = group;
+	}
+	return count;
+}
+
+static json_t *ana_list(const struct tgt_subsys *ss, const struct addr *addr)
+{
+	uint32_t groups[TGT_NS_MAX + 1];
+	size_t count = ana_groups(ss, groups);
+	json_t *out = json_array();
+
+	for (size_t i = 0; i < count; i++)
 		json_array_append_new(
 			out, json_pack("{s:I, s:s}", "ana_group",
-				       (json_int_t)group, "ana_state",
-				       ana_name(tgt_subsys_ana_get(ss, addr,
-								   group))));
-	}
+				       (json_int_t)groups[i], "ana_state",
+				       ana_name(tgt_subsys_ana_get(
+					       ss, addr, groups[i]))));
 	return out;
 }
 

@@ -45,6 +45,9 @@ void hosts_forget(struct control *ctl, const char *nqn);
 json_t *hosts_json(struct control *ctl, const struct tgt_subsys *ss);
 json_t *referral_json(const struct tgt_referral *ref);
 const char *ana_name(enum tgt_ana state);
+/* The ANA groups that have a namespace, each once, by their first one; returns
+ * how many. */
+size_t ana_groups(const struct tgt_subsys *ss, uint32_t out[TGT_NS_MAX + 1]);
 /* Adds nguid, uuid and (where there is one) eui64. */
 void ns_ids_json(const struct tgt_ns_info *info, json_t *out);
 

@@ -14,7 +14,6 @@
 #include "deploy/nodeask.h"
 #include "deploy/table.h"
 #include "deploy/tool.h"
-#include "nvme/pdu.h"
 #include "pool/vol.h"
 
 static void print_note(const char *text)
@@ -152,7 +151,7 @@ static int take_node_endpoint(struct tool *tool, const struct node *node,
 	struct err cause = {0};
 	int ret;
 
-	ep.trsvcid = node->trsvcid ? node->trsvcid : PDU_DEFAULT_PORT;
+	ep.trsvcid = node->trsvcid;
 	snprintf(ep.traddr, sizeof(ep.traddr), "%s", node->host);
 	snprintf(ep.subnqn, sizeof(ep.subnqn), "%s",
 		 node->nqn[0] ? node->nqn : NODE_SPDK_NQN);

@@ -119,16 +119,13 @@ struct wanted_disk {
 static int parse_disk(const char *text, size_t index, struct wanted_disk *out,
 		      struct err *err)
 {
-	const char *colon = strrchr(text, ':'), *base;
-	size_t n = colon ? (size_t)(colon - text) : strlen(text);
+	const char *base;
+	int ret;
 
 	*out = (struct wanted_disk){0};
-	if (colon && (str_to_size(str_of(colon + 1), &out->bytes) ||
-		      out->bytes % BLOCK_BYTES || !out->bytes))
-		return err_set(err, -EINVAL,
-			       "disk:%.100s: '%.40s' is no size like 100g",
-			       text, colon + 1);
-	snprintf(out->path, sizeof(out->path), "%.*s", (int)n, text);
+	ret = node_split_disk(text, BLOCK_BYTES, out->path, &out->bytes, err);
+	if (ret)
+		return ret;
 	base = strrchr(out->path, '/');
 	snprintf(out->name, sizeof(out->name), "%zu-%.40s", index,
 		 base ? base + 1 : out->path);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/hostport.h"
+#include "nvme/pdu.h"
 
 struct key {
 	const char *name;
@@ -261,6 +261,11 @@ static int check(struct node *node, struct str text, struct err *err)
 	if (!node->host[0])
 		return err_set(err, -EINVAL, "ip: is missing in '" STR_FMT "'",
 			       (int)MIN(text.n, (size_t)100), text.p);
+	if (!node->trsvcid)
+		node->trsvcid = PDU_DEFAULT_PORT;
+	if (!node->addr_count)
+		memcpy(node->addr[node->addr_count++], node->host,
+		       sizeof(node->host));
 	if (!node->has_backend)
 		node->backend = node->path[0] ? NODE_SPDK : NODE_MOONCAKE;
 	if (node->backend == NODE_SPDK && node->disk_count)
@@ -271,6 +276,22 @@ static int check(struct node *node, struct str text, struct err *err)
 		return err_set(err, -EINVAL,
 			       "path: is for backend:spdk and "
 			       "backend:mooncake");
+	return 0;
+}
+
+int node_split_disk(const char *text, uint64_t unit, char path[256],
+		    uint64_t *bytes, struct err *err)
+{
+	const char *colon = strrchr(text, ':');
+	size_t n = colon ? (size_t)(colon - text) : strlen(text);
+
+	*bytes = 0;
+	if (colon &&
+	    (str_to_size(str_of(colon + 1), bytes) || *bytes % unit || !*bytes))
+		return err_set(err, -EINVAL,
+			       "disk:%.100s: '%.40s' is no size like 100g",
+			       text, colon + 1);
+	snprintf(path, 256, "%.*s", (int)n, text);
 	return 0;
 }
 

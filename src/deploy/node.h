@@ -33,11 +33,16 @@ struct node {
 	char serial[21];
 	char addr[NODE_ADDRS_MAX][256]; /* data addresses */
 	size_t addr_count;
-	uint16_t trsvcid;			  /* 0 = 4420 */
+	uint16_t trsvcid;			  /* of the data addresses */
 	char allow[NODE_HOSTS_MAX][NVME_NQN_LEN]; /* host NQNs; none = any */
 	size_t allow_count;
 	uint32_t nsid; /* ns:, for unregistering; 0 = all */
 };
+
+/* A disk: "PATH", or "PATH:SIZE" for a file that is made when there is none;
+ * bytes (0 without SIZE) is a multiple of unit.  -EINVAL. */
+int node_split_disk(const char *text, uint64_t unit, char path[256],
+		    uint64_t *bytes, struct err *err);
 
 /*
  * Keys: ip (required), path, pci, disk, backend (spdk, nvmet, mooncake), nqn,

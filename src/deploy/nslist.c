@@ -13,9 +13,6 @@
 #include "io/addr.h"
 #include "nvme/pdu.h"
 
-#define DEFAULT_SUBNQN	"nqn.2016-06.io.spdk:cnode1"
-#define DEFAULT_TRSVCID 4420
-
 #define DISCOVERY_TRSVCID 8009
 
 void nslist_fini(struct nslist *list)

@@ -15,8 +15,7 @@
 #include "deploy/deployment.h"
 #include "target/ident.h"
 
-#define NVMET	     "/sys/kernel/config/nvmet"
-#define DEFAULT_PORT 4420
+#define NVMET "/sys/kernel/config/nvmet"
 
 struct known_ns {
 	uint32_t nsid;
@@ -156,23 +155,6 @@ static uint32_t free_nsid(const struct facts *f, const struct want *w)
 	return nsid;
 }
 
-/* "PATH:SIZE" makes a file of that size when there is none. */
-static int split_size(const char *text, struct want_ns *ns, struct err *err)
-{
-	const char *colon = strrchr(text, ':');
-
-	if (!colon) {
-		snprintf(ns->path, sizeof(ns->path), "%s", text);
-		return 0;
-	}
-	if (str_to_size(str_of(colon + 1), &ns->bytes) || !ns->bytes)
-		return err_set(err, -EINVAL,
-			       "disk:%.100s: '%.40s' is no size like 100g",
-			       text, colon + 1);
-	snprintf(ns->path, sizeof(ns->path), "%.*s", (int)(colon - text), text);
-	return 0;
-}
-
 static int want_disk(struct deployment *d, const struct facts *f,
 		     const char *text, struct want *w, struct err *err)
 {
@@ -182,7 +164,7 @@ static int want_disk(struct deployment *d, const struct facts *f,
 	int ret;
 
 	*ns = (struct want_ns){0};
-	ret = split_size(text, ns, err);
+	ret = node_split_disk(text, 1, ns->path, &ns->bytes, err);
 	if (ret)
 		return ret;
 	known = known_by_path(f, ns->path);
@@ -221,16 +203,6 @@ static bool has_host(const struct facts *f, const char *nqn)
 	return false;
 }
 
-static const char *address(const struct node *node, size_t i)
-{
-	return node->addr_count ? node->addr[i] : node->host;
-}
-
-static uint16_t port_of(const struct node *node)
-{
-	return node->trsvcid ? node->trsvcid : DEFAULT_PORT;
-}
-
 static int compare(struct deployment *d, const struct facts *f, struct want *w,
 		   struct err *err)
 {
@@ -249,9 +221,9 @@ static int compare(struct deployment *d, const struct facts *f, struct want *w,
 			       node->host);
 	for (size_t i = 0; i < node->disk_count && ret == 0; i++)
 		ret = want_disk(d, f, node->disk[i], w, err);
-	for (size_t i = 0; i < MAX(node->addr_count, (size_t)1); i++)
+	for (size_t i = 0; i < node->addr_count; i++)
 		w->is_complete &=
-			has_listener(f, w, address(node, i), port_of(node));
+			has_listener(f, w, node->addr[i], node->trsvcid);
 	for (size_t i = 0; i < node->allow_count; i++)
 		w->is_complete &= has_host(f, node->allow[i]);
 	/* Who names hosts wants no others; who names none changes nothing. */
@@ -330,12 +302,12 @@ static void build_script(const struct deployment *d, const struct want *w,
 	add_namespaces(d, w, out);
 	for (size_t i = 0; i < node->allow_count; i++)
 		strbuf_addf(out, "host %s\n", node->allow[i]);
-	for (size_t i = 0; i < MAX(node->addr_count, (size_t)1); i++) {
-		const char *addr = address(node, i);
+	for (size_t i = 0; i < node->addr_count; i++) {
+		const char *addr = node->addr[i];
 
 		strbuf_addf(out, "listen %s %s %s %u\n", w->trtype,
 			    strchr(addr, ':') ? "ipv6" : "ipv4", addr,
-			    port_of(node));
+			    node->trsvcid);
 	}
 }
 
@@ -355,10 +327,10 @@ static void build_undo(const struct deployment *d, const struct facts *f,
 			 "  rmdir $p 2>/dev/null || :; done; }\n"
 			 "drop() { n=$s/namespaces/$1; [ -d $n ] || return 0\n"
 			 "  echo 0 >$n/enable; rmdir $n; }\n");
-	for (size_t i = 0; i < MAX(node->addr_count, (size_t)1); i++)
-		if (!has_listener(f, w, address(node, i), port_of(node)))
-			strbuf_addf(out, "unlisten %s %u\n", address(node, i),
-				    port_of(node));
+	for (size_t i = 0; i < node->addr_count; i++)
+		if (!has_listener(f, w, node->addr[i], node->trsvcid))
+			strbuf_addf(out, "unlisten %s %u\n", node->addr[i],
+				    node->trsvcid);
 	for (size_t i = 0; i < node->allow_count; i++)
 		if (!has_host(f, node->allow[i]))
 			strbuf_addf(out, "rm -f $s/allowed_hosts/%s\n",

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #define MIN_NAMESPACES 32 /* room for disks that come later */
-#define DEFAULT_PORT   4420
 
 struct rpc_want *rpc_want_new(const struct deployment *d)
 {
@@ -82,16 +81,11 @@ int rpcplan_transport(struct relay *relay, const struct rpc_want *want,
 
 /* --- subsystem --- */
 
-static uint16_t port_of(const struct node *node)
-{
-	return node->trsvcid ? node->trsvcid : DEFAULT_PORT;
-}
-
 static json_t *address(const struct rpc_want *want, const char *traddr)
 {
 	char port[8];
 
-	snprintf(port, sizeof(port), "%u", port_of(want->node));
+	snprintf(port, sizeof(port), "%u", want->node->trsvcid);
 	return json_pack("{s:s, s:s, s:s, s:s}", "trtype", want->trtype,
 			 "adrfam", strchr(traddr, ':') ? "IPv6" : "IPv4",
 			 "traddr", traddr, "trsvcid", port);
@@ -105,7 +99,7 @@ static bool has_listener(const json_t *ss, const struct rpc_want *want,
 	char port[8];
 	size_t i;
 
-	snprintf(port, sizeof(port), "%u", port_of(want->node));
+	snprintf(port, sizeof(port), "%u", want->node->trsvcid);
 	json_array_foreach(list, i, item)
 	{
 		addr = json_string_value(json_object_get(item, "traddr"));
@@ -233,18 +227,16 @@ static void plan_listeners(const struct rpc_want *want, const json_t *ss,
 			   struct plan *plan)
 {
 	const struct node *node = want->node;
-	size_t count = MAX(node->addr_count, (size_t)1);
 
-	for (size_t i = 0; i < count; i++) {
-		const char *addr =
-			node->addr_count ? node->addr[i] : node->host;
+	for (size_t i = 0; i < node->addr_count; i++) {
+		const char *addr = node->addr[i];
 		char title[320];
 		struct step *step;
 
 		if (has_listener(ss, want, addr))
 			continue;
 		snprintf(title, sizeof(title), "listen on %s port %u", addr,
-			 port_of(node));
+			 node->trsvcid);
 		step = plan_rpc(plan, title, "nvmf_subsystem_add_listener",
 				json_pack("{s:s, s:o}", "nqn", want->nqn,
 					  "listen_address",

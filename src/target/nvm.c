@@ -280,7 +280,15 @@ static void on_read(struct bdev_io *io)
 	conn_check(req->conn);
 }
 
-static void on_written(struct bdev_io *io)
+bool nvm_is_fua(const struct tgt_req *req, uint32_t fua_bit)
+{
+	return !req->ns->is_mapped &&
+	       ((req->sqe.cdw12 & fua_bit) ||
+		!atomic_load_explicit(&req->conn->ctrl->wce,
+				      memory_order_relaxed));
+}
+
+void nvm_written(struct bdev_io *io)
 {
 	struct tgt_req *req = container_of(io, struct tgt_req, io);
 	uint16_t sc = nvm_io_end(req);
@@ -366,10 +374,7 @@ static void write_start(struct tgt_req *req, uint32_t icd_len)
 	c = &req->ns->use[req->conn->shard->index].counters;
 	tgt_count(&c->writes, 1);
 	tgt_count(&c->bytes_written, req->len);
-	req->is_fua = !req->ns->is_mapped &&
-		      ((req->sqe.cdw12 & RW_FUA) ||
-		       !atomic_load_explicit(&req->conn->ctrl->wce,
-					     memory_order_relaxed));
+	req->is_fua = nvm_is_fua(req, RW_FUA);
 	map_data(req, true);
 	nvm_data_out(req, icd_len, req->len);
 }
@@ -381,7 +386,7 @@ static void write_data_ready(struct tgt_req *req)
 	if (sc || req->mem == MEM_MAPPED)
 		req_complete(req, sc);
 	else
-		nvm_io(req, BDEV_WRITE, req->data, on_written);
+		nvm_io(req, BDEV_WRITE, req->data, nvm_written);
 }
 
 static void flush_start(struct tgt_req *req, uint32_t icd_len)

@@ -29,6 +29,11 @@ void nvm_io(struct tgt_req *req, enum bdev_op op, void *data,
 	    void (*done)(struct bdev_io *io));
 /* The status of the I/O; the command is the shard's again. */
 uint16_t nvm_io_end(struct tgt_req *req);
+/* Must the end of this write wait for the medium: FUA (the command's bit in
+ * CDW12), or the write cache is off? */
+bool nvm_is_fua(const struct tgt_req *req, uint32_t fua_bit);
+/* done of what changes the medium: flushes where req->is_fua, then answers. */
+void nvm_written(struct bdev_io *io);
 
 /* Fetches req->len bytes from the host, into req->data where that is set and
  * else into a buffer of room bytes (len, or twice that); nvm_data_ready()

@@ -20,26 +20,6 @@ struct dsm_range { /* NVM command set 1.0 figure 40 */
 };
 static_assert(sizeof(struct dsm_range) == NVM_DSM_RANGE, "range");
 
-static void on_flushed(struct bdev_io *io)
-{
-	struct tgt_req *req = container_of(io, struct tgt_req, io);
-
-	req_complete(req, nvm_io_end(req));
-	conn_check(req->conn);
-}
-
-static void on_zeroed(struct bdev_io *io)
-{
-	struct tgt_req *req = container_of(io, struct tgt_req, io);
-	uint16_t sc = nvm_io_end(req);
-
-	if (!sc && req->is_fua)
-		nvm_io(req, BDEV_FLUSH, NULL, on_flushed);
-	else
-		req_complete(req, sc);
-	conn_check(req->conn);
-}
-
 void write_zeroes_start(struct tgt_req *req, uint32_t icd_len)
 {
 	uint16_t sc = nvm_rw_range(req, (uint64_t)4096 << IDENT_WZSL);
@@ -52,11 +32,8 @@ void write_zeroes_start(struct tgt_req *req, uint32_t icd_len)
 		return;
 	}
 	is_unmap = (req->sqe.cdw12 & WZ_DEAC) && req->ns->bdev->unmap_zeroes;
-	req->is_fua = !req->ns->is_mapped &&
-		      ((req->sqe.cdw12 & WZ_FUA) ||
-		       !atomic_load_explicit(&req->conn->ctrl->wce,
-					     memory_order_relaxed));
-	nvm_io(req, is_unmap ? BDEV_UNMAP : BDEV_ZERO, NULL, on_zeroed);
+	req->is_fua = nvm_is_fua(req, WZ_FUA);
+	nvm_io(req, is_unmap ? BDEV_UNMAP : BDEV_ZERO, NULL, nvm_written);
 }
 
 static unsigned dsm_count(const struct tgt_req *req)

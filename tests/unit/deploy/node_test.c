@@ -31,6 +31,10 @@ static void test_upstream(void **state)
 	assert_string_equal(n.pci[1], "0000:82:00.0");
 	n = parse("ip:192.168.65.56 ns:1 nqn:nqn.2016-06.io.spdk:cnode1");
 	assert_int_equal(n.nsid, 1);
+	/* What isn't written: the well-known port, and the node's own name. */
+	assert_int_equal(n.trsvcid, 4420);
+	assert_int_equal(n.addr_count, 1);
+	assert_string_equal(n.addr[0], "192.168.65.56");
 	assert_string_equal(n.nqn, "nqn.2016-06.io.spdk:cnode1");
 	/* Words without a key continue what was before them. */
 	n = parse("  ip:a.b  path:/my spdk dir pci:81:00.0, 0000:8A:00.1");
