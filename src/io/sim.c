@@ -19,6 +19,7 @@ struct sim_loop {
 	struct list node;
 	struct io_sim *sim;
 	struct loop *loop;
+	bool is_frozen;
 };
 
 /* --- for sim_net.c --- */
@@ -214,12 +215,22 @@ void io_sim_heal(struct io_sim *sim, const struct addr *addr)
 	}
 }
 
+void io_sim_freeze(struct loop *loop, bool is_frozen)
+{
+	struct sim_loop *sl = loop->state;
+
+	ASSERT(loop->be == &io_backend_sim);
+	sl->is_frozen = is_frozen;
+}
+
 static bool sim_turn_loops(struct io_sim *sim)
 {
 	struct sim_loop *sl, *next;
 	bool was_runnable = false;
 
 	list_for_each_safe (sl, next, &sim->loops, node) {
+		if (sl->is_frozen)
+			continue;
 		if (!loop_has_work(sl->loop) &&
 		    loop_next_deadline(sl->loop) > sim->now_ns)
 			continue;
@@ -238,7 +249,8 @@ static uint64_t sim_next_ns(const struct io_sim *sim)
 		next_ns =
 			list_first(&sim->events, struct sim_event, node)->at_ns;
 	list_for_each (sl, &sim->loops, node)
-		next_ns = MIN(next_ns, loop_next_deadline(sl->loop));
+		if (!sl->is_frozen)
+			next_ns = MIN(next_ns, loop_next_deadline(sl->loop));
 	return next_ns;
 }
 

@@ -27,6 +27,9 @@ void io_sim_set_faults(struct io_sim *sim, const struct io_sim_faults *faults);
  * ones until io_sim_heal(). */
 void io_sim_partition(struct io_sim *sim, const struct addr *addr);
 void io_sim_heal(struct io_sim *sim, const struct addr *addr);
+/* A loop whose thread does something else: it is not turned, what comes for it
+ * waits, its deadlines pass. */
+void io_sim_freeze(struct loop *loop, bool is_frozen);
 /* Runs all loops until nothing is runnable, then jumps to the next event not
  * after limit_ns.  False when there is none; then the time is limit_ns (unless
  * that is UINT64_MAX). */

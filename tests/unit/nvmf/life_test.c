@@ -385,27 +385,6 @@ static void test_nothing_after_shutdown(void **state)
 
 /* --- a loop that was busy --- */
 
-static struct loop *real_loop(const char *name)
-{
-	struct err err = {0};
-	struct loop *loop;
-
-	assert_int_equal(
-		loop_create(&(struct loop_opts){.name = name}, &loop, &err), 0);
-	return loop;
-}
-
-static void turn_until(struct loop *a, struct loop *b, const int *counter)
-{
-	uint64_t limit = time_mono_ns() + 20 * NS_PER_S;
-
-	while (!*counter && time_mono_ns() < limit) {
-		loop_turn(a, NS_PER_MS);
-		loop_turn(b, NS_PER_MS);
-	}
-	assert_true(*counter);
-}
-
 /*
  * Deadlines pass while the loop's thread does something else, and the answers,
  * more than one receive takes, lie in the socket: they count.
@@ -415,23 +394,16 @@ static void test_busy_loop(void **state)
 	enum {
 		LEN = 1 << 20
 	};
-	struct loop *host = real_loop("host"), *peer = real_loop("peer");
-	struct fake *fake = calloc(1, sizeof(*fake));
-	struct nvmf_qp_opts opts = {.qid = 1, .opts = &w.opts};
+	struct loop_opts lo = {
+		.backend = IO_BACKEND_SIM, .sim = w.sim, .name = "host"};
+	struct loop *peer = w.loop;
 	uint8_t *buf = malloc(LEN);
 	struct test_io t = {.iov = {buf, LEN}};
+	struct err err = {0};
 
-	fake_start_at(fake, peer, 0);
-	w.opts.addr = fake->listener.local;
+	assert_int_equal(loop_create(&lo, &w.loop, &err), 0);
 	w.opts.command_timeout_ms = 100;
-	assert_int_equal(
-		nvmf_ctrl_open(host, &w.opts, world_ctrl_state, NULL, &w.ctrl),
-		0);
-	turn_until(host, peer, &w.ctrl_live);
-	opts.info = *nvmf_ctrl_info(w.ctrl);
-	assert_int_equal(nvmf_qp_open(host, &opts, world_qp_state, NULL, &w.qp),
-			 0);
-	turn_until(host, peer, &w.qp_live);
+	world_open();
 	t.io = (struct nvmf_io){.done = io_done,
 				.nsid = 1,
 				.lba_bytes = FAKE_LBA,
@@ -439,23 +411,20 @@ static void test_busy_loop(void **state)
 				.iov = &t.iov,
 				.iovcnt = 1};
 	nvmf_io_submit(w.qp, &t.io);
-	loop_turn(host, 0);
-	for (unsigned i = 0; i < 20; i++)
-		loop_turn(peer, 10 * NS_PER_MS);
-	turn_until(host, peer, &t.done);
+	loop_turn(w.loop, 0);
+	io_sim_freeze(w.loop, true);
+	world_run_ms(200);
+	assert_int_equal(t.done, 0);
+	io_sim_freeze(w.loop, false);
+	world_until(&t.done);
 	assert_int_equal(t.io.sc, NVME_SC_OK);
 	assert_int_equal(w.qp_failed, 0);
 	nvmf_qp_close(TAKE(w.qp), world_counted, &w.qp_closed);
-	turn_until(host, peer, &w.qp_closed);
+	world_until(&w.qp_closed);
 	nvmf_ctrl_close(TAKE(w.ctrl), world_counted, &w.ctrl_closed);
-	turn_until(host, peer, &w.ctrl_closed);
-	fake_stop(fake);
-	for (unsigned i = 0; i < 20; i++)
-		loop_turn(peer, NS_PER_MS);
-	fake_free(fake);
-	loop_destroy(host);
-	loop_destroy(peer);
-	free(fake);
+	world_until(&w.ctrl_closed);
+	loop_destroy(w.loop);
+	w.loop = peer;
 	free(buf);
 }
 
