@@ -21,6 +21,7 @@ struct world {
 	struct addr addr;
 	struct rpc_sync *rs;
 	struct gate gate;
+	uint64_t lease_ns, margin_ns;
 };
 
 static uint8_t client_id[16] = {1}, segment_id[16] = {2};
@@ -33,8 +34,8 @@ static void open_service(void *arg)
 	struct err err = {0};
 
 	core_opts_default(&opts.core);
-	opts.core.lease_ns = 100 * NS_PER_MS;
-	opts.core.margin_ns = 100 * NS_PER_MS;
+	opts.core.lease_ns = w->lease_ns;
+	opts.core.margin_ns = w->margin_ns;
 	opts.core.generation = 1000;
 	ASSERT(service_open(w->meta.loop, &opts, NULL, &w->svc, &err) == 0);
 }
@@ -53,11 +54,13 @@ static void open_server(void *arg)
 		       &w->addr, &w->server, &err) == 0);
 }
 
-static int setup(void **state)
+static int setup_times(void **state, uint64_t lease_ns, uint64_t margin_ns)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	struct err err = {0};
 
+	w->lease_ns = lease_ns;
+	w->margin_ns = margin_ns;
 	ASSERT(shard_start(&w->meta, &(struct loop_opts){.name = "meta"},
 			   &err) == 0);
 	ASSERT(shard_start(&w->net, &(struct loop_opts){.name = "net"}, &err) ==
@@ -67,6 +70,18 @@ static int setup(void **state)
 	ASSERT(rpc_sync_open(&w->addr, 10000, &w->rs, &err) == 0);
 	*state = w;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_times(state, 100 * NS_PER_MS, 100 * NS_PER_MS);
+}
+
+/* A lease ends when the test says so, and the margin is longer than a busy
+ * machine takes for the next call. */
+static int setup_parking(void **state)
+{
+	return setup_times(state, 3600 * NS_PER_S, NS_PER_S);
 }
 
 static void opened(void *arg)
@@ -282,23 +297,46 @@ static void test_bad_mounts(void **state)
 	}
 }
 
+struct lease_end {
+	struct world *w;
+	const char *key;
+	uint64_t now_ns;
+};
+
+static void end_lease_run(void *arg)
+{
+	struct lease_end *l = arg;
+	struct core *core = service_enter(l->w->svc);
+
+	obj_find(core, str_of(l->key))->lease_ns = l->now_ns = core->now_ns;
+}
+
+/* Returns when that was. */
+static uint64_t end_lease(struct world *w, const char *key)
+{
+	struct lease_end l = {.w = w, .key = key};
+
+	shard_call(&w->meta, end_lease_run, &l);
+	return l.now_ns;
+}
+
 /* Everything was read: the last put is answered when a lease and the margin
  * are over, not before and not never. */
 static void test_parked(void **state)
 {
 	struct world *w = *state;
-	uint64_t start_ns;
+	uint64_t end_ns;
 
 	mount(w, MiB);
 	assert_int_equal(put(w, "a", MiB), 0);
 	assert_int_equal(get(w, "a")->objects[0]->status, 0);
 	assert_int_equal(put(w, "b", MiB), -200); /* leased: no waiting */
-	start_ns = time_mono_ns();
-	while (put(w, "b", MiB) == -200)
-		ASSERT(time_mono_ns() - start_ns < 5 * NS_PER_S);
-	assert_true(time_mono_ns() - start_ns >= 100 * NS_PER_MS);
+	assert_int_equal(parked(w), 0);
+	end_ns = end_lease(w, "a");
+	assert_int_equal(put(w, "b", MiB), 0);
+	assert_true(time_mono_ns() >= end_ns + w->margin_ns);
 	assert_int_equal(get(w, "a")->objects[0]->status, -704);
-	assert_true(parked(w) > 0);
+	assert_int_equal(parked(w), 1);
 }
 
 struct deadlines {
@@ -325,14 +363,11 @@ static void test_parked_deadline(void **state)
 	Mc__PutStartReq req = MC__PUT_START_REQ__INIT;
 	struct deadlines d = {.w = w};
 	const Mc__PutStartRsp *rsp;
-	uint64_t start_ns;
+	uint64_t end_ns;
 
 	mount(w, 3 * MiB);
 	assert_int_equal(put(w, "a", MiB), 0);
 	assert_int_equal(get(w, "a")->objects[0]->status, 0);
-	start_ns = time_mono_ns();
-	while (time_mono_ns() < start_ns + 120 * NS_PER_MS)
-		; /* the lease, but not the margin behind it */
 	x.key = bytes("x");
 	x.size = MiB;
 	y.key = bytes("y");
@@ -340,13 +375,14 @@ static void test_parked_deadline(void **state)
 	req.client_id = (ProtobufCBinaryData){16, client_id};
 	req.items = items;
 	req.n_items = 2;
+	end_ns = end_lease(w, "a");
 	rsp = call(w, METHOD_PUT_START, &req);
 	assert_int_equal(rsp->grants[0]->status, 0);
 	assert_int_equal(rsp->grants[1]->status, 0);
-	assert_true(parked(w) > 0);
+	assert_int_equal(parked(w), 1);
 	shard_call(&w->meta, read_deadlines, &d);
 	assert_int_equal(d.x_ns, d.y_ns);
-	assert_true(d.x_ns > start_ns + 20 * NS_PER_S + 180 * NS_PER_MS);
+	assert_true(d.x_ns >= end_ns + w->margin_ns + 20 * NS_PER_S);
 }
 
 static void test_lists_and_patterns(void **state)
@@ -507,9 +543,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_put_get, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_mounts, setup,
 						teardown),
-		cmocka_unit_test_setup_teardown(test_parked, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_parked_deadline, setup,
+		cmocka_unit_test_setup_teardown(test_parked, setup_parking,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_parked_deadline,
+						setup_parking, teardown),
 		cmocka_unit_test_setup_teardown(test_lists_and_patterns, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_unmount, setup, teardown),
