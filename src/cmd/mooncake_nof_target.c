@@ -192,6 +192,8 @@ static int serve(struct nof_program *p, struct err *err)
 		has_signals = !ret;
 	}
 	if (!ret)
+		ret = signals_take_hup(&p->signals, err);
+	if (!ret)
 		ret = start_shards(p, err);
 	if (!ret)
 		ret = create(p, err);

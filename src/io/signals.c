@@ -41,6 +41,15 @@ static void signals_done(struct io_op *op)
 	signals_submit(s);
 }
 
+static void fill(sigset_t *set, bool has_hup)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	if (has_hup)
+		sigaddset(set, SIGHUP);
+}
+
 int signals_open(struct signals *s, struct loop *loop,
 		 void (*on_signal)(struct signals *s, int signo), void *arg,
 		 struct err *err)
@@ -53,12 +62,8 @@ int signals_open(struct signals *s, struct loop *loop,
 	s->arg = arg;
 	s->on_signal = on_signal;
 	sigaction(SIGPIPE, &ignore, NULL);
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
 	/* nohup: a blocked signal is not ignored any more, so don't. */
-	if (sigaction(SIGHUP, NULL, &hup) || hup.sa_handler != SIG_IGN)
-		sigaddset(&set, SIGHUP);
+	fill(&set, sigaction(SIGHUP, NULL, &hup) || hup.sa_handler != SIG_IGN);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	s->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (s->fd < 0) {
@@ -73,6 +78,18 @@ int signals_open(struct signals *s, struct loop *loop,
 	s->op.poll_mask = POLLIN;
 	s->op.fd = s->fd;
 	signals_submit(s);
+	return 0;
+}
+
+int signals_take_hup(struct signals *s, struct err *err)
+{
+	sigset_t set;
+
+	fill(&set, true);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (signalfd(s->fd, &set, SFD_NONBLOCK | SFD_CLOEXEC) < 0)
+		return err_set(err, -errno, "cannot wait for SIGHUP: %s",
+			       strerror(errno));
 	return 0;
 }
 

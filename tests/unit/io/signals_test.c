@@ -14,6 +14,15 @@ static void on_signal(struct signals *s, int signo)
 	signal_count++;
 }
 
+static void hup_mask(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(how, &set, NULL);
+}
+
 static void signals_become_events(void **state)
 {
 	struct signals s;
@@ -31,6 +40,44 @@ static void signals_become_events(void **state)
 	signals_close(&s);
 	signals_close(&s);
 	assert_int_equal(signal_count, 2);
+}
+
+/* Started by nohup: what ends others does not end us, but what is a command
+ * for us is one. */
+static void nohup_is_honoured(void **state)
+{
+	struct signals s;
+	struct err err = {0};
+
+	signal_count = 0;
+	/* As at a start: neither blocked nor handled. */
+	signal(SIGHUP, SIG_IGN);
+	hup_mask(SIG_UNBLOCK);
+	assert_int_equal(signals_open(&s, t_loop, on_signal, NULL, &err), 0);
+	kill(getpid(), SIGHUP);
+	kill(getpid(), SIGTERM);
+	T_UNTIL(signal_count == 1);
+	assert_int_equal(last_signal, SIGTERM);
+	assert_int_equal(signals_take_hup(&s, &err), 0);
+	kill(getpid(), SIGHUP);
+	T_UNTIL(signal_count == 2);
+	assert_int_equal(last_signal, SIGHUP);
+	signals_close(&s);
+	hup_mask(SIG_UNBLOCK);
+	signal(SIGHUP, SIG_DFL);
+}
+
+static void hup_ends(void **state)
+{
+	struct signals s;
+	struct err err = {0};
+
+	signal_count = 0;
+	assert_int_equal(signals_open(&s, t_loop, on_signal, NULL, &err), 0);
+	kill(getpid(), SIGHUP);
+	T_UNTIL(signal_count == 1);
+	assert_int_equal(last_signal, SIGHUP);
+	signals_close(&s);
 }
 
 /* The signal comes while the poll is being cancelled. */
@@ -51,6 +98,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(signals_become_events),
+		t_test(nohup_is_honoured),
+		t_test(hup_ends),
 		t_test(close_survives_a_last_signal),
 	};
 	int failed = 0;
