@@ -18,8 +18,9 @@ json_t *config_all(struct control *ctl, bool with_given);
 /*
  * Makes the calls of root one after the other, each when the one before it is
  * answered.  is_strict: the first that fails ends it with a sentence;
- * otherwise it is logged and kept for config_all().  Turns the loop until it
- * is through: for start-up.
+ * otherwise it is logged and kept for config_all().  -ETIMEDOUT: one was not
+ * answered in a minute, there is no limit for all of them.  Turns the loop
+ * until it is through: for start-up.
  */
 int config_load(struct control *ctl, const json_t *root, bool is_strict,
 		struct err *err);

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,50 +15,75 @@
 #include "control/config.h"
 #include "control/methods.h"
 
-#define CALL_NS (60 * NS_PER_S)
-
-struct loader {
-	struct control *ctl;
+/* One call under way; its own, because an answer may come when nobody waits
+ * for it any more. */
+struct pending {
 	json_t *answer;
-	bool is_done;
+	bool is_done, is_abandoned;
 };
 
 static void on_answer(struct jrpc_call *call, json_t *answer, void *arg)
 {
-	struct loader *l = arg;
+	struct pending *p = arg;
 
-	l->answer = answer;
-	l->is_done = true;
+	p->answer = answer;
+	p->is_done = true;
+	if (p->is_abandoned) {
+		json_decref(answer);
+		free(p);
+	}
 }
 
-/* NULL when all is well, or why not; out holds the text. */
-static const char *make_call(struct loader *l, json_t *entry, char out[256])
+/* 0 with the answer (NULL: no memory); -ETIMEDOUT. */
+static int wait_for(struct control *ctl, json_t *request, json_t **answer)
+{
+	struct pending *p = calloc(1, sizeof(*p));
+	uint64_t end = time_mono_ns() + ctl->load_call_ns;
+
+	*answer = NULL;
+	if (!p)
+		return 0;
+	jrpc_run(&ctl->rpc, request, on_answer, p);
+	while (!p->is_done && time_mono_ns() < end)
+		loop_turn(ctl->loop, NS_PER_MS * 10);
+	if (!p->is_done) {
+		p->is_abandoned = true;
+		return -ETIMEDOUT;
+	}
+	*answer = p->answer;
+	free(p);
+	return 0;
+}
+
+/* 0; -EINVAL: refused, and why; -ETIMEDOUT. */
+static int make_call(struct control *ctl, const json_t *entry, char why[256])
 {
 	json_t *request = json_pack("{s:i, s:O?, s:O?}", "id", 1, "method",
 				    json_object_get(entry, "method"), "params",
 				    json_object_get(entry, "params"));
-	uint64_t end = time_mono_ns() + CALL_NS;
 	const char *text = NULL;
+	json_t *answer;
+	int ret;
 
+	snprintf(why, 256, "no memory");
 	if (!request)
-		return "no memory";
+		return -EINVAL;
 	if (!json_object_get(entry, "params"))
 		json_object_del(request, "params");
-	l->is_done = false;
-	l->answer = NULL;
-	jrpc_run(&l->ctl->rpc, request, on_answer, l);
-	while (!l->is_done && time_mono_ns() < end)
-		loop_turn(l->ctl->loop, NS_PER_MS * 10);
-	/* A device that does not answer for a minute will not serve either. */
-	ASSERT(l->is_done);
-	if (!l->answer)
-		text = "no memory";
-	json_unpack(l->answer, "{s:{s:s}}", "error", "message", &text);
-	if (text)
-		snprintf(out, 256, "%.250s", text);
+	ret = wait_for(ctl, request, &answer);
+	if (ret)
+		snprintf(why, 256, "no answer in %llu s",
+			 (unsigned long long)(ctl->load_call_ns / NS_PER_S));
+	else if (!answer)
+		ret = -EINVAL;
+	json_unpack(answer, "{s:{s:s}}", "error", "message", &text);
+	if (text) {
+		snprintf(why, 256, "%.250s", text);
+		ret = -EINVAL;
+	}
 	json_decref(request);
-	json_decref(l->answer);
-	return text ? out : NULL;
+	json_decref(answer);
+	return ret;
 }
 
 static void keep(struct control *ctl, const char *section, json_t *entry)
@@ -73,26 +99,28 @@ static void keep(struct control *ctl, const char *section, json_t *entry)
 	json_array_append(list, entry);
 }
 
-static int load_section(struct loader *l, const char *name, const json_t *calls,
-			bool is_strict, struct err *err)
+static int load_section(struct control *ctl, const char *name,
+			const json_t *calls, bool is_strict, struct err *err)
 {
-	const char *method, *why;
-	char text[256];
+	const char *method;
+	char why[256];
+	int ret;
 
 	for (size_t i = 0; i < json_array_size(calls); i++) {
 		json_t *entry = json_array_get(calls, i);
 
 		method = json_string_value(json_object_get(entry, "method"));
-		why = method ? make_call(l, entry, text) : "no method";
-		if (why && is_strict)
-			return err_set(err, -EINVAL,
+		snprintf(why, sizeof(why), "no method");
+		ret = method ? make_call(ctl, entry, why) : -EINVAL;
+		if (ret && (is_strict || ret == -ETIMEDOUT))
+			return err_set(err, ret,
 				       "subsystem %.40s, call %zu (%.60s): %s",
 				       name, i + 1, method ? method : "?", why);
-		if (why) {
+		if (ret) {
 			log_err("a remembered call failed; it stays remembered",
 				"method=%s reason=\"%s\"",
 				method ? method : "?", why);
-			keep(l->ctl, name, entry);
+			keep(ctl, name, entry);
 		}
 	}
 	return 0;
@@ -101,7 +129,6 @@ static int load_section(struct loader *l, const char *name, const json_t *calls,
 int config_load(struct control *ctl, const json_t *root, bool is_strict,
 		struct err *err)
 {
-	struct loader l = {.ctl = ctl};
 	const json_t *list = json_object_get(root, "subsystems");
 	int ret = 0;
 
@@ -117,7 +144,8 @@ int config_load(struct control *ctl, const json_t *root, bool is_strict,
 		if (!name)
 			return err_set(err, -EINVAL,
 				       "subsystem %zu has no name", i + 1);
-		ret = load_section(&l, name, json_object_get(section, "config"),
+		ret = load_section(ctl, name,
+				   json_object_get(section, "config"),
 				   is_strict, err);
 	}
 	return ret;

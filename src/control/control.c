@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/time.h"
 #include "control/config.h"
 #include "control/methods.h"
 #include "control/state.h"
@@ -27,6 +28,7 @@ void control_init(struct control *ctl, struct loop *loop, struct tgt *tgt)
 		.tgt = tgt,
 		.sysfs_root = "/sys",
 		.dev_root = "/dev",
+		.load_call_ns = 60 * NS_PER_S,
 		.rpc = {.tables = tables, .ctx = ctl},
 	};
 	registry_init(&ctl->registry, tgt);

@@ -26,6 +26,7 @@ struct control {
 	struct tgt *tgt;
 	struct registry registry;
 	const char *sysfs_root, *dev_root; /* others in tests */
+	uint64_t load_call_ns;		   /* for one call of config_load() */
 	struct keyring keyring;
 	struct list host_keys; /* of hosts.c */
 	json_t *auth_config;   /* what nvmf_set_config was told, or NULL */

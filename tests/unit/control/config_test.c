@@ -207,6 +207,39 @@ static void test_bad_files(void **state)
 	assert_int_equal(config_load_file(&t_ctl, path, true, &err), -ENOENT);
 }
 
+static struct jrpc_call *parked;
+
+static void park(struct jrpc_call *call, void *args)
+{
+	parked = call;
+}
+
+/* A call that does not end is an error that names it, whenever it is answered;
+ * how long all of them take does not matter. */
+static void test_slow_call(void **state)
+{
+	static const struct jrpc_method methods[] = {
+		{.name = "slow", .run = park}};
+	static const struct jrpc_table table = {methods, 1};
+	const struct jrpc_table *const tables[] = {&table, NULL};
+	struct err err = {0};
+	json_t *root =
+		json_pack("{s:[{s:s, s:[{s:s}]}]}", "subsystems", "subsystem",
+			  "nvmf", "config", "method", "slow");
+
+	t_ctl.rpc.tables = tables;
+	t_ctl.load_call_ns = 20 * NS_PER_MS;
+	for (int is_strict = 0; is_strict < 2; is_strict++) {
+		err = (struct err){0};
+		assert_int_equal(config_load(&t_ctl, root, is_strict, &err),
+				 -ETIMEDOUT);
+		assert_string_equal(err.text, "subsystem nvmf, call 1 (slow): "
+					      "no answer in 0 s");
+		jrpc_true(parked);
+	}
+	json_decref(root);
+}
+
 /* A change that can't be remembered is told to whoever made it. */
 static void test_not_remembered(void **state)
 {
@@ -270,9 +303,13 @@ int main(void)
 {
 #define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		ROW(test_round_trip),	      ROW(test_remembered),
-		ROW(test_not_loaded_is_kept), ROW(test_bad_files),
-		ROW(test_not_remembered),     ROW(test_drain_is_not_remembered),
+		ROW(test_round_trip),
+		ROW(test_remembered),
+		ROW(test_not_loaded_is_kept),
+		ROW(test_bad_files),
+		ROW(test_slow_call),
+		ROW(test_not_remembered),
+		ROW(test_drain_is_not_remembered),
 	};
 	char tmp[80];
 	int ret;
