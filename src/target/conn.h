@@ -285,9 +285,8 @@ void aer_check(struct tgt_conn *admin);
 /* The log page that belongs to the notice is read: the next one may be sent,
  * unless the host asks to retain it. */
 void aer_read(struct tgt_req *req, enum aer_kind kind);
-/* The window of a log page that the command asks for. */
-void log_page_send(struct tgt_req *req, const uint8_t *page, size_t page_len);
-void disc_start(struct tgt_req *req);
+/* len bytes of the discovery log from off on. */
+void disc_start(struct tgt_req *req, uint64_t off, uint32_t len);
 /* Memory for an admin answer, zeroed; false: answered with an error. */
 bool admin_data(struct tgt_req *req, uint32_t len);
 /* Where SGL 1 points: 0 or a status.  Out: offset in the capsule's data. */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Discovery: the log page 70h and the referrals in it.  The page is asked for
- * on the shard of an admin connection and made on the control loop, which has
- * the registry.  Invariant: it names exactly what the asking host may connect
- * to, and the generation counter grows whenever that may have changed for
- * anybody.
+ * on the shard of an admin connection; the piece of it that was asked for is
+ * made on the control loop, which has the registry, and nothing else of it.
+ * Invariant: it names exactly what the asking host may connect to; all of a
+ * piece is of one generation; and the generation counter grows whenever any
+ * page may have changed, so that a host that reads the header before and after
+ * knows whether its pieces belong together.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,9 +20,9 @@
 /* From the shard to the control loop and back. */
 struct disc_job {
 	struct mbox_msg msg;
-	struct tgt_req *req;
-	uint8_t *page;
-	size_t len, cap; /* cap 0: count only */
+	struct tgt_req *req; /* its data: the piece */
+	uint64_t off, end;   /* of the piece in the page */
+	uint64_t len;	     /* of the page, so far */
 };
 
 void disc_changed(struct tgt *tgt)
@@ -90,12 +92,33 @@ const struct tgt_referral *tgt_referral_at(const struct tgt *tgt,
 
 /* --- the page, control loop --- */
 
-static void put(struct disc_job *job, const struct ident_disc *entry)
+/* What of the next n bytes lies in the piece goes there. */
+static void put(struct disc_job *job, const uint8_t *bytes, size_t n)
 {
-	if (job->cap)
-		ident_disc_entry(entry, job->page + job->len);
+	uint64_t from = MAX(job->off, job->len);
+	uint64_t to = MIN(job->end, job->len + n);
+
+	if (from < to)
+		memcpy(job->req->data + (from - job->off),
+		       bytes + (from - job->len), to - from);
+	job->len += n;
+}
+
+/* The next entry is not in the piece: it only counts. */
+static bool is_elsewhere(struct disc_job *job)
+{
+	if (job->len < job->end && job->len + ENTRY_BYTES > job->off)
+		return false;
 	job->len += ENTRY_BYTES;
-	ASSERT(!job->cap || job->len <= job->cap);
+	return true;
+}
+
+static void put_entry(struct disc_job *job, const struct ident_disc *entry)
+{
+	uint8_t raw[ENTRY_BYTES];
+
+	ident_disc_entry(entry, raw);
+	put(job, raw, sizeof(raw));
 }
 
 static void put_subsys(struct disc_job *job, const struct tgt_subsys *ss,
@@ -104,16 +127,18 @@ static void put_subsys(struct disc_job *job, const struct tgt_subsys *ss,
 	const struct addr *addr = &tl->l.local;
 	char host[ADDR_TEXT_LEN];
 
+	if (is_elsewhere(job))
+		return;
 	addr_format_host(addr_is_any(addr) ? &job->req->conn->local : addr,
 			 host);
-	put(job, &(struct ident_disc){
-			 .nqn = ss->nqn,
-			 .traddr = host,
-			 .port = addr_port(addr),
-			 .port_id = (uint16_t)tl->id,
-			 .is_ipv6 = strchr(host, ':') != NULL,
-			 .is_secure = tl->is_tls,
-		 });
+	put_entry(job, &(struct ident_disc){
+			       .nqn = ss->nqn,
+			       .traddr = host,
+			       .port = addr_port(addr),
+			       .port_id = (uint16_t)tl->id,
+			       .is_ipv6 = strchr(host, ':') != NULL,
+			       .is_secure = tl->is_tls,
+		       });
 }
 
 static void put_referrals(struct disc_job *job)
@@ -123,18 +148,21 @@ static void put_referrals(struct disc_job *job)
 	for (unsigned i = 0; i < tgt->referral_count; i++) {
 		const struct tgt_referral *ref = &tgt->referrals[i];
 
-		put(job, &(struct ident_disc){
-				 .nqn = ref->nqn[0] ? ref->nqn : NVME_DISC_NQN,
-				 .traddr = ref->traddr,
-				 .port = ref->port,
-				 .is_ipv6 = ref->is_ipv6,
-				 .is_referral = true,
-				 .is_secure = ref->is_secure,
-			 });
+		if (is_elsewhere(job))
+			continue;
+		put_entry(job,
+			  &(struct ident_disc){
+				  .nqn = ref->nqn[0] ? ref->nqn : NVME_DISC_NQN,
+				  .traddr = ref->traddr,
+				  .port = ref->port,
+				  .is_ipv6 = ref->is_ipv6,
+				  .is_referral = true,
+				  .is_secure = ref->is_secure,
+			  });
 	}
 }
 
-static void put_all(struct disc_job *job)
+static void put_entries(struct disc_job *job)
 {
 	const struct tgt_conn *conn = job->req->conn;
 	struct tgt *tgt = conn->tgt;
@@ -157,6 +185,19 @@ static void put_all(struct disc_job *job)
 	put_referrals(job);
 }
 
+/* When it is known how many there are. */
+static void put_header(struct disc_job *job)
+{
+	uint64_t count = (job->len - IDENT_LOG_HEADER) / ENTRY_BYTES;
+	uint64_t page_len = job->len;
+	uint8_t raw[IDENT_LOG_HEADER];
+
+	ident_disc_header(job->req->conn->tgt->genctr, count, raw);
+	job->len = 0;
+	put(job, raw, sizeof(raw));
+	job->len = page_len;
+}
+
 static void on_made(struct mbox_msg *msg)
 {
 	struct disc_job *job = container_of(msg, struct disc_job, msg);
@@ -165,13 +206,11 @@ static void on_made(struct mbox_msg *msg)
 
 	conn->busy_count--;
 	req->state = REQ_SENDING;
-	if (job->page) {
-		aer_read(req, AER_DISC_CHANGED);
-		log_page_send(req, job->page, job->len);
-	} else {
-		req_complete(req, NVME_SC_INTERNAL);
-	}
-	free(job->page);
+	aer_read(req, AER_DISC_CHANGED);
+	if (job->off > job->len)
+		req_complete(req, NVME_SC_BAD_FIELD | NVME_SC_DNR);
+	else
+		req_complete_data(req);
 	free(job);
 	if (conn->state == CONN_LIVE)
 		aer_check(conn);
@@ -181,33 +220,33 @@ static void on_made(struct mbox_msg *msg)
 static void on_make(struct mbox_msg *msg)
 {
 	struct disc_job *job = container_of(msg, struct disc_job, msg);
-	const struct tgt_conn *conn = job->req->conn;
 
-	put_all(job); /* to know the length */
-	job->page = calloc(1, job->len);
-	if (job->page) {
-		job->cap = job->len;
-		put_all(job);
-		ident_disc_header(conn->tgt->genctr,
-				  (job->len - IDENT_LOG_HEADER) / ENTRY_BYTES,
-				  job->page);
-	}
+	put_entries(job);
+	put_header(job);
 	job->msg.run = on_made;
-	loop_post(conn->shard->loop, &job->msg);
+	loop_post(job->req->conn->shard->loop, &job->msg);
 }
 
-void disc_start(struct tgt_req *req)
+void disc_start(struct tgt_req *req, uint64_t off, uint32_t len)
 {
 	struct tgt_conn *conn = req->conn;
-	struct disc_job *job = calloc(1, sizeof(*job));
+	struct disc_job *job;
 
+	if (!admin_data(req, len))
+		return;
+	job = malloc(sizeof(*job));
 	if (!job) {
 		req_complete(req, NVME_SC_INTERNAL);
 		return;
 	}
-	job->req = req;
+	/* An offset near the end of the numbers has no end. */
+	*job = (struct disc_job){
+		.msg.run = on_make,
+		.req = req,
+		.off = off,
+		.end = off > UINT64_MAX - len ? UINT64_MAX : off + len,
+	};
 	req->state = REQ_BUSY;
 	conn->busy_count++;
-	job->msg.run = on_make;
 	loop_post(conn->tgt->opts.loop, &job->msg);
 }

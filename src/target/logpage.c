@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Get Log Page.  Shard of the admin connection.  Invariant: a page is made as
- * a whole, then the window that was asked for is copied out of it; what lies
- * behind its end reads as zeros.
+ * Get Log Page.  Shard of the admin connection.  Invariant: a page (but that of
+ * discovery, which has no limit) is made as a whole, then the window that was
+ * asked for is copied out of it; what lies behind its end reads as zeros.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -226,7 +226,8 @@ static uint64_t log_len(const struct nvme_sqe *sqe)
 	return (dwords + 1) * 4; /* 0's based */
 }
 
-void log_page_send(struct tgt_req *req, const uint8_t *page, size_t page_len)
+static void log_page_send(struct tgt_req *req, const uint8_t *page,
+			  size_t page_len)
 {
 	uint64_t off = log_off(&req->sqe), len = log_len(&req->sqe);
 
@@ -264,7 +265,8 @@ void log_page_start(struct tgt_req *req)
 		 log_len(&req->sqe) > req->conn->tgt->opts.max_transfer)
 		req_complete(req, NVME_SC_BAD_FIELD | NVME_SC_DNR);
 	else if (lp->lid == LID_DISCOVERY)
-		disc_start(req);
+		disc_start(req, log_off(&req->sqe),
+			   (uint32_t)log_len(&req->sqe));
 	else
 		page_start(req, lp);
 }
