@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers JSON-RPC as SPDK's nvmf_tgt does, as far as deployment asks.
 
-Serves no namespaces: what it is told is what it tells.
+What it is told is what it tells.  With a file "serve" in its folder it serves
+it, too: a mooncake_nof_target does what it is told, with a file for each disk.
 """
+import ctypes
 import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(sys.argv[0]))))
@@ -18,9 +22,60 @@ class Error(Exception):
     pass
 
 
+class DataPath:
+    """The target that moves the bytes."""
+    SAME = ("nvmf_create_transport", "nvmf_create_subsystem",
+            "nvmf_delete_subsystem", "nvmf_subsystem_add_ns",
+            "nvmf_subsystem_remove_ns", "nvmf_subsystem_add_listener",
+            "nvmf_subsystem_remove_listener", "nvmf_subsystem_add_host",
+            "nvmf_subsystem_remove_host")
+
+    def __init__(self, program, disks):
+        self.path = os.path.join(ROOT, "data.sock")
+        self.disks = disks
+        prctl = ctypes.CDLL(None).prctl
+        self.proc = subprocess.Popen(
+            [program, f"--rpc_socket={self.path}"],
+            preexec_fn=lambda: prctl(1, signal.SIGKILL))
+        end = time.monotonic() + 30
+        while not os.path.exists(self.path):
+            if self.proc.poll() is not None or time.monotonic() > end:
+                sys.exit("the data path does not start")
+            time.sleep(0.01)
+
+    def call(self, method, params):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.path)
+            s.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method,
+                                  "params": params}).encode())
+            got = b""
+            while True:
+                got += s.recv(65536)
+                try:
+                    answer = json.loads(got)
+                    break
+                except ValueError:
+                    continue
+        if "error" in answer:
+            raise Error(answer["error"]["code"], answer["error"]["message"])
+
+    def follow(self, method, params):
+        if method == "bdev_nvme_attach_controller":
+            self.call("bdev_aio_create", {
+                "name": params["name"] + "n1", "block_size": 4096,
+                "filename": self.disks[params["traddr"]]})
+        elif method == "bdev_nvme_detach_controller":
+            self.call("bdev_aio_delete", {"name": params["name"] + "n1"})
+        elif method in self.SAME:
+            self.call(method, params)
+
+
 class Target:
     def __init__(self):
-        self.calls = []
+        self.data = None
+        if os.path.exists(os.path.join(ROOT, "serve")):
+            with open(os.path.join(ROOT, "serve")) as f:
+                self.data = DataPath(**json.load(f))
         self.transports, self.ctrls, self.bdevs = [], [], []
         self.subsystems = [{
             "nqn": "nqn.2014-08.org.nvmexpress.discovery",
@@ -152,15 +207,21 @@ class Target:
         with open(path) as f:
             for sub in json.load(f)["subsystems"]:
                 for item in sub["config"] or []:
-                    getattr(self, item["method"])(**item["params"])
+                    self.run(item["method"], item["params"])
+
+    def run(self, method, params):
+        result = getattr(self, method)(**params)
+        if self.data:
+            self.data.follow(method, params)
+        return result
 
     def answer(self, request):
         out = {"jsonrpc": "2.0", "id": request.get("id")}
         with open(os.path.join(ROOT, "calls"), "a") as f:
             f.write(request["method"] + "\n")
         try:
-            out["result"] = getattr(self, request["method"])(
-                **request.get("params", {}))
+            out["result"] = self.run(request["method"],
+                                     request.get("params", {}))
         except Error as e:
             out["error"] = {"code": e.args[0], "message": e.args[1]}
         except (TypeError, KeyError):

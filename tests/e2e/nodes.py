@@ -2,9 +2,12 @@
 """SSD nodes on one machine: a real sshd in namespaces of its own.
 
 A node has its own network (a veth pair), processes, host name, and its own
-/run, /var/tmp, /etc/mooncake, /usr/local/lib/mooncake; files elsewhere are the
+/run, /var/tmp, /etc/mooncake, /usr/local, /opt, /srv; files elsewhere are the
 machine's.
 """
+import contextlib
+import ctypes
+import json
 import os
 import random
 import shutil
@@ -32,6 +35,22 @@ def keygen(path):
                    check=True)
     with open(path + ".pub") as f:
         return " ".join(f.read().split()[:2])
+
+
+@contextlib.contextmanager
+def own_network():
+    """This thread, and what it starts, in a network with no one else: any
+    address and any port is free there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    old = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    if libc.unshare(0x40000000):  # CLONE_NEWNET
+        raise OSError(ctypes.get_errno(), "unshare")
+    try:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        yield
+    finally:
+        libc.setns(old, 0)
+        os.close(old)
 
 
 class Nodes:
@@ -74,15 +93,15 @@ NODE_SCRIPT = r"""
 set -e
 hostname $name
 mount --make-rprivate /
-mkdir -p /etc/mooncake /usr/local/lib/mooncake
-for d in /run /var/tmp /etc/mooncake /usr/local/lib/mooncake /var/log; do
+mkdir -p /etc/mooncake
+for d in /run /var/tmp /etc/mooncake /usr/local /opt /srv /var/log; do
   mount -t tmpfs -o mode=755 none $d; done
-mkdir -p /run/sshd
+mkdir -p /run/sshd /usr/local/bin
 echo "$name-$folder" >/run/machine-id
 [ ! -e /etc/machine-id ] || mount --bind /run/machine-id /etc/machine-id
 i=0; while ! ip link show eth0 >/dev/null 2>&1; do
   i=$((i + 1)); [ $i -lt 500 ] || exit 9; sleep 0.02; done
-ip link set lo up; ip addr add $addr/30 dev eth0; ip link set eth0 up
+ip link set lo up; ip addr add $addr peer $here dev eth0; ip link set eth0 up
 # The user that sshd wants, where only its files were unpacked.
 if ! grep -q ^sshd: /etc/passwd; then
   { cat /etc/passwd; echo 'sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin'; } \
@@ -93,13 +112,17 @@ exec $sshd -D -e -f $folder/$name.sshd
 
 
 class Node:
-    def __init__(self, nodes, number, is_known=True, **env):
+    def __init__(self, nodes, number, is_known=True, name=None, addrs=None,
+                 **env):
+        """addrs: this machine's address and the node's; env: what its ssh
+        sessions find in their environment."""
         self.nodes = nodes
-        self.name = f"ssd{number}"
+        self.name = name or f"ssd{number}"
         self.link = f"mc{os.getpid() % 100000}n{number}"
         third, fourth = divmod(number * 4, 256)
         base = f"10.{nodes.net}.{third}"
-        self.here, self.addr = f"{base}.{fourth + 1}", f"{base}.{fourth + 2}"
+        self.here, self.addr = addrs or (f"{base}.{fourth + 1}",
+                                         f"{base}.{fourth + 2}")
         folder = nodes.folder
         self.path = os.path.join(folder, self.name)
         os.mkdir(self.path)
@@ -121,7 +144,7 @@ class Node:
             ["unshare", "-m", "-p", "-n", "-u", "--fork", "--mount-proc",
              "--kill-child", "sh", "-c", NODE_SCRIPT],
             env={**os.environ, "name": self.name, "addr": self.addr,
-                 "folder": folder, "sshd": SSHD},
+                 "here": self.here, "folder": folder, "sshd": SSHD},
             stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
         self.plug_in()
         self.wait_ssh()
@@ -140,7 +163,7 @@ class Node:
         pid = self.inner_pid()
         for cmd in (f"ip link add {self.link} type veth peer name eth0 "
                     f"netns {pid}",
-                    f"ip addr add {self.here}/30 dev {self.link}",
+                    f"ip addr add {self.here} peer {self.addr} dev {self.link}",
                     f"ip link set {self.link} up"):
             subprocess.run(cmd.split(), check=True)
 
@@ -188,6 +211,17 @@ class Node:
         for bdf in disks:
             self.pci(bdf)
         return root
+
+    def spdk_serves(self, program, sizes):
+        """From its next start on, that target has bytes behind its disks:
+        sizes is {bdf: bytes}."""
+        disks = {}
+        for bdf, size in sizes.items():
+            disks[bdf] = os.path.join(self.path, bdf + ".img")
+            with open(disks[bdf], "wb") as f:
+                f.truncate(size)
+        with open(os.path.join(self.path, "spdk", "serve"), "w") as f:
+            json.dump({"program": program, "disks": disks}, f)
 
     def pci(self, bdf, driver="nvme", block=None):
         """A disk in the node's stand-in for sysfs (SYSFS)."""
