@@ -55,9 +55,9 @@ static const struct flag flags[] = {
 	FLAG(MS, "default_kv_lease_ttl", default_kv_lease_ttl_ms, "10s",
 	     "Lease that a get or an exist grants.", .group = "Objects",
 	     .min = 1, .max = 3600000, .arg = "TIME"),
-	FLAG(MS, "default_kv_soft_pin_ttl", default_kv_soft_pin_ttl_ms,
-	     "30m", "Life of a soft pin when the request gives none.",
-	     .min = 1, .max = 31536000000, .arg = "TIME"),
+	FLAG(MS, "default_kv_soft_pin_ttl", default_kv_soft_pin_ttl_ms, "30m",
+	     "Life of a soft pin when the request gives none.", .min = 1,
+	     .max = 31536000000, .arg = "TIME"),
 	FLAG(MS, "max_kv_soft_pin_ttl", max_kv_soft_pin_ttl_ms, "24h",
 	     "Longest soft pin that a request may ask for.", .min = 1,
 	     .max = 31536000000, .arg = "TIME"),
@@ -124,6 +124,10 @@ static const struct flag flags[] = {
 	     nof_heartbeat_failures_threshold, "3",
 	     "Failed probes in a row that take a segment OFFLINE.", .min = 1,
 	     .max = 1000, .arg = "N"),
+	FLAG(SIZE, "nof_stripe_bytes", nof_stripe_bytes, "1mb",
+	     "Larger objects of the pool are cut into such pieces, on as many "
+	     "namespaces; 0 = never.",
+	     .min = 0, .max = 64 * GiB, .arg = "SIZE"),
 	FLAG(BOOL, "enable_http_metadata_server", enable_http_metadata_server,
 	     "false", "Run the HTTP metadata server in this process.",
 	     .group = "Embedded metadata server"),
@@ -297,6 +301,7 @@ void config_core(const struct master_config *c, struct core_opts *out)
 	out->release_ns = c->put_start_release_timeout_sec * NS_PER_S;
 	out->write_ns = out->discard_ns / 3 * 2;
 	out->margin_ns = c->quarantine_margin_ms * NS_PER_MS;
+	out->stripe_bytes = c->nof_stripe_bytes;
 	out->client_ttl_ns = c->client_ttl * NS_PER_S;
 	out->replica_num = (int)c->default_replica_num;
 	out->nof_replica_num = (int)c->default_nof_replica_num;

@@ -29,6 +29,7 @@ struct master_config {
 
 	uint64_t nof_heartbeat_interval_sec, nof_heartbeat_probe_timeout_ms;
 	uint64_t nof_heartbeat_failures_threshold;
+	uint64_t nof_stripe_bytes;
 
 	bool enable_http_metadata_server;
 	uint64_t http_metadata_server_port;

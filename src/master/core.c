@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "master/client.h"
+#include "master/evict.h"
 #include "master/object.h"
 #include "master/segment.h"
 
@@ -58,6 +59,8 @@ int core_create(const struct core_opts *opts, struct core **out)
 	list_init(&core->scans);
 	list_init(&core->segments);
 	list_init(&core->dying);
+	for (enum kind kind = 0; kind < KIND_COUNT; kind++)
+		recency_init(&core->spread[kind]);
 	list_init(&core->client_list);
 	rng_seed(&core->rng, opts->seed);
 	stats_init(&core->stats);

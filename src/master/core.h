@@ -9,7 +9,8 @@
  *	object 1 ── n replica 1 ── n extent n ── 1 segment
  *
  * An object stays while it has a replica.  A replica that may be evicted stands
- * in one of the recency lists of its home segment (that of its first extent).
+ * in one of the recency lists of its segment, or of its kind when it lies on
+ * several.
  */
 #ifndef MASTER_CORE_H
 #define MASTER_CORE_H
@@ -60,6 +61,8 @@ struct core_opts {
 	uint64_t write_ns;   /* what a writer gets; below discard_ns */
 	uint64_t margin_ns;  /* quarantine beyond the last legal access */
 	uint64_t client_ttl_ns;
+	/* Larger objects of the pool are cut into such pieces; 0 = never */
+	uint64_t stripe_bytes;
 	enum strategy strategy;
 	/* defaults of requests that do not ask; -1 = by what is mounted */
 	int replica_num, nof_replica_num;
@@ -90,6 +93,12 @@ struct seg_path {
 	uint64_t latency_ns;	   /* of the last good one */
 };
 
+/* Replicas that may be evicted, each list by last access; see evict.h. */
+struct recency {
+	struct lru idle, leased, soft;
+	uint64_t soft_due_ns; /* no pin of soft ends before */
+};
+
 struct segment {
 	struct list node; /* core.segments or core.dying */
 	struct uuid id;
@@ -108,17 +117,16 @@ struct segment {
 	struct uuid client; /* owner of a memory segment */
 	char message[256];
 	uint64_t added_ns;
-	uint64_t host_hash, target_hash; /* for placing apart */
+	/* for placing apart: address, address and port, NQN */
+	uint64_t host_hash, target_hash, subsys_hash;
 
 	struct ext_alloc *space;
 	struct list extents; /* struct extent.seg_node */
 	uint64_t quarantined;
-	uint64_t replicas; /* that have an extent here */
-	/* replicas that may be evicted, by recency; see evict.c */
-	struct lru idle, leased, soft;
-	uint64_t soft_due_ns; /* no pin of soft ends before */
-	uint64_t mark;	      /* scratch of place.c: used by this object */
-	uint64_t reply_mark;  /* scratch of reply.c */
+	uint64_t replicas;	/* that have an extent here */
+	struct recency recency; /* of replicas that are here alone */
+	uint64_t mark;		/* scratch of place.c: not for this object */
+	uint64_t reply_mark;	/* scratch of reply.c */
 	uint32_t reply_index;
 
 	/* health, health.c */
@@ -239,6 +247,7 @@ struct core {
 	unsigned segment_count;
 	struct segment *online[KIND_COUNT][SEGMENTS_MAX];
 	unsigned online_count[KIND_COUNT];
+	struct recency spread[KIND_COUNT]; /* of replicas on several segments */
 	struct htab clients;
 	struct list client_list; /* by deadline */
 	struct quarantine quarantine;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Eviction by recency, on the metadata shard.  Invariant: a replica stands in a
- * list only while it is complete and not hard-pinned, and in the lists of its
- * home segment only.
+ * list only while it is complete and not hard-pinned, and in those of its
+ * segment, or of its kind when it lies on several, only.  So what lies partly
+ * on a segment that is away can still make room on the others.
  */
 #include "master/evict.h"
 
@@ -12,6 +13,13 @@
  * gives up rather than walk a pool of pinned and leased objects. */
 #define SOFT_LOOKS 64
 
+void recency_init(struct recency *r)
+{
+	lru_init(&r->idle);
+	lru_init(&r->leased);
+	lru_init(&r->soft);
+}
+
 void evict_forget(struct replica *rep)
 {
 	if (rep->lru)
@@ -19,9 +27,19 @@ void evict_forget(struct replica *rep)
 	rep->lru = NULL;
 }
 
+static struct recency *recency_of(struct core *core, const struct replica *rep)
+{
+	struct segment *seg = rep->extents[0].seg;
+
+	for (unsigned i = 1; i < rep->extent_count; i++)
+		if (rep->extents[i].seg != seg)
+			return &core->spread[rep->kind];
+	return &seg->recency;
+}
+
 void evict_note(struct core *core, struct replica *rep)
 {
-	struct segment *home = rep->extents[0].seg;
+	struct recency *home = recency_of(core, rep);
 	struct object *obj = rep->obj;
 
 	evict_forget(rep);
@@ -55,12 +73,12 @@ static struct replica *colder(struct replica *a, struct replica *b)
 
 /* The coldest whose soft pin is over; the list is not in the order in which
  * they end. */
-static struct replica *coldest_unpinned(struct core *core, struct segment *seg)
+static struct replica *coldest_unpinned(struct core *core, struct recency *r)
 {
-	struct list *node = lru_coldest(&seg->soft);
+	struct list *node = lru_coldest(&r->soft);
 	uint64_t due_ns = UINT64_MAX;
 
-	if (seg->soft_due_ns > core->now_ns)
+	if (r->soft_due_ns > core->now_ns)
 		return NULL;
 	for (unsigned i = 0; node && i < SOFT_LOOKS; i++) {
 		struct replica *rep =
@@ -70,28 +88,28 @@ static struct replica *coldest_unpinned(struct core *core, struct segment *seg)
 		    !obj_is_leased(core, rep->obj))
 			return rep;
 		due_ns = MIN(due_ns, rep->obj->soft_pin_ns);
-		node = lru_next(&seg->soft, node);
+		node = lru_next(&r->soft, node);
 	}
 	if (!node)
-		seg->soft_due_ns = due_ns;
+		r->soft_due_ns = due_ns;
 	return NULL;
 }
 
-/* The coldest of a segment that may go; pinned ones not counted. */
-static struct replica *coldest_of(struct core *core, struct segment *seg)
+/* The coldest that may go; pinned ones not counted. */
+static struct replica *coldest_of(struct core *core, struct recency *r)
 {
-	struct replica *leased = head_of(&seg->leased);
+	struct replica *leased = head_of(&r->leased);
 
 	if (leased && obj_is_leased(core, leased->obj))
 		leased = NULL;
-	return colder(colder(head_of(&seg->idle), leased),
-		      coldest_unpinned(core, seg));
+	return colder(colder(head_of(&r->idle), leased),
+		      coldest_unpinned(core, r));
 }
 
 /* Pass two: soft-pinned, but not leased. */
-static struct replica *coldest_soft(struct core *core, struct segment *seg)
+static struct replica *coldest_soft(struct core *core, struct recency *r)
 {
-	struct list *node = lru_coldest(&seg->soft);
+	struct list *node = lru_coldest(&r->soft);
 
 	for (unsigned i = 0; node && i < SOFT_LOOKS; i++) {
 		struct replica *rep =
@@ -99,22 +117,22 @@ static struct replica *coldest_soft(struct core *core, struct segment *seg)
 
 		if (!obj_is_leased(core, rep->obj))
 			return rep;
-		node = lru_next(&seg->soft, node);
+		node = lru_next(&r->soft, node);
 	}
 	return NULL;
 }
 
 static struct replica *search(struct core *core, enum kind kind,
 			      struct replica *(*of)(struct core *core,
-						    struct segment *seg))
+						    struct recency *r))
 {
-	struct replica *best = NULL;
+	struct replica *best = of(core, &core->spread[kind]);
 
 	for (unsigned i = 0; i < core->online_count[kind]; i++) {
 		struct segment *seg = core->online[kind][i];
 
 		if (seg->mark != core->mark)
-			best = colder(best, of(core, seg));
+			best = colder(best, of(core, &seg->recency));
 	}
 	return best;
 }
@@ -151,10 +169,14 @@ uint64_t evict_coldest(struct core *core, enum kind kind)
 
 uint64_t evict_coldest_of(struct core *core, struct segment *seg)
 {
-	struct replica *rep = coldest_of(core, seg);
+	struct recency *own = &seg->recency;
+	struct recency *spread = &core->spread[seg->kind];
+	struct replica *rep =
+		colder(coldest_of(core, own), coldest_of(core, spread));
 
 	if (!rep && core->opts.can_evict_soft_pinned)
-		rep = coldest_soft(core, seg);
+		rep = colder(coldest_soft(core, own),
+			     coldest_soft(core, spread));
 	return drop(core, rep);
 }
 
@@ -179,17 +201,22 @@ bool evict_is_due(const struct core *core, enum kind kind)
 	       core->opts.high_watermark[kind] * (double)capacity;
 }
 
-/* When the first lease ends that keeps a replica here; 0 = none. */
-static uint64_t first_lease_end(const struct core *core, enum kind kind)
+static uint64_t sooner(uint64_t first, struct recency *r)
 {
-	uint64_t first = 0;
+	struct replica *rep = head_of(&r->leased);
 
-	for (unsigned i = 0; i < core->online_count[kind]; i++) {
-		struct replica *rep = head_of(&core->online[kind][i]->leased);
+	return rep && (!first || rep->obj->lease_ns < first)
+		       ? rep->obj->lease_ns
+		       : first;
+}
 
-		if (rep && (!first || rep->obj->lease_ns < first))
-			first = rep->obj->lease_ns;
-	}
+/* When the first lease ends that keeps a replica here; 0 = none. */
+static uint64_t first_lease_end(struct core *core, enum kind kind)
+{
+	uint64_t first = sooner(0, &core->spread[kind]);
+
+	for (unsigned i = 0; i < core->online_count[kind]; i++)
+		first = sooner(first, &core->online[kind][i]->recency);
 	return first;
 }
 

@@ -2,7 +2,8 @@
 /*
  * Eviction: which replica goes first.
  *
- * Each segment has three lists of its complete replicas, each ordered by last
+ * Each segment has three lists of the complete replicas that lie on it alone,
+ * and each kind has three of those that lie on several, each ordered by last
  * access: idle (never leased), leased (a reader asked since; so also ordered
  * by end of lease, for all leases are equally long) and soft (soft-pinned).
  * Hard-pinned replicas stand in none.  The coldest of a kind is therefore found
@@ -14,6 +15,7 @@
 
 #include "master/core.h"
 
+void recency_init(struct recency *r);
 /* (Re)files a complete replica as the hottest of its list. */
 void evict_note(struct core *core, struct replica *rep);
 void evict_forget(struct replica *rep);
@@ -21,7 +23,7 @@ void evict_forget(struct replica *rep);
 /* Drops the coldest replica of that kind that may go; segments whose mark is
  * core->mark are left alone.  Returns the bytes, 0 when there is none. */
 uint64_t evict_coldest(struct core *core, enum kind kind);
-/* The same on one segment. */
+/* The same on one segment; of those on several, any. */
 uint64_t evict_coldest_of(struct core *core, struct segment *seg);
 
 /* Live = taken and not resting, on ONLINE segments. */

@@ -35,11 +35,11 @@ static const struct replica *best_replica(const struct object *obj)
 static void count_hit(struct core *core, const struct object *obj)
 {
 	const struct replica *rep = best_replica(obj);
-	struct segment *seg = rep->extents[0].seg;
 	struct stats *st = &core->stats;
 
-	seg->hits++;
-	seg->hit_bytes += obj->size;
+	rep->extents[0].seg->hits++;
+	for (unsigned i = 0; i < rep->extent_count; i++)
+		rep->extents[i].seg->hit_bytes += rep->extents[i].bytes;
 	st->valid_gets++;
 	if (rep->kind == KIND_MEM) {
 		st->hits_mem++;
@@ -75,24 +75,36 @@ bool exist_object(struct core *core, struct object *obj)
 	return true;
 }
 
+/* The segment whose bytes they were; the first one when nobody said. */
+static struct segment *culprit(const struct replica *rep,
+			       const struct uuid *segment)
+{
+	for (unsigned i = 0; i < rep->extent_count; i++)
+		if (uuid_eq(&rep->extents[i].seg->id, segment))
+			return rep->extents[i].seg;
+	return rep->extents[0].seg;
+}
+
 enum mooncake_status get_report_mismatch(struct core *core, struct str key,
-					 uint64_t generation, uint32_t index)
+					 const struct mismatch *what)
 {
 	struct object *obj = obj_find(core, key);
+	struct segment *seg;
 	struct replica *rep;
 
-	if (!obj || obj->generation != generation || !obj->is_complete)
+	if (!obj || obj->generation != what->generation || !obj->is_complete)
 		return MOONCAKE_OBJECT_NOT_FOUND;
-	rep = obj_replica(obj, index);
+	rep = obj_replica(obj, what->index);
 	if (!rep)
 		return MOONCAKE_REPLICA_NOT_FOUND;
 	core->stats.checksum_mismatches++;
-	rep->extents[0].seg->errors[SEG_ERROR_CHECKSUM]++;
+	seg = culprit(rep, &what->segment);
+	seg->errors[SEG_ERROR_CHECKSUM]++;
 	log_warn("replica dropped: checksum mismatch",
 		 "segment=\"%s\" offset=%llu bytes=%llu generation=%llu",
-		 rep->extents[0].seg->name,
-		 (unsigned long long)rep->extents[0].ext.off,
-		 (unsigned long long)obj->size, (unsigned long long)generation);
+		 seg->name, (unsigned long long)rep->extents[0].ext.off,
+		 (unsigned long long)obj->size,
+		 (unsigned long long)what->generation);
 	obj_lose_replica(core, rep);
 	return MOONCAKE_OK;
 }

@@ -17,7 +17,12 @@ void get_lookup(struct core *core, const struct str *keys, size_t count,
 		struct object **out);
 
 /* Bytes of that replica did not match: it goes, if it is still that one. */
+struct mismatch {
+	uint64_t generation;
+	uint32_t index;	     /* of the replica */
+	struct uuid segment; /* where; zero = not known */
+};
 enum mooncake_status get_report_mismatch(struct core *core, struct str key,
-					 uint64_t generation, uint32_t index);
+					 const struct mismatch *what);
 
 #endif

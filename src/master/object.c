@@ -107,6 +107,15 @@ static size_t replica_alloc_size(unsigned count)
 	return sizeof(struct replica) + count * sizeof(struct extent);
 }
 
+/* Does the replica begin on that extent's segment here? */
+static bool is_first_there(const struct replica *rep, unsigned i)
+{
+	for (unsigned j = 0; j < i; j++)
+		if (rep->extents[j].seg == rep->extents[i].seg)
+			return false;
+	return true;
+}
+
 static uint32_t next_index(const struct object *obj)
 {
 	const struct replica *rep;
@@ -142,9 +151,9 @@ int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
 		ext->seg->unfinished++;
 		ext->seg->written_until_ns =
 			MAX(ext->seg->written_until_ns, obj->write_deadline_ns);
+		ext->seg->replicas += is_first_there(rep, i);
 		core->quarantine.live++;
 	}
-	extents[0].seg->replicas++;
 	list_add_tail(&obj->replicas, &rep->node);
 	obj->replica_count++;
 	return 0;
@@ -168,13 +177,15 @@ void obj_drop_replica(struct core *core, struct replica *rep)
 
 	evict_forget(rep);
 	for (unsigned i = 0; i < rep->extent_count; i++) {
-		rep->extents[i].seg->unfinished -=
-			rep->state == REPLICA_PROCESSING;
+		struct segment *seg = rep->extents[i].seg;
+		bool is_first = is_first_there(rep, i);
+
+		seg->unfinished -= rep->state == REPLICA_PROCESSING;
+		ASSERT(seg->replicas >= is_first);
+		seg->replicas -= is_first;
 		list_del(&rep->extents[i].seg_node);
 		quarantine_put(core, &rep->extents[i], release_ns);
 	}
-	ASSERT(rep->extents[0].seg->replicas > 0);
-	rep->extents[0].seg->replicas--;
 	list_del(&rep->node);
 	ASSERT(rep->obj->replica_count > 0);
 	rep->obj->replica_count--;

@@ -23,72 +23,103 @@ struct search {
 	unsigned start; /* where the walk begins */
 };
 
+/* What two replicas must not have in common, by level. */
+enum {
+	APART_HOST = 1,
+	APART_TARGET = 2,
+	APART_SUBSYS = 4,
+};
+static const unsigned levels[PLACE_LEVELS] = {
+	APART_HOST | APART_SUBSYS,
+	APART_HOST,
+	APART_TARGET | APART_SUBSYS,
+	APART_SUBSYS,
+	0,
+};
+
+/* --- who may take a replica of this object --- */
+
+static bool is_close(const struct segment *a, const struct segment *b,
+		     unsigned how)
+{
+	return a == b || (how & APART_HOST && a->host_hash == b->host_hash) ||
+	       (how & APART_TARGET && a->target_hash == b->target_hash) ||
+	       (how & APART_SUBSYS && a->subsys_hash == b->subsys_hash);
+}
+
+/* Extents come round again to the same segments, so most looks are short. */
+static bool is_apart(const struct object *obj, const struct segment *seg,
+		     unsigned how)
+{
+	const struct replica *rep;
+
+	list_for_each (rep, &obj->replicas, node)
+		for (unsigned i = 0; i < rep->extent_count; i++)
+			if (is_close(rep->extents[i].seg, seg, how))
+				return false;
+	return true;
+}
+
+static bool is_refused(const struct place *place, const struct segment *seg)
+{
+	for (size_t i = 0; i < place->avoid_count; i++)
+		if (uuid_eq(&place->avoid[i], &seg->id))
+			return true;
+	return false;
+}
+
+unsigned place_level_first(const struct object *obj)
+{
+	/* The first replica is far from everything. */
+	return list_is_empty(&obj->replicas) ? PLACE_LEVELS - 1 : 0;
+}
+
 uint64_t place_mark(struct core *core, const struct object *obj, enum kind kind,
 		    const struct place *place, uint64_t *largest)
 {
-	const struct replica *rep;
-	struct segment *refused;
 	uint64_t sum = 0;
 
+	ASSERT(place->level < PLACE_LEVELS);
 	core->mark++;
-	list_for_each (rep, &obj->replicas, node)
-		for (unsigned i = 0; i < rep->extent_count; i++)
-			rep->extents[i].seg->mark = core->mark;
-	for (size_t i = 0; i < place->avoid_count; i++) {
-		refused = segment_find(core, &place->avoid[i]);
-		if (refused)
-			refused->mark = core->mark;
-	}
 	*largest = 0;
 	for (unsigned i = 0; i < core->online_count[kind]; i++) {
-		const struct segment *seg = core->online[kind][i];
+		struct segment *seg = core->online[kind][i];
 
-		if (seg->mark == core->mark)
+		if (is_refused(place, seg) ||
+		    !is_apart(obj, seg, levels[place->level])) {
+			seg->mark = core->mark;
 			continue;
+		}
 		sum += seg->size;
 		*largest = MAX(*largest, seg->size);
 	}
 	return sum;
 }
 
-enum apart {
-	APART_HOST,
-	APART_TARGET,
-	APART_SEGMENT,
-	APART_COUNT
-};
+/* --- one extent --- */
 
-/* Is seg far enough from what obj has? */
-static bool is_apart(const struct search *s, const struct segment *seg,
-		     enum apart how)
+static bool take(struct segment *seg, uint64_t bytes, struct extent *out)
 {
-	const struct replica *rep;
-
-	if (seg->mark == s->core->mark)
-		return false;
-	list_for_each (rep, &s->obj->replicas, node) {
-		const struct segment *other = rep->extents[0].seg;
-
-		if (how == APART_HOST && other->host_hash == seg->host_hash)
-			return false;
-		if (how == APART_TARGET &&
-		    other->target_hash == seg->target_hash)
-			return false;
-	}
-	return true;
-}
-
-static bool take(const struct search *s, struct segment *seg,
-		 struct extent *out)
-{
-	uint64_t size = s->obj->size;
-
-	*out = (struct extent){.seg = seg, .bytes = size};
-	return ext_take(seg->space, size,
-			size >= EXTENT_ALIGN ? EXTENT_ALIGN : 0,
+	*out = (struct extent){.seg = seg, .bytes = bytes};
+	return ext_take(seg->space, bytes,
+			bytes >= EXTENT_ALIGN ? EXTENT_ALIGN : 0,
 			&out->ext) == 0;
 }
 
+static bool take_all(const struct search *s, struct segment *seg,
+		     struct extent *out)
+{
+	return take(seg, s->obj->size, out);
+}
+
+static struct segment *nth(const struct search *s, unsigned i)
+{
+	unsigned count = s->core->online_count[s->kind];
+
+	return s->core->online[s->kind][(s->start + i) % count];
+}
+
+/* Who names a segment gets it, even if it is close to another replica. */
 static bool try_preferred(const struct search *s, struct extent *out)
 {
 	unsigned count = s->core->online_count[s->kind];
@@ -99,8 +130,9 @@ static bool try_preferred(const struct search *s, struct extent *out)
 		for (unsigned i = 0; i < count; i++) {
 			struct segment *seg = s->core->online[s->kind][i];
 
-			if (seg->mark != s->core->mark &&
-			    strcmp(seg->name, name) == 0 && take(s, seg, out))
+			if (strcmp(seg->name, name) == 0 &&
+			    !is_refused(s->place, seg) &&
+			    is_apart(s->obj, seg, 0) && take_all(s, seg, out))
 				return true;
 		}
 	}
@@ -121,7 +153,7 @@ static bool try_near(const struct search *s, struct extent *out)
 		struct segment *seg = s->core->online[s->kind][i];
 
 		if (seg->mark != s->core->mark &&
-		    str_eq(str_of(seg->host_id), host) && take(s, seg, out))
+		    str_eq(str_of(seg->host_id), host) && take_all(s, seg, out))
 			return true;
 	}
 	return false;
@@ -134,38 +166,30 @@ static double free_ratio(const struct segment *seg)
 
 static bool try_freest(const struct search *s, struct extent *out)
 {
-	unsigned count = s->core->online_count[s->kind];
+	unsigned count = s->core->online_count[s->kind], seen = 0;
 	struct segment *best = NULL;
 
 	if (s->core->opts.strategy != STRATEGY_FREE_RATIO_FIRST)
 		return false;
-	for (unsigned i = 0; i < count && i < SAMPLE; i++) {
-		struct segment *seg =
-			s->core->online[s->kind][(s->start + i) % count];
+	for (unsigned i = 0; i < count && seen < SAMPLE; i++) {
+		struct segment *seg = nth(s, i);
 
-		if (is_apart(s, seg, APART_HOST) &&
-		    (!best || free_ratio(seg) > free_ratio(best)))
+		if (seg->mark == s->core->mark)
+			continue;
+		seen++;
+		if (!best || free_ratio(seg) > free_ratio(best))
 			best = seg;
 	}
-	return best && take(s, best, out);
+	return best && take_all(s, best, out);
 }
 
 static bool try_walk(const struct search *s, struct extent *out)
 {
-	unsigned count = s->core->online_count[s->kind];
+	for (unsigned i = 0; i < s->core->online_count[s->kind]; i++) {
+		struct segment *seg = nth(s, i);
 
-	for (enum apart how = 0; how < APART_COUNT; how++) {
-		for (unsigned i = 0; i < count; i++) {
-			struct segment *seg =
-				s->core->online[s->kind]
-					       [(s->start + i) % count];
-
-			if (is_apart(s, seg, how) && take(s, seg, out))
-				return true;
-		}
-		/* The first replica is far from everything. */
-		if (list_is_empty(&s->obj->replicas))
-			break;
+		if (seg->mark != s->core->mark && take_all(s, seg, out))
+			return true;
 	}
 	return false;
 }
@@ -175,6 +199,130 @@ static void give_all(const struct extent *extents, unsigned count)
 	for (unsigned i = 0; i < count; i++)
 		ext_give(extents[i].seg->space, &extents[i].ext);
 }
+
+/* --- who shares in an object of several extents --- */
+
+struct lane {
+	struct segment *seg;
+	unsigned rank; /* of those of its target before it */
+};
+struct lanes {
+	struct lane at[EXTENTS_MAX];
+	unsigned count;
+};
+
+static uint64_t domain_of(const struct segment *seg, unsigned by)
+{
+	switch (by) {
+	case APART_HOST:
+		return seg->host_hash;
+	case APART_TARGET:
+		return seg->target_hash;
+	case APART_SUBSYS:
+		return seg->subsys_hash;
+	default:
+		return (uintptr_t)seg;
+	}
+}
+
+/* Is at[i] the first of its domain? */
+static bool is_first(const struct lanes *l, unsigned i, unsigned by)
+{
+	for (unsigned j = 0; j < i; j++)
+		if (domain_of(l->at[j].seg, by) == domain_of(l->at[i].seg, by))
+			return false;
+	return true;
+}
+
+static unsigned count_domains(const struct lanes *l, unsigned by)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < l->count; i++)
+		n += is_first(l, i, by);
+	return n;
+}
+
+static void keep_domains(struct lanes *l, unsigned by, unsigned keep)
+{
+	struct lanes all = *l;
+
+	l->count = 0;
+	for (unsigned i = 0; i < all.count; i++) {
+		unsigned domain = 0; /* firsts up to that of i's domain */
+
+		for (unsigned j = 0; j <= i; j++) {
+			domain += is_first(&all, j, by);
+			if (domain_of(all.at[j].seg, by) ==
+			    domain_of(all.at[i].seg, by))
+				break;
+		}
+		if (domain <= keep)
+			l->at[l->count++] = all.at[i];
+	}
+}
+
+/* Leaves something for the replicas that are still to come. */
+static void lanes_share(const struct search *s, struct lanes *l)
+{
+	static const unsigned by[] = {APART_HOST, APART_TARGET, APART_SUBSYS,
+				      0};
+	unsigned more = MAX(s->place->more, 1u), n;
+
+	for (size_t i = 0; more > 1 && i < ARRAY_SIZE(by); i++) {
+		n = count_domains(l, by[i]);
+		if (n < more)
+			continue;
+		keep_domains(l, by[i], n / more);
+		return;
+	}
+}
+
+static bool goes_before(const struct search *s, const struct lane *a,
+			const struct lane *b)
+{
+	if (s->core->opts.strategy == STRATEGY_FREE_RATIO_FIRST) {
+		double x = free_ratio(a->seg), y = free_ratio(b->seg);
+
+		if (x != y)
+			return x > y;
+	}
+	return a->rank < b->rank;
+}
+
+/* Neighbouring stripes on different targets; a stable sort of a few. */
+static void lanes_order(const struct search *s, struct lanes *l)
+{
+	for (unsigned i = 0; i < l->count; i++) {
+		struct lane one = l->at[i];
+		unsigned j = i;
+
+		one.rank = 0;
+		for (unsigned k = 0; k < i; k++)
+			one.rank += l->at[k].seg->target_hash ==
+				    one.seg->target_hash;
+		for (; j > 0 && goes_before(s, &one, &l->at[j - 1]); j--)
+			l->at[j] = l->at[j - 1];
+		l->at[j] = one;
+	}
+}
+
+static void lanes_find(const struct search *s, struct lanes *l)
+{
+	unsigned count = s->core->online_count[s->kind];
+
+	l->count = 0;
+	for (unsigned i = 0; i < count && l->count < EXTENTS_MAX; i++) {
+		struct segment *seg = nth(s, i);
+
+		if (seg->mark != s->core->mark)
+			l->at[l->count++].seg = seg;
+	}
+	lanes_share(s, l);
+	lanes_order(s, l);
+}
+
+/* --- several extents because no single range fits --- */
 
 /* The largest piece of seg, cut so that no checksum block straddles two. */
 static bool take_piece(struct segment *seg, uint64_t left, struct extent *out)
@@ -187,28 +335,73 @@ static bool take_piece(struct segment *seg, uint64_t left, struct extent *out)
 	return len > 0 && ext_take(seg->space, len, 0, &out->ext) == 0;
 }
 
-/* Several extents when no single range fits; returns their number or 0. */
+/* Returns their number or 0. */
 static unsigned try_split(const struct search *s, struct extent *extents)
 {
-	unsigned count = s->core->online_count[s->kind], n = 0;
 	uint64_t left = s->obj->size;
+	struct lanes lanes;
+	unsigned n = 0;
 
 	if (left < SPLIT_MIN)
 		return 0;
-	for (unsigned i = 0; i < count; i++) {
-		struct segment *seg =
-			s->core->online[s->kind][(s->start + i) % count];
-
-		if (seg->mark == s->core->mark)
-			continue;
+	lanes_find(s, &lanes);
+	for (unsigned i = 0; i < lanes.count; i++)
 		while (left > 0 && n < EXTENTS_MAX &&
-		       take_piece(seg, left, &extents[n]))
+		       take_piece(lanes.at[i].seg, left, &extents[n]))
 			left -= extents[n++].bytes;
-	}
 	if (left == 0)
 		return n;
 	give_all(extents, n);
 	return 0;
+}
+
+/* --- stripes --- */
+
+/* Round and round over the first width of them; who is full gives way to the
+ * next one. */
+static bool fill_stripes(const struct search *s, struct lanes *l,
+			 uint64_t stripe, struct extent *extents, unsigned n)
+{
+	unsigned width = MIN(n, l->count), lane = 0;
+	uint64_t left = s->obj->size;
+
+	for (unsigned i = 0; i < n;) {
+		if (width == 0) {
+			give_all(extents, i);
+			return false;
+		}
+		lane %= width;
+		if (take(l->at[lane].seg, MIN(stripe, left), &extents[i])) {
+			left -= extents[i++].bytes;
+			lane++;
+		} else if (l->count > width) {
+			l->at[lane] = l->at[--l->count];
+		} else {
+			l->at[lane] = l->at[--width];
+			l->count = width;
+		}
+	}
+	ASSERT(left == 0);
+	return true;
+}
+
+/* Large objects of the pool; returns the number of extents or 0. */
+static unsigned try_stripes(const struct search *s, struct extent *extents)
+{
+	uint64_t size = s->obj->size, stripe = s->core->opts.stripe_bytes;
+	struct lanes lanes;
+	unsigned n;
+
+	if (s->kind != KIND_NOF || stripe == 0 || size <= stripe)
+		return 0;
+	stripe = MAX(stripe, (size + EXTENTS_MAX - 1) / EXTENTS_MAX);
+	stripe = ALIGN_UP(stripe, (uint64_t)CRC_BLOCK);
+	n = (unsigned)((size + stripe - 1) / stripe);
+	lanes_find(s, &lanes);
+	if (n < 2 || lanes.count < 2 ||
+	    !fill_stripes(s, &lanes, stripe, extents, n))
+		return 0;
+	return n;
 }
 
 int place_replica(struct core *core, struct object *obj, enum kind kind,
@@ -226,9 +419,14 @@ int place_replica(struct core *core, struct object *obj, enum kind kind,
 	if (!place_mark(core, obj, kind, place, &largest))
 		return -ENOSPC;
 	s.start = (unsigned)rng_below(&core->rng, core->online_count[kind]);
-	if (!try_preferred(&s, extents) && !try_near(&s, extents) &&
-	    !try_freest(&s, extents) && !try_walk(&s, extents))
-		n = try_split(&s, extents);
+	if (!try_preferred(&s, extents) && !try_near(&s, extents)) {
+		n = try_stripes(&s, extents);
+		if (n == 0 &&
+		    (try_freest(&s, extents) || try_walk(&s, extents)))
+			n = 1;
+		if (n == 0)
+			n = try_split(&s, extents);
+	}
 	if (n == 0)
 		return -ENOSPC;
 	ret = obj_add_replica(core, obj, kind, extents, n);

@@ -144,9 +144,8 @@ static uint64_t worth_waiting(struct core *core, enum kind kind)
 	return quarantine_next(core, kind, core->now_ns + core->opts.margin_ns);
 }
 
-/* One replica, with eviction.  0, -EAGAIN with ask->retry_ns, -ENOSPC,
- * -ENOMEM. */
-static int place_evicting(struct core *core, struct put_ask *ask,
+/* One replica so far apart, with eviction. */
+static int place_at_level(struct core *core, struct put_ask *ask,
 			  struct object *obj, enum kind kind)
 {
 	uint64_t resting = resting_bytes(core, kind), largest, capacity, freed;
@@ -177,6 +176,20 @@ static int place_evicting(struct core *core, struct put_ask *ask,
 	}
 }
 
+/* One replica, as far apart as it goes.  0, -EAGAIN with ask->retry_ns,
+ * -ENOSPC, -ENOMEM. */
+static int place_evicting(struct core *core, struct put_ask *ask,
+			  struct object *obj, enum kind kind)
+{
+	struct place *place = &ask->place;
+	int ret = -ENOSPC;
+
+	for (place->level = place_level_first(obj);
+	     ret == -ENOSPC && place->level < PLACE_LEVELS; place->level++)
+		ret = place_at_level(core, ask, obj, kind);
+	return ret;
+}
+
 /* All replicas of one kind; returns how many there are, or -errno for why
  * there is none of them or one is missing that must not. */
 static int place_kind(struct core *core, struct put_ask *ask,
@@ -185,6 +198,7 @@ static int place_kind(struct core *core, struct put_ask *ask,
 	int placed = 0, ret = 0;
 
 	while (placed < ask->count[kind]) {
+		ask->place.more = (unsigned)(ask->count[kind] - placed);
 		ret = place_evicting(core, ask, obj, kind);
 		if (ret < 0)
 			break;

@@ -141,11 +141,14 @@ static enum mooncake_status report_one(struct service *svc,
 	struct segment *seg;
 	struct uuid id;
 
+	if (!reply_uuid(&item->segment_id, &id))
+		return MOONCAKE_INVALID_PARAMS;
 	if (item->problem == MC__PROBLEM__PROBLEM_CHECKSUM)
 		return get_report_mismatch(svc->core, reply_str(&item->key),
-					   item->generation, item->replica);
-	if (item->problem != MC__PROBLEM__PROBLEM_UNREACHABLE ||
-	    !reply_uuid(&item->segment_id, &id))
+					   &(struct mismatch){item->generation,
+							      item->replica,
+							      id});
+	if (item->problem != MC__PROBLEM__PROBLEM_UNREACHABLE)
 		return MOONCAKE_INVALID_PARAMS;
 	seg = segment_find(svc->core, &id);
 	if (!seg)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "master/evict.h"
 #include "master/object.h"
 #include "master/quarantine.h"
 #include "nvme/endpoint.h"
@@ -68,8 +69,8 @@ static int copy_texts(struct segment *seg, const struct segment_desc *desc,
 	if (!seg->name || !seg->host_id)
 		return err_set(err, -ENOMEM, "out of memory");
 	seg->host_hash = hash_str(str_of(seg->host_id));
-	seg->target_hash =
-		hash_str(str_of(ep.subnqn)) ^ seg->host_hash ^ ep.trsvcid;
+	seg->target_hash = seg->host_hash ^ ep.trsvcid;
+	seg->subsys_hash = hash_str(str_of(ep.subnqn));
 	snprintf(seg->identity, sizeof(seg->identity), "%s",
 		 desc->identity ? desc->identity : "");
 	return 0;
@@ -110,9 +111,7 @@ int segment_add(struct core *core, const struct segment_desc *desc,
 	seg->client = desc->client;
 	seg->ok_ns = seg->added_ns = core->now_ns;
 	list_init(&seg->extents);
-	lru_init(&seg->idle);
-	lru_init(&seg->leased);
-	lru_init(&seg->soft);
+	recency_init(&seg->recency);
 	ret = ext_create(seg->base, seg->size, unit, &seg->space);
 	if (ret < 0) {
 		err_set(err, ret, "no memory for the map of %llu bytes",

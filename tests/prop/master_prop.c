@@ -121,6 +121,16 @@ static int compare_ext(const void *a, const void *b)
 	return left->off < right->off ? -1 : left->off > right->off;
 }
 
+static bool is_first_there(const struct extent *ext)
+{
+	const struct extent *one = ext->replica->extents;
+
+	for (; one < ext; one++)
+		if (one->seg == ext->seg)
+			return false;
+	return true;
+}
+
 static void check_segment(const struct core *core, struct segment *seg)
 {
 	static struct ext owned[1 << 16];
@@ -133,7 +143,7 @@ static void check_segment(const struct core *core, struct segment *seg)
 
 	list_for_each (ext, &seg->extents, seg_node) {
 		ASSERT(ext->seg == seg && n < ARRAY_SIZE(owned));
-		replicas += ext == &ext->replica->extents[0];
+		replicas += is_first_there(ext);
 		owned[n++] = ext->ext;
 	}
 	for (size_t q = 0; q < core->quarantine.count; q++) {
@@ -305,8 +315,10 @@ static void step_report(struct model *m)
 
 	if (m->is_ordered || !obj)
 		return;
-	get_report_mismatch(m->core, str_of(key_text(k)), obj->generation,
-			    (uint32_t)rng_below(&m->rng, 4));
+	get_report_mismatch(
+		m->core, str_of(key_text(k)),
+		&(struct mismatch){.generation = obj->generation,
+				   .index = (uint32_t)rng_below(&m->rng, 4)});
 	sync_model(m);
 }
 
@@ -364,12 +376,16 @@ static void step_time(struct model *m)
 static void run_round(unsigned round)
 {
 	static struct model m;
+	struct core_opts opts;
 	static void (*const steps[])(struct model * m) = {
 		step_put,    step_put,	step_put,  step_end,
 		step_end,    step_end,	step_read, step_remove,
 		step_report, step_time, step_time};
 
-	m = (struct model){.core = t_core(NULL),
+	core_opts_default(&opts);
+	opts.seed = 1;
+	opts.stripe_bytes = round % 3 == 2 ? 128 * KiB : 0;
+	m = (struct model){.core = t_core(&opts),
 			   .rng = t_rng(round),
 			   .is_ordered = round % 3 == 0};
 	/* Fewer slots than keys where the order of eviction is checked. */

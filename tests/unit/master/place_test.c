@@ -128,6 +128,114 @@ static void test_split(void **state)
 	core_destroy(core);
 }
 
+static struct core *striped_core(unsigned segments)
+{
+	struct core_opts opts;
+	struct core *core;
+
+	core_opts_default(&opts);
+	opts.seed = 1;
+	opts.stripe_bytes = MiB;
+	core = t_core(&opts);
+	for (unsigned i = 0; i < segments; i++)
+		t_segment(core, KIND_NOF, i, 16 * MiB);
+	return core;
+}
+
+/* Every replica has its own namespaces; one that is away takes one replica. */
+static void test_stripes(void **state)
+{
+	struct core *core = striped_core(4);
+	struct put_ask ask = t_ask(core, 0, 2);
+	struct object *obj = start(core, "two", 4 * MiB + 1, &ask);
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct replica *rep = obj_replica(obj, i);
+
+		assert_int_equal(rep->extent_count, 5);
+		for (unsigned e = 0; e < 4; e++) {
+			assert_int_equal(rep->extents[e].bytes, MiB);
+			assert_ptr_not_equal(rep->extents[e].seg,
+					     rep->extents[e + 1].seg);
+		}
+		assert_int_equal(rep->extents[4].bytes, 1);
+	}
+	assert_int_equal(t_end(core, "two"), 0);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(core->online[KIND_NOF][i]->replicas, 1);
+	segment_set_state(core, home(obj, 0), SEG_OFFLINE, "");
+	assert_false(replica_is_readable(obj_replica(obj, 0)));
+	assert_true(replica_is_readable(obj_replica(obj, 1)));
+	assert_true(t_exist(core, "two"));
+	core_destroy(core);
+}
+
+static void test_stripe_limits(void **state)
+{
+	struct core *core = striped_core(2);
+	struct put_ask ask = t_ask(core, 0, 1);
+	struct replica *rep;
+
+	/* Not above the size of a stripe, nor memory. */
+	rep = obj_replica(start(core, "small", MiB, &ask), 0);
+	assert_int_equal(rep->extent_count, 1);
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	t_segment(core, KIND_MEM, 1, 16 * MiB);
+	ask = t_ask(core, 1, 0);
+	rep = obj_replica(start(core, "memory", 4 * MiB, &ask), 0);
+	assert_int_equal(rep->extent_count, 1);
+	/* At most 64 pieces: they grow. */
+	core->opts.stripe_bytes = 128 * KiB;
+	ask = t_ask(core, 0, 1);
+	rep = obj_replica(start(core, "large", 20 * MiB, &ask), 0);
+	assert_true(rep->extent_count <= EXTENTS_MAX);
+	assert_int_equal(rep->extents[0].bytes, 384 * KiB);
+	core_destroy(core);
+}
+
+/* What lies partly on a namespace that is away can make room elsewhere. */
+static void test_spread_is_evicted(void **state)
+{
+	struct core *core = striped_core(2);
+	struct put_ask ask = t_ask(core, 0, 1);
+	struct segment *away;
+	struct object *obj;
+
+	obj = start(core, "spread", 16 * MiB, &ask);
+	assert_int_equal(obj_replica(obj, 0)->extent_count, 16);
+	assert_int_equal(t_end(core, "spread"), 0);
+	away = home(obj, 0);
+	segment_set_state(core, away, SEG_OFFLINE, "");
+	obj = start(core, "next", 10 * MiB, &ask);
+	assert_int_equal(obj_replica(obj, 0)->extent_count, 1);
+	assert_null(obj_find(core, STR("spread")));
+	core_destroy(core);
+}
+
+/* The pool has room on a close target; the far one is emptied first. */
+static void test_far_before_free(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask ask = t_ask(core, 0, 1);
+	struct object *obj;
+	struct segment *far;
+
+	for (unsigned i = 0; i < 3; i++)
+		t_segment(core, KIND_NOF, i, 16 * MiB);
+	core->online[KIND_NOF][1]->host_hash =
+		core->online[KIND_NOF][0]->host_hash;
+	far = core->online[KIND_NOF][2];
+	ask.place.preferred[KIND_NOF] = &far->name;
+	ask.place.preferred_count[KIND_NOF] = 1;
+	start(core, "cold", 16 * MiB, &ask);
+	assert_int_equal(t_end(core, "cold"), 0);
+	ask = t_ask(core, 0, 2);
+	obj = start(core, "two", 4 * MiB, &ask);
+	assert_true(home(obj, 0)->host_hash != home(obj, 1)->host_hash);
+	assert_null(obj_find(core, STR("cold")));
+	core_destroy(core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +243,10 @@ int main(void)
 		cmocka_unit_test(test_preferred_and_near),
 		cmocka_unit_test(test_free_ratio_first),
 		cmocka_unit_test(test_split),
+		cmocka_unit_test(test_stripes),
+		cmocka_unit_test(test_stripe_limits),
+		cmocka_unit_test(test_spread_is_evicted),
+		cmocka_unit_test(test_far_before_free),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
