@@ -32,6 +32,10 @@ static PyMethodDef methods[] = {
 	 "Address of void *alloc(size_t)."},
 	{"free_addr", mod_free_addr, METH_NOARGS,
 	 "Address of void free(void *)."},
+	{"nof_register", mod_nof_register, METH_VARARGS,
+	 "Adds a namespace to the SSD pool: None, or why not."},
+	{"nof_unregister", mod_nof_unregister, METH_VARARGS,
+	 "Takes a namespace out of the SSD pool: None, or why not."},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -57,6 +57,10 @@ PyObject *list_of_int64s(const int64_t *v, Py_ssize_t n);
 /* BufferHandle: owns a mooncake_buffer_t; buf->ptr moves into it. */
 int handle_type_init(PyObject *module);
 PyObject *handle_new(mooncake_buffer_t *buf);
+/* (master, nqn, nsid, traddr, trsvcid, bytes): None, or why not. */
+PyObject *mod_nof_register(PyObject *self, PyObject *args);
+PyObject *mod_nof_unregister(PyObject *self, PyObject *args);
+
 /* The Store type. */
 int store_type_init(PyObject *module);
 

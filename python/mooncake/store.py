@@ -13,7 +13,8 @@ from .types import (Descriptor, MemoryDescriptor, ObjectDataType,
                     ReplicaDescriptor, ReplicaStatus, ReplicateConfig,
                     SoftPinAction)
 
-__all__ = ["MooncakeDistributedStore", "ReplicateConfig", "ObjectDataType",
+__all__ = ["MooncakeDistributedStore", "MooncakeDistributedNoFRegister",
+           "ReplicateConfig", "ObjectDataType",
            "SoftPinAction", "ReplicaStatus", "ReplicaDescriptor",
            "MemoryDescriptor", "Descriptor", "BufferHandle",
            "bind_to_numa_node", "get_alloc_func_addr", "get_free_func_addr"]
@@ -299,3 +300,67 @@ class MooncakeDistributedStore:
     def batch_get_replica_desc(self, keys):
         found = ((k, self.get_replica_desc(k)) for k in keys)
         return {k: v for k, v in found if v}
+
+
+class MooncakeDistributedNoFRegister:
+    """Adds NVMe-oF namespaces to the SSD pool and takes them out, without SSH:
+    mooncake_ssd_register and mooncake_ssd_unregister for one namespace.
+
+    Needs no store.  Methods return 0 or -1; error() says why."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self):
+        self._error = ""
+
+    def real_register(self, nqn: str, nsid: int, traddr: str, trsvcid: int,
+                      base: int, size: int, master_addr: str) -> int:
+        """0 also when it is registered already.  base must be 0: the pool
+        takes whole namespaces.  size is what it must have; 0 = any."""
+        self._check(nqn=nqn, nsid=nsid, traddr=traddr, base=base, size=size,
+                    master_addr=master_addr)
+        if base != 0:
+            return self._end(f"base is {base}: the pool takes whole "
+                             "namespaces, from 0 on")
+        if size < 0:
+            return self._end(f"size is {size}: expected bytes, or 0 for any")
+        return self._call(_native.nof_register, master_addr, nqn, nsid,
+                          traddr, trsvcid, size)
+
+    def real_unregister_by_endpoint(self, nqn: str, nsid: int, traddr: str,
+                                    trsvcid: int, master_addr: str) -> int:
+        """-1 also when the master knows no such namespace."""
+        self._check(nqn=nqn, nsid=nsid, traddr=traddr,
+                    master_addr=master_addr)
+        return self._call(_native.nof_unregister, master_addr, nqn, nsid,
+                          traddr, trsvcid, 0)
+
+    def error(self) -> str:
+        """Why the last call failed, as a sentence; "" if it did not."""
+        return self._error
+
+    @staticmethod
+    def _check(**given):
+        for name, value in given.items():
+            want = int if name in ("nsid", "base", "size") else str
+            if not isinstance(value, want) or isinstance(value, bool):
+                raise TypeError(f"{name} must be {want.__name__}, not "
+                                f"{type(value).__name__}")
+
+    def _call(self, function, master_addr, nqn, nsid, traddr, trsvcid, size):
+        try:
+            port = int(trsvcid)
+        except (TypeError, ValueError):
+            raise TypeError("trsvcid must be a port number, not "
+                            f"{trsvcid!r}") from None
+        if not 0 < nsid < 0xffffffff or not 0 < port < 65536:
+            return self._end(f"nsid {nsid} or trsvcid {port} is out of range")
+        try:
+            return self._end(function(master_addr, nqn, nsid, traddr, port,
+                                      size) or "")
+        except (ValueError, OverflowError) as e:
+            return self._end(str(e))
+
+    def _end(self, error):
+        self._error = error
+        return -1 if error else 0

@@ -177,7 +177,7 @@ static int run_command(const struct ctl_command *command, int argc, char **argv)
 		return 2;
 	}
 	if (!command->is_without_master)
-		ret = master_open(ctl.config.master,
+		ret = rpc_sync_dial(ctl.config.master,
 				  (uint32_t)ctl.config.timeout_ms, &ctl.master,
 				  &err);
 	if (ret == 0)

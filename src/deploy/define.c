@@ -104,8 +104,11 @@ static int check_size(struct nslist *list, struct str value, struct err *err)
 
 	if (str_to_size(value, &n) || !n)
 		return bad(err, "size", value, "a size like 3.84t");
-	for (size_t i = 0; i < list->count; i++)
-		if (list->items[i].bytes && list->items[i].bytes != n)
+	for (size_t i = 0; i < list->count; i++) {
+		/* Not asked yet: the master compares. */
+		if (!list->items[i].bytes)
+			list->items[i].bytes = n;
+		if (list->items[i].bytes != n)
 			return err_set(
 				err, -EINVAL,
 				"-Dsize=%llu: namespace %u of %.100s "
@@ -113,6 +116,7 @@ static int check_size(struct nslist *list, struct str value, struct err *err)
 				(unsigned long long)n, list->items[i].nsid,
 				list->items[i].subnqn,
 				(unsigned long long)list->items[i].bytes);
+	}
 	return 0;
 }
 

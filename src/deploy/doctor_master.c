@@ -45,7 +45,7 @@ static int open_master(struct doctor *d, struct err *err)
 	if (ret)
 		return err_set(err, ret, "%s can't be reached: %s", name,
 			       strerror(-ret));
-	return master_open(name, d->opts.timeout_ms, &d->master, err);
+	return rpc_sync_dial(name, d->opts.timeout_ms, &d->master, err);
 }
 
 static void add_version(struct doctor *d, const struct doctor_check *c,

@@ -67,6 +67,7 @@ static int mount_one(struct tool *tool, const struct ns_entry *entry)
 	segment.kind = MC__KIND__NOF_SSD;
 	segment.n_endpoints = entry->path_count;
 	segment.endpoints = paths.items;
+	segment.size = entry->bytes;
 	req.segment = &segment;
 	req.force = tool->config->force;
 	memcpy(row.endpoint, paths.text[0], sizeof(row.endpoint));

@@ -14,38 +14,6 @@
 #include "deploy/define.h"
 #include "deploy/table.h"
 
-#define MASTER_PORT		50051
-#define MASTER_HELLO_TIMEOUT_MS 3000
-
-int master_open(const char *address, uint32_t timeout_ms, struct rpc_sync **out,
-		struct err *err)
-{
-	struct err cause = {0};
-	struct hostport hp;
-	struct addr addr;
-	int ret = hostport_parse(str_of(address), MASTER_PORT, &hp, err);
-
-	*out = NULL;
-	if (ret == 0)
-		ret = addr_resolve(hp.host, hp.port, &addr, err);
-	if (ret < 0)
-		return ret;
-	/* Once with little patience, to tell "not there" from "slow". */
-	ret = rpc_sync_open(&addr,
-			    MIN(timeout_ms, (uint32_t)MASTER_HELLO_TIMEOUT_MS),
-			    out, &cause);
-	if (ret == 0) {
-		rpc_sync_close(TAKE(*out));
-		ret = rpc_sync_open(&addr, timeout_ms, out, &cause);
-	}
-	if (ret < 0)
-		return err_set(err, ret,
-			       "%s; is mooncake_master running there, and is "
-			       "that the right address?",
-			       cause.text);
-	return 0;
-}
-
 int tool_fail_row(struct tool *tool, const char *what, uint64_t bytes,
 		  const char *why)
 {
@@ -65,7 +33,7 @@ static int run(struct tool *tool, const struct tool_prog *prog, struct err *err)
 
 	/* The master first: without it, asking targets is in vain. */
 	if (ret == 0)
-		ret = master_open(master ? master : config->master,
+		ret = rpc_sync_dial(master ? master : config->master,
 				  (uint32_t)config->timeout_ms, &tool->master,
 				  err);
 	if (ret == 0)

@@ -76,13 +76,6 @@ struct tool_prog {
 /* All of main(): options, the work, the report; returns the exit status. */
 int tool_main(const struct tool_prog *prog, int argc, char **argv);
 
-/*
- * Opens a connection to the master: HOST:PORT, port 50051 when absent.  An
- * absent master is told after a few seconds whatever timeout_ms is.
- */
-int master_open(const char *address, uint32_t timeout_ms, struct rpc_sync **out,
-		struct err *err);
-
 int tool_fail_row(struct tool *tool, const char *what, uint64_t bytes,
 		  const char *why);
 /*

@@ -197,6 +197,18 @@ static bool look_again(struct nof_mount *m)
 	return true;
 }
 
+static bool has_wanted_size(const struct nof_mount *m, struct err *err)
+{
+	uint64_t want = m->msg->segment->size;
+
+	if (!want || want == m->found.ns_bytes)
+		return true;
+	err_set(err, -EINVAL, "%s has %llu bytes, not %llu as was said",
+		m->found.paths[0], (unsigned long long)m->found.ns_bytes,
+		(unsigned long long)want);
+	return false;
+}
+
 static void decide(struct nof_mount *m)
 {
 	struct service *svc = m->svc;
@@ -204,6 +216,10 @@ static void decide(struct nof_mount *m)
 	struct err err = {0};
 	enum mooncake_status st;
 
+	if (!has_wanted_size(m, &err)) {
+		fail(m, MOONCAKE_INVALID_PARAMS, &err);
+		return;
+	}
 	st = nof_judge(svc->core, &m->found, m->msg->force, &seg, &err);
 	if (st != MOONCAKE_OK) {
 		fail(m, st, &err);

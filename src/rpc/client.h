@@ -69,6 +69,10 @@ uint64_t rpc_client_failures(const struct rpc_client *rc);
 struct rpc_sync;
 int rpc_sync_open(const struct addr *addr, uint32_t timeout_ms,
 		  struct rpc_sync **out, struct err *err);
+/* To the master at HOST:PORT, port 50051 when absent.  That nobody is there is
+ * told after 3 s, whatever timeout_ms is. */
+int rpc_sync_dial(const char *address, uint32_t timeout_ms,
+		  struct rpc_sync **out, struct err *err);
 /* On success *rsp lives until the next call.  0, or -errno with a sentence
  * that names the address. */
 int rpc_sync_call(struct rpc_sync *rs, uint16_t method,

@@ -14,6 +14,9 @@
 #include "base/flag.h"
 #include "io/thread.h"
 
+#define MASTER_PORT		50051
+#define MASTER_HELLO_TIMEOUT_MS 3000u
+
 struct rpc_sync {
 	struct shard shard;
 	struct rpc_client *client;
@@ -135,6 +138,34 @@ int rpc_sync_open(const struct addr *addr, uint32_t timeout_ms,
 fail:
 	rpc_sync_close(rs);
 	return ret;
+}
+
+int rpc_sync_dial(const char *address, uint32_t timeout_ms,
+		  struct rpc_sync **out, struct err *err)
+{
+	struct err cause = {0};
+	struct hostport hp;
+	struct addr addr;
+	int ret = hostport_parse(str_of(address), MASTER_PORT, &hp, err);
+
+	*out = NULL;
+	if (ret == 0)
+		ret = addr_resolve(hp.host, hp.port, &addr, err);
+	if (ret < 0)
+		return ret;
+	/* Once with little patience, to tell "not there" from "slow". */
+	ret = rpc_sync_open(&addr, MIN(timeout_ms, MASTER_HELLO_TIMEOUT_MS),
+			    out, &cause);
+	if (ret == 0) {
+		rpc_sync_close(TAKE(*out));
+		ret = rpc_sync_open(&addr, timeout_ms, out, &cause);
+	}
+	if (ret < 0)
+		return err_set(err, ret,
+			       "%s; is mooncake_master running there, and is "
+			       "that the right address?",
+			       cause.text);
+	return 0;
 }
 
 static void sync_destroyed(void *arg)
