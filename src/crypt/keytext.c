@@ -52,8 +52,9 @@ static int decode_base64(struct str text, uint8_t out[RAW_MAX + 2])
 	return (int)(text.n / 4 * 3 - pad);
 }
 
-static int decode_secret(const struct keytext_kind *kind, struct str base64,
-			 struct keytext *out, struct err *err)
+static int decode_secret(const struct keytext_kind *kind, uint8_t hash,
+			 struct str base64, struct keytext *out,
+			 struct err *err)
 {
 	uint8_t raw[RAW_MAX + 2];
 	uint32_t crc, want;
@@ -78,6 +79,7 @@ static int decode_secret(const struct keytext_kind *kind, struct str base64,
 					  "mistyped or cut");
 	}
 	if (ret == 0) {
+		out->hash = hash;
 		out->len = (uint8_t)len;
 		memcpy(out->bytes, raw, len);
 	}
@@ -112,8 +114,8 @@ int keytext_parse(const struct keytext_kind *kind, struct str text,
 	if (tail.n)
 		return keytext_bad(kind, err,
 				   "something follows its last colon");
-	out->hash = (uint8_t)(hash.p[1] - '0');
-	return decode_secret(kind, base64, out, err);
+	return decode_secret(kind, (uint8_t)(hash.p[1] - '0'), base64, out,
+			     err);
 }
 
 void keytext_format(const struct keytext_kind *kind, const struct keytext *in,
