@@ -7,7 +7,9 @@ import socket
 import threading
 
 import pytest
+from cluster import free_port
 from conftest import FAST, new_store
+from jsonrpc import start
 
 MAGIC = b"words that must not be seen on the wire "
 
@@ -73,6 +75,11 @@ def register(cluster, port, nqn):
         f"--master_server_address={cluster.master_addr}",
         f"--endpoint=traddr:127.0.0.1 trsvcid:{port} subnqn:{nqn} "
         "trtype:TCP adrfam:IPv4 ns:1")
+
+
+def register_code(cluster, port, nqn):
+    r = register(cluster, port, nqn)
+    return r.returncode, r.stdout + r.stderr
 
 
 def discover(cluster, port, env=None):
@@ -174,3 +181,40 @@ def test_set_up_sentences(cluster, key):
         code, text = discover(cluster, 4420,
                               {"MC_NVME_TLS": "required", **env})
         assert code and words in text, text
+
+
+def test_by_calls(cluster, key, monkeypatch):
+    """Key, host and listener by JSON-RPC; the same after a restart; another
+    host of the same pool has no key there and stays out."""
+    nqn, host = "nqn.2016-06.io.spdk:tls", "nqn.2014-08.org.example:host"
+    port, state = free_port(), cluster.path("state.json")
+    child, rpc = start(cluster, "nof", f"--state={state}")
+    rpc.call("nvmf_create_transport", trtype="TCP")
+    rpc.call("keyring_file_add_key", name="psk", path=key)
+    rpc.call("bdev_malloc_create", name="M", num_blocks=16384,
+             block_size=4096)
+    rpc.call("nvmf_create_subsystem", nqn=nqn)
+    rpc.call("nvmf_subsystem_add_ns", nqn=nqn, namespace={"bdev_name": "M"})
+    rpc.call("nvmf_subsystem_add_host", nqn=nqn, host=host, psk="psk")
+    rpc.call("nvmf_subsystem_add_listener", nqn=nqn, secure_channel=True,
+             listen_address={"trtype": "TCP", "traddr": "127.0.0.1",
+                             "trsvcid": str(port)})
+    before = rpc.call("nvmf_get_subsystems")
+    child.kill()
+    child.proc.wait()
+    child, rpc = start(cluster, "nof", f"--state={state}")
+    assert rpc.call("nvmf_get_subsystems") == before
+    with open(state, encoding="utf-8") as f:
+        assert "NVMeTLSkey" not in f.read()
+    monkeypatch.setenv("MC_NVME_HOSTNQN", "nqn.2014-08.org.example:other")
+    cluster.master(*FAST)
+    code, text = register_code(cluster, port, nqn)
+    assert code and "does not accept the TLS key" in text, text
+    cluster.children["master"].stop()
+    monkeypatch.setenv("MC_NVME_HOSTNQN", host)
+    cluster.master(*FAST)
+    code, text = register_code(cluster, port, nqn)
+    assert code == 0, text
+    assert rpc.call("nvmf_subsystem_remove_host", nqn=nqn, host=host) is True
+    assert rpc.call("keyring_file_remove_key", name="psk") is True
+    assert child.stop() == 0

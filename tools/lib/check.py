@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
 OUT = os.path.join(ROOT, "build", "check")
 ASAN, TSAN = os.path.join(OUT, "asan"), os.path.join(OUT, "tsan")
 RELEASE, CLANG = os.path.join(OUT, "release"), os.path.join(OUT, "clang")
+NOTLS = os.path.join(OUT, "notls")
 DEBIAN_PYTHON = "/usr/bin/python3"  # has pytest; the first on PATH may not
 
 
@@ -186,11 +187,19 @@ def step_tsan():
 
 
 def step_clang():
-    """clang compiles everything without a warning"""
+    """clang compiles everything without a warning; without TLS, with tests"""
     ok = build("build-clang", CLANG, ["-Dbuildtype=release",
                                       "-Dpython=disabled"],
                {"CC": "clang"})
-    return Count(passed=1) if ok else Count(failed=1)
+    count = Count(passed=1) if ok else Count(failed=1)
+    # What differs is in io, nvmf, target, control and their tests.
+    if not build("build-notls", NOTLS, ["-Dbuildtype=debug", "-Dtls=disabled",
+                                        "-Dpython=disabled"],
+                 {"CC": "clang"}):
+        return Count(count.passed, count.failed + 1)
+    count.add(meson_test("test-notls", NOTLS, ["--suite", "control",
+                                               "--suite", "wire"]))
+    return count
 
 
 def step_python():
