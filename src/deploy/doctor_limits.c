@@ -195,7 +195,7 @@ static const struct judge judges[] = {
 	 "spdk_tgt_create; ours: --max_io_size), where its disks take them."},
 	{DOCTOR_NOTE, false, poor_icd,
 	 "Give the target more (--in-capsule-data-size of spdk_tgt_create, "
-	 "--in_capsule_data_size of ours; 16 KiB is ours by default)."},
+	 "--in_capsule_data_size of ours; 128 KiB is ours by default)."},
 	{DOCTOR_WARN, false, poor_queues,
 	 "Let the target grant more (--max-io-qpairs-per-ctrlr of "
 	 "spdk_tgt_create), or set MC_NOF_WORKERS to that number."},

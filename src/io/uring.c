@@ -21,6 +21,7 @@
 #define DEPTH_DEFAULT 1024
 #define CQ_PER_SQ     4		 /* completions that fit while callbacks run */
 #define LEN_MAX	      (1u << 30) /* a request has 32 bits for a length */
+#define ASK_MAX	      4		 /* sockets that a spinning loop asks itself */
 
 /* user_data that is no operation; operations are aligned */
 enum {
@@ -38,7 +39,7 @@ struct uring {
 	struct list backlog; /* to be given to the ring */
 	/* Receives go behind what else a turn submits: to find a socket empty
 	 * and arm a poll costs as much as a send, and the other end waits for
-	 * that, not for this. */
+	 * that, not for this.  While the loop spins they stay here. */
 	struct list receives;
 	struct list cancels;   /* in the ring, to be cancelled */
 	struct filepool files; /* IO_DISCARD, which the ring has not */
@@ -361,7 +362,46 @@ static struct io_uring_sqe *uring_sqe(struct uring *u)
 	return io_uring_get_sqe(&u->ring);
 }
 
-static void uring_fill(struct loop *loop)
+/*
+ * A loop that spins asks a few sockets itself: a poll in the ring that wakes a
+ * task which tries again is several microseconds later than the answer to the
+ * question.  Many sockets are the ring's, since each question is a system call.
+ */
+static bool uring_may_ask(struct loop *loop, uint64_t timeout_ns)
+{
+	struct uring *u = loop_uring(loop);
+	unsigned count = 0;
+	struct io_op *op;
+
+	if (timeout_ns > 0 || loop->spin_end_ns <= loop->now_ns)
+		return false;
+	list_for_each (op, &u->receives, node) {
+		if (++count > ASK_MAX)
+			return false;
+	}
+	return true;
+}
+
+static void uring_ask(struct loop *loop)
+{
+	struct uring *u = loop_uring(loop);
+	struct io_op *op, *next;
+
+	list_for_each_safe (op, next, &u->receives, node) {
+		struct msghdr mh = {
+			.msg_iov = (struct iovec *)(uintptr_t)op->iov,
+			.msg_iovlen = op->iovcnt,
+		};
+		ssize_t ret = recvmsg(op->fd, &mh, MSG_DONTWAIT);
+
+		if (ret >= 0)
+			loop_complete(loop, op, (int)MIN(ret, LEN_MAX));
+		else if (!res_is_retry(op, -errno))
+			loop_complete(loop, op, -errno);
+	}
+}
+
+static void uring_fill(struct loop *loop, bool with_receives)
 {
 	struct uring *u = loop_uring(loop);
 	struct io_uring_sqe *sqe;
@@ -378,7 +418,8 @@ static void uring_fill(struct loop *loop)
 		io_uring_prep_cancel(sqe, op, 0);
 		sqe->user_data = TAG_NONE;
 	}
-	list_splice_tail(&u->backlog, &u->receives);
+	if (with_receives)
+		list_splice_tail(&u->backlog, &u->receives);
 	while (!list_is_empty(&u->backlog) && (sqe = uring_sqe(u))) {
 		op = list_first(&u->backlog, struct io_op, node);
 		list_del(&op->node);
@@ -408,6 +449,7 @@ static int uring_enter(struct uring *u, uint64_t timeout_ns)
 static void uring_wait(struct loop *loop, uint64_t timeout_ns)
 {
 	struct uring *u = loop_uring(loop);
+	bool may_ask = uring_may_ask(loop, timeout_ns);
 	int ret;
 
 	if (!u->is_enabled) {
@@ -417,7 +459,7 @@ static void uring_wait(struct loop *loop, uint64_t timeout_ns)
 		ASSERT(ret == 0);
 		u->is_enabled = true;
 	}
-	uring_fill(loop);
+	uring_fill(loop, !may_ask);
 	/* Something did not fit: make room first.  Sleeping without the wake-up
 	 * in the ring would be deaf to other threads. */
 	if (!u->is_wake_armed || !list_is_empty(&u->backlog) ||
@@ -428,6 +470,8 @@ static void uring_wait(struct loop *loop, uint64_t timeout_ns)
 	ASSERT(ret >= 0 || ret == -ETIME || ret == -EINTR || ret == -EAGAIN ||
 	       ret == -EBUSY || ret == -ENOMEM);
 	uring_reap(loop);
+	if (may_ask)
+		uring_ask(loop);
 }
 
 static void uring_close_fd(struct loop *loop, int fd)

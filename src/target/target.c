@@ -30,7 +30,7 @@ static uint32_t floor_pow2(uint32_t x)
 static int opts_default(struct tgt_opts *o, struct err *err)
 {
 	o->max_transfer = o->max_transfer ? o->max_transfer : 1u << 20;
-	o->in_capsule = o->in_capsule ? o->in_capsule : 16u << 10;
+	o->in_capsule = o->in_capsule ? o->in_capsule : MAX_IN_CAPSULE;
 	o->max_h2cdata = o->max_h2cdata ? o->max_h2cdata : 1u << 20;
 	o->max_queues = o->max_queues ? o->max_queues : 64;
 	o->queue_depth = o->queue_depth ? o->queue_depth : 128;

@@ -45,7 +45,7 @@ struct tgt_opts {
 	struct loop **shards; /* for connections; count 0 = the control loop */
 	unsigned shard_count;
 	uint32_t max_transfer;	  /* MDTS in bytes, 0 = 1 MiB */
-	uint32_t in_capsule;	  /* 0 = 16 KiB */
+	uint32_t in_capsule;	  /* 0 = 128 KiB */
 	uint32_t max_h2cdata;	  /* 0 = 1 MiB */
 	uint16_t max_queues;	  /* I/O queues per controller, 0 = 64 */
 	uint16_t queue_depth;	  /* 0 = 128 */

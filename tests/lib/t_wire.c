@@ -56,6 +56,9 @@ void t_target_start(struct t_target *t, const struct tgt_opts *opts,
 		loops[i] = t->shards[i].loop;
 	}
 	t->shard_count = shard_count;
+	/* Small, so that most writes ask for their R2T. */
+	if (!t->opts.in_capsule)
+		t->opts.in_capsule = 16384;
 	t->opts.loop = t->control.loop;
 	t->opts.shards = loops;
 	t->opts.shard_count = shard_count;

@@ -355,7 +355,7 @@ static void start_target(void)
 	struct tgt_opts to = {
 		.loop = w.target,
 		.max_transfer = 8192u << rng_below(&w.rng, 8),
-		.in_capsule = (uint32_t)rng_below(&w.rng, 3) * 4096,
+		.in_capsule = 4096u << rng_below(&w.rng, 6),
 		.max_h2cdata = 4096u << rng_below(&w.rng, 9),
 		.no_c2h_success = rng_below(&w.rng, 2),
 	};

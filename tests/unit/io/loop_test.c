@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 /* --- timers --- */
@@ -233,86 +232,6 @@ static void post_wakes_a_sleeping_loop(void **state)
 
 /* --- idle --- */
 
-static uint64_t cpu_us(void)
-{
-	struct rusage ru;
-
-	getrusage(RUSAGE_THREAD, &ru);
-	return (uint64_t)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000 +
-	       (uint64_t)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
-}
-
-static void idle_loop_uses_no_cpu(void **state)
-{
-	struct rusage before, after;
-	uint64_t start_us, start_ns;
-	int turns;
-
-	loop_turn(t_loop, 0);
-	getrusage(RUSAGE_THREAD, &before);
-	start_us = cpu_us();
-	start_ns = time_mono_ns();
-	/* The kernel may end a sleep early, but not again and again. */
-	for (turns = 0; time_mono_ns() < start_ns + 200 * NS_PER_MS; turns++)
-		loop_turn(t_loop, 200 * NS_PER_MS);
-	getrusage(RUSAGE_THREAD, &after);
-	assert_in_range(turns, 1, 5);
-	assert_true(cpu_us() - start_us < 5000);
-	/* one sleep and some noise of the kernel: no periodic tick */
-	assert_in_range(after.ru_nvcsw - before.ru_nvcsw, 0, 20);
-}
-
-static struct loop *spinning_loop(void)
-{
-	struct loop_opts opts = {.backend = t_kind, .spin_us = 20000};
-	struct err err = {0};
-	struct loop *loop;
-
-	assert_int_equal(loop_create(&opts, &loop, &err), 0);
-	loop_turn(loop, 0);
-	return loop;
-}
-
-static void count_op(struct io_op *op)
-{
-	fired_count++;
-}
-
-/* A loop spins after something has happened, not while a peer is silent. */
-static void spins_only_after_completions(void **state)
-{
-	struct io_op op = {.done = count_op, .kind = IO_POLL};
-	struct loop *loop = spinning_loop();
-	uint64_t start_us;
-	int fds[2];
-
-	assert_int_equal(pipe(fds), 0);
-	op.fd = fds[0];
-	op.poll_mask = POLLIN;
-	fired_count = 0;
-	io_submit(loop, &op);
-	start_us = cpu_us();
-	for (int i = 0; i < 50; i++)
-		loop_turn(loop, 2 * NS_PER_MS);
-	assert_true(cpu_us() - start_us < 50000);
-
-	assert_int_equal(write(fds[1], "x", 1), 1);
-	while (fired_count == 0)
-		loop_turn(loop, NS_PER_S);
-	assert_int_equal(read(fds[0], &(char){0}, 1), 1);
-	io_submit(loop, &op);
-	start_us = cpu_us();
-	loop_turn(loop, 10 * NS_PER_MS);
-	assert_true(cpu_us() - start_us > 500);
-
-	io_cancel(loop, &op);
-	while (fired_count == 1)
-		loop_turn(loop, NS_PER_S);
-	loop_destroy(loop);
-	close(fds[0]);
-	close(fds[1]);
-}
-
 /* --- files --- */
 
 struct wait {
@@ -533,8 +452,6 @@ int main(void)
 		COMMON_TESTS,
 		t_test(posts_arrive_in_order),
 		t_test(post_wakes_a_sleeping_loop),
-		t_test(idle_loop_uses_no_cpu),
-		t_test(spins_only_after_completions),
 		t_test(files_are_read_and_written),
 		t_test(many_file_operations_at_once),
 		t_test(poll_tells_readiness),

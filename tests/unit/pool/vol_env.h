@@ -67,6 +67,9 @@ static inline void env_tgt_start_on(void *arg)
 	struct err err = {0};
 	struct addr addr;
 
+	/* Small, so that most writes ask for their R2T. */
+	if (!opts.in_capsule)
+		opts.in_capsule = 16384;
 	opts.loop = env->shard.loop;
 	if (tgt_create(&opts, &env->tgt, &err) ||
 	    tgt_subsys_add(env->tgt,
