@@ -31,6 +31,8 @@ struct facts {
 	size_t listener_count;
 	char hosts[NODE_HOSTS_MAX][NVME_NQN_LEN];
 	size_t host_count;
+	/* of node->allow: the kernel knows such a host already */
+	bool is_known[NODE_HOSTS_MAX];
 };
 
 static const char facts_script[] =
@@ -38,6 +40,8 @@ static const char facts_script[] =
 	"echo absent=1\n"
 	"[ ! -e /etc/systemd/system/$unit.service ] || echo unit=1\n"
 	"cd " NVMET " 2>/dev/null || exit 0\n"
+	"i=0; for h in $allow; do\n"
+	"  [ ! -d hosts/$h ] || echo known=$i; i=$((i + 1)); done\n"
 	"s=subsystems/$nqn\n"
 	"[ -d \"$s\" ] || exit 0\n"
 	"echo subsystem=1; echo any=$(cat \"$s/attr_allow_any_host\")\n"
@@ -67,6 +71,7 @@ static void take_ns(struct facts *f, struct str value)
 static void take_fact(void *arg, struct str key, struct str value)
 {
 	struct facts *f = arg;
+	uint64_t n;
 
 	if (str_eq(key, STR("absent")))
 		f->can_nvmet = false;
@@ -76,6 +81,9 @@ static void take_fact(void *arg, struct str key, struct str value)
 		f->has_subsystem = true;
 	else if (str_eq(key, STR("any")))
 		f->allows_any = str_eq(value, STR("1"));
+	else if (str_eq(key, STR("known")) && !str_to_u64(value, &n) &&
+		 n < NODE_HOSTS_MAX)
+		f->is_known[n] = true;
 	else if (str_eq(key, STR("ns")))
 		take_ns(f, value);
 	else if (str_eq(key, STR("host")) && f->host_count < NODE_HOSTS_MAX)
@@ -103,7 +111,10 @@ static int look_around(struct deployment *d, struct facts *f, struct err *err)
 	unit_name(d, unit);
 	strbuf_addf(&script, "unit=%s nqn=", unit);
 	shell_quote(&script, d->nqn);
-	strbuf_addf(&script, "\n%s", facts_script);
+	strbuf_adds(&script, "\nallow='");
+	for (size_t i = 0; i < d->node->allow_count; i++)
+		strbuf_addf(&script, "%s ", d->node->allow[i]);
+	strbuf_addf(&script, "'\n%s", facts_script);
 	ret = deployment_facts(d, script.p ? script.p : "", take_fact, f, err);
 	strbuf_fini(&script);
 	if (ret == 0 && !f->can_nvmet)
@@ -334,6 +345,11 @@ static void build_undo(const struct deployment *d, const struct facts *f,
 	for (size_t i = 0; i < node->allow_count; i++)
 		if (!has_host(f, node->allow[i]))
 			strbuf_addf(out, "rm -f $s/allowed_hosts/%s\n",
+				    node->allow[i]);
+	/* Not one that somebody else allows meanwhile. */
+	for (size_t i = 0; i < node->allow_count; i++)
+		if (!f->is_known[i])
+			strbuf_addf(out, "rmdir hosts/%s 2>/dev/null || :\n",
 				    node->allow[i]);
 	if (node->allow_count && f->has_subsystem && f->allows_any)
 		strbuf_adds(out, "echo 1 >$s/attr_allow_any_host\n");

@@ -22,10 +22,10 @@ def endpoint(port, nqn, nsid=1):
             f"adrfam:IPv4 ns:{nsid}")
 
 
-def ssd(cluster, verb, *what):
+def ssd(cluster, verb, *what, env=None):
     r = cluster.run("mooncake_ssd_" + verb,
                     f"--master_server_address={cluster.master_addr}",
-                    "--timeout=60s", *what, timeout=200)
+                    "--timeout=60s", *what, env=env, timeout=200)
     assert r.returncode == 0, r.stdout + r.stderr
     return r.stdout
 

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node whose kernel serves disks: deployed, used, booted, and put back."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from cluster import free_port
+from common import FAST, new_store
+from peer import BROKEN, Failed, Guest
+from stores import patiently, ssd, values
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NQN = "nqn.2026-11.io.mooncake:node"
+HOST = "nqn.2026-11.io.mooncake:host"
+# The two keys of the node's text that differ from a node in a rack.
+AT = "addr:127.0.0.1 port:"
+
+# Disks as a node has them, and what must not be taken.  Images come from the
+# folder $1 of the host.
+DISKS = r"""
+modprobe -a null_blk loop ext4 dm_mod
+for i in 0 1 2 3; do
+	b=/sys/kernel/config/nullb/pool$i
+	mkdir $b
+	echo 64 >$b/size; echo 1 >$b/memory_backed; echo 1 >$b/power
+	[ -b /dev/pool$i ] || ln -s /dev/nullb$(cat $b/index) /dev/pool$i
+done
+loop() { # NAME IMAGE: /dev/NAME is a disk that holds that
+	cp "$2" /tmp/$1.img
+	ln -sf "$(losetup -f --show -P /tmp/$1.img)" /dev/$1
+}
+for d in mounted forced parted member held; do loop $d $1/$d; done
+mkdir -p /mnt/m /mnt/f
+mount /dev/mounted /mnt/m
+mount /dev/forced /mnt/f
+dmsetup create over --table "0 8192 linear $(readlink -f /dev/member) 0"
+setsid sleep 7000 <>/dev/held >/dev/null 2>&1 &
+"""
+# What systemctl does with a unit that is enabled, and nothing more.
+SYSTEMCTL = r"""
+mkdir -p /run/systemd/system /etc/systemd/system
+cat >/usr/local/bin/systemctl <<'END'
+#!/bin/sh
+echo "$*" >>/run/systemctl.calls
+[ ! -e /run/systemctl.fails ] || { echo "Unit is masked." >&2; exit 1; }
+d=/etc/systemd/system w=/etc/systemd/system/multi-user.target.wants
+for u; do :; done
+case $1 in
+enable) grep -qx WantedBy=multi-user.target $d/$u || exit 1
+	mkdir -p $w; ln -sf $d/$u $w/$u ;;
+disable) rm -f $w/$u ;;
+esac
+END
+chmod 755 /usr/local/bin/systemctl
+"""
+# A kernel that knows nothing of it any more, as after a reboot.
+FORGET = r"""
+shopt -s nullglob
+cd /sys/kernel/config/nvmet
+rm -f ports/*/subsystems/* subsystems/*/allowed_hosts/*
+for n in subsystems/*/namespaces/*; do echo 0 >$n/enable; rmdir $n; done
+for d in ports/* subsystems/* hosts/*; do rmdir $d; done
+cd /
+for i in 1 2 3 4 5 6 7 8 9 10; do
+	rmmod nvmet_tcp nvmet 2>/dev/null && break; sleep 0.3
+done
+part left; ls /sys/kernel/config/nvmet 2>/dev/null || true
+"""
+BOOT = r"""
+for u in /etc/systemd/system/multi-user.target.wants/*.service; do
+	eval "$(sed -n 's/^ExecStart=//p' $u)"
+done
+"""
+# Everything that says what is exported, and what lies where deployment writes.
+STATE = r"""
+shopt -s nullglob
+cd /sys/kernel/config/nvmet 2>/dev/null || exit 0
+for f in ports/*/addr_tr* ports/*/subsystems/* subsystems/*/attr_serial \
+	subsystems/*/attr_allow_any_host subsystems/*/allowed_hosts/* \
+	hosts/* subsystems/*/namespaces/*/{enable,device_path,device_uuid}
+do
+	[ ! -f $f ] || echo "$f $(cat $f)"
+	[ -f $f ] || echo $f
+done
+for f in /etc/mooncake/* /etc/mooncake/*/* /etc/systemd/system/*.service; do
+	[ -d $f ] || echo "$f $(stat -c %a $f) $(md5sum <$f)"
+done
+ls /etc/systemd/system/multi-user.target.wants
+"""
+
+
+def run(*argv, **more):
+    subprocess.run(argv, check=True, capture_output=True, **more)
+
+
+def images(folder):
+    """One file for each disk that is in use."""
+    for name in ("mounted", "forced", "parted", "member", "held"):
+        run("truncate", "-s", "8M", folder / name)
+    for name in ("mounted", "forced"):
+        run("mke2fs", "-q", "-F", "-t", "ext4", folder / name)
+    run("sfdisk", "-q", folder / "parted", input=b"label: gpt\nsize=2M\n")
+    return folder
+
+
+class Node:
+    def __init__(self, folder):
+        self.ports = [free_port(), free_port()]
+        self.guest = Guest(
+            f"test-node-{os.getpid()}", "--reach-host", f"--share={folder}",
+            *(f"--forward={p}:127.0.0.1:{p}" for p in self.ports))
+        try:
+            self.guest.script(DISKS + SYSTEMCTL, str(folder))
+        except Failed:
+            self.guest.stop()
+            raise
+        self.env = {"SSH_AUTH_SOCK": "", "MOONCAKE_SSH_COMMAND":
+                    f"{sys.executable} {HERE}/guest_ssh.py {self.guest.name}"}
+
+    def text(self, *disks, more=""):
+        return (f"ip:ssd1 backend:nvmet {AT}{self.ports[0]} nqn:{NQN} "
+                f"disk:{','.join('/dev/' + d for d in disks)} {more}")
+
+    def create(self, cluster, text, *args):
+        return cluster.run("spdk_tgt_create", "--connect_timeout=60s",
+                           f"--node={text}", *args, env=self.env, timeout=300)
+
+    def made(self, cluster, text, *args):
+        r = self.create(cluster, text, *args)
+        assert r.returncode == 0, r.stdout + r.stderr
+        return r.stdout
+
+    def state(self):
+        return self.guest.script(STATE)[""]
+
+    def reboot(self):
+        out = self.guest.script(FORGET)
+        assert out["left"] == ""
+        self.guest.script(BOOT)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    if not all(map(shutil.which, ("mke2fs", "sfdisk"))):
+        pytest.skip("no mke2fs, sfdisk here (packages e2fsprogs, fdisk)")
+    n = Node(images(tmp_path_factory.mktemp("disks")))
+    n.guest.log()
+    yield n
+    try:
+        n.guest.log()
+        assert [x for x in n.guest.kept if BROKEN.search(x)] == []
+    finally:
+        n.guest.stop()
+
+
+def put_all(cluster):
+    store = new_store(cluster, replica_num="0", nof_replica_num="1")
+    data = values(7)
+    for key, value in data.items():
+        patiently(lambda: store.put(key, value), lambda ret: ret == 0)
+    return store, data
+
+
+def check_all(store, data):
+    for key, value in data.items():
+        patiently(lambda: store.get(key), lambda got: got == value)
+
+
+def test_deployed_used_and_booted(cluster, node):
+    """Plan, two disks, nothing to do, one more; objects outlive a boot."""
+    text = node.text("pool0", "pool1")
+    before = node.state()
+    out = node.made(cluster, text, "--dry-run", "--verbose")
+    assert "export 2 disks" in out and "subsystems/" in out
+    assert node.state() == before
+
+    assert "Successfully deployed: 1" in node.made(cluster, text)
+    state = node.state()
+    assert "device_path /dev/pool0" in state
+    assert "device_path /dev/pool1" in state
+    assert state.count("/enable 1") == 2
+    assert "(0 steps)" in node.made(cluster, text)
+    assert node.state() == state
+
+    # Over the wire: two namespaces, registered over SSH, with bytes in them.
+    cluster.master(*FAST)
+    ssd(cluster, "register", f"--spdk_target_info=ip:127.0.0.1 "
+        "backend:nvmet", env=node.env)
+    store, data = put_all(cluster)
+    check_all(store, data)
+
+    out = node.made(cluster, node.text("pool0", "pool1", "pool2"), "--json")
+    assert json.loads(out)["failed"] == 0
+    more = node.state()
+    # What was there is as it was; the third has an identity of its own.
+    kept = [x for x in state.split("\n") if "namespaces/" in x]
+    assert set(kept) < set(more.split("\n"))
+    assert "namespaces/3/device_path /dev/pool2" in more
+    check_all(store, data)
+
+    node.reboot()
+    assert node.state() == more
+    check_all(store, data)
+    store.close()
+
+
+REFUSED = [
+    ("mounted", "mounted on /mnt/m"),
+    ("parted", "partitioned"),
+    ("member", "a member of dm-"),
+    ("held", "open for writing in sleep (process "),
+    ("forced", "mounted on /mnt/f"),
+    ("pool0", "exported by the Linux kernel target"),
+]
+
+
+def test_refused(cluster, node):
+    """Each with its reason, also when --force is given; nothing is changed."""
+    node.made(cluster, node.text("pool0"))
+    before = node.state()
+    for disk, why in REFUSED:
+        text = node.text(disk).replace(NQN, NQN + "-other")
+        r = node.create(cluster, text, *["--force"] * (disk == "forced"))
+        assert r.returncode == 1, disk
+        assert f"/dev/{disk} is not free: " in r.stdout, r.stdout
+        assert why in r.stdout, r.stdout
+    assert node.state() == before
+
+
+def test_failure_is_taken_back(cluster, node):
+    """In the kernel, or behind it: both leave what was there before."""
+    node.made(cluster, node.text("pool0"))
+    before = node.state()
+    # Its other address does not exist: nvmet can't listen on it.
+    r = node.create(cluster, node.text(
+        "pool0", "pool3", more=f"addr:192.0.2.77 allow:{HOST}"))
+    assert r.returncode == 1, r.stdout
+    assert "export 2 disks" in r.stdout, r.stdout
+    assert "all taken back" in r.stdout, r.stdout
+    assert node.state() == before
+
+    node.guest.script("touch /run/systemctl.fails")
+    r = node.create(cluster, node.text("pool0", "pool3"))
+    node.guest.script("rm /run/systemctl.fails")
+    assert r.returncode == 1 and "Unit is masked" in r.stdout, r.stdout
+    assert "all taken back" in r.stdout, r.stdout
+    assert node.state() == before
