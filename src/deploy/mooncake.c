@@ -22,7 +22,7 @@
 
 struct facts {
 	char program[256], missing[200];
-	bool is_running;
+	bool is_running, has_state;
 };
 
 /* Pids of the target that has our socket.  By the process' name, cut to 15
@@ -40,6 +40,7 @@ static const char facts_script[] = PIDS
 	"  echo \"missing=$(ldd $p 2>/dev/null | awk '/not found/ "
 	"{print $1}' | tr '\\n' ' ')\"\n"
 	"  break; done\n"
+	"[ ! -s " STATE_FILE " ] || echo state=1\n"
 	"[ -z \"$(ours)\" ] || echo running=1\n";
 
 static void take_fact(void *arg, struct str key, struct str value)
@@ -54,6 +55,8 @@ static void take_fact(void *arg, struct str key, struct str value)
 			 STR_ARG(str_trim(value)));
 	else if (str_eq(key, STR("running")))
 		f->is_running = true;
+	else if (str_eq(key, STR("state")))
+		f->has_state = true;
 }
 
 static void plan_service(struct deployment *d, const char *program)
@@ -173,6 +176,30 @@ static int plan_disk(struct deployment *d, const struct wanted_disk *w,
 	return 0;
 }
 
+/* Before anything is started for disks that can't be had.  A target that has a
+ * state has disks, too: which, it says itself. */
+static int check_disks(struct deployment *d, struct err *err)
+{
+	const struct node *node = d->node;
+	int ret = 0;
+
+	for (size_t i = 0; i < node->disk_count && ret == 0; i++) {
+		struct wanted_disk w;
+		struct disk disk;
+		struct err why = {0};
+
+		ret = parse_disk(node->disk[i], i, &w, err);
+		if (ret)
+			return ret;
+		ret = deployment_check_disk(d, w.path, &disk, &why);
+		if (ret == -ENOENT && w.bytes)
+			ret = 0;
+		else if (ret)
+			err_set(err, ret, "%s", why.text);
+	}
+	return ret;
+}
+
 static int plan_disks(struct deployment *d, const json_t *bdevs,
 		      struct rpc_want *want, struct err *err)
 {
@@ -240,7 +267,9 @@ static int look(struct deployment *d, struct err *err)
 		plan_replace(d);
 	else if (f.is_running)
 		return look_at_target(d, err);
-	return plan_start(d, &f, err);
+	else if (!f.has_state)
+		ret = check_disks(d, err);
+	return ret ? ret : plan_start(d, &f, err);
 }
 
 const struct backend backend_mooncake = {.look = look};

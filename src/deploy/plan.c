@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "deploy/relay.h"
@@ -41,12 +42,17 @@ void plan_fini(struct plan *plan)
 
 void plan_note(struct plan *plan, const char *fmt, ...)
 {
+	struct strbuf line = {0};
 	va_list ap;
 
 	va_start(ap, fmt);
-	strbuf_vaddf(&plan->notes, fmt, ap);
+	strbuf_vaddf(&line, fmt, ap);
 	va_end(ap);
-	strbuf_addc(&plan->notes, '\n');
+	strbuf_addc(&line, '\n');
+	/* Several rounds may find the same. */
+	if (line.p && !(plan->notes.p && strstr(plan->notes.p, line.p)))
+		strbuf_adds(&plan->notes, line.p);
+	strbuf_fini(&line);
 }
 
 static char *copy(struct plan *plan, const char *text)

@@ -49,8 +49,10 @@ static const char facts_script[] =
 	"for d in $sys/bus/pci/devices/*; do\n"
 	"  case $(cat $d/class 2>/dev/null) in 0x0108*) ;; *) continue;; esac\n"
 	"  l=$(readlink $d/driver || :)\n"
+	/* nvme0c1n1 is a path to /dev/nvme0n1: the disk may have several. */
 	"  b=; for n in $d/nvme/nvme*/nvme*n*; do\n"
-	"    [ ! -e \"$n/size\" ] || b=$b,${n##*/}; done\n"
+	"    [ -e \"$n/size\" ] || continue; n=${n##*/}\n"
+	"    case $n in *c*) n=${n%%c*}n${n##*n};; esac; b=$b,$n; done\n"
 	"  echo \"pci=${d##*/},${l##*/}$b\"; done\n";
 
 int spdk_socket(struct remote *remote, char out[108], struct err *err)
