@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 #include "deploy/doctor_check.h"
@@ -16,6 +17,18 @@
 #define MEMLOCK_ENOUGH (8 * MiB) /* rings of 64 loops on old kernels */
 #define FILES_MIN      256
 #define FILES_ENOUGH   4096
+
+/* Of this process: containers and systemd units often have one. */
+static bool has_seccomp(struct doctor *d)
+{
+	char text[4096];
+	const char *at;
+
+	if (doctor_read(d, "/proc/self/status", text, sizeof(text)))
+		return false;
+	at = strstr(text, "\nSeccomp:");
+	return at && strtoul(at + strlen("\nSeccomp:"), NULL, 10) != 0;
+}
 
 static void check_uring(struct doctor *d, const struct doctor_check *c)
 {
@@ -28,8 +41,9 @@ static void check_uring(struct doctor *d, const struct doctor_check *c)
 		return;
 	}
 	doctor_add(d, c, DOCTOR_WARN, "",
-		   "not usable (%s); epoll is used, which costs more CPU",
-		   strerror(-ret));
+		   "not usable (%s%s); epoll is used, which costs more CPU",
+		   strerror(-ret),
+		   has_seccomp(d) ? ", a seccomp filter is in force" : "");
 	if (off == 2)
 		doctor_advise(d, "The sysctl kernel.io_uring_disabled is 2: "
 				 "set it to 0 (sysctl -w "
@@ -153,6 +167,42 @@ static void check_clock(struct doctor *d, const struct doctor_check *c)
 
 /* --- modules --- */
 
+/* Does the file name the module?  1, 0, or -errno when there is no file. */
+static int names_module(struct doctor *d, const char *release, const char *list,
+			const char *module)
+{
+	char path[512], name[64], *line = NULL;
+	size_t size = 0;
+	int found = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/lib/modules/%s/%s", d->opts.root,
+		 release, list);
+	snprintf(name, sizeof(name), "/%s.ko", module);
+	file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	while (!found && getline(&line, &size, file) >= 0) {
+		line[strcspn(line, ":\n")] = '\0'; /* what it needs */
+		found = strstr(line, name) != NULL;
+	}
+	free(line);
+	fclose(file);
+	return found;
+}
+
+/* Of the kernel that runs: 1 can be loaded or is built in, 0 not, -errno. */
+static int has_module(struct doctor *d, const char *module)
+{
+	char release[128];
+	int ret = doctor_read(d, "/proc/sys/kernel/osrelease", release,
+			      sizeof(release));
+
+	if (ret == 0)
+		ret = names_module(d, release, "modules.dep", module);
+	return ret ? ret : names_module(d, release, "modules.builtin", module);
+}
+
 static void check_modules(struct doctor *d, const struct doctor_check *c)
 {
 	static const struct {
@@ -166,15 +216,21 @@ static void check_modules(struct doctor *d, const struct doctor_check *c)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(modules); i++) {
-		bool is_there = doctor_has_path(d, modules[i].path);
+		const char *name = modules[i].name;
+		bool is_loaded = doctor_has_path(d, modules[i].path);
+		int has = is_loaded ? 1 : has_module(d, name);
 
-		doctor_add(d, c, DOCTOR_OK, modules[i].name, "%s, %s",
-			   is_there ? "loaded" : "not loaded", modules[i].what);
-		if (!is_there)
+		/* In a container nothing is known of the host's modules. */
+		doctor_add(d, c, has ? DOCTOR_OK : DOCTOR_NOTE, name, "%s, %s",
+			   is_loaded ? "loaded"
+			   : has     ? "not loaded"
+				     : "not there for this kernel",
+			   modules[i].what);
+		if (has && !is_loaded)
 			doctor_advise(d,
 				      "If so: modprobe %s (as root), and "
 				      "name it in /etc/modules-load.d.",
-				      modules[i].name);
+				      name);
 	}
 }
 
@@ -269,7 +325,11 @@ const struct doctor_check doctor_host_checks[] = {
 	 "Nothing of Mooncake depends on it, but times in logs do: run "
 	 "chronyd or systemd-timesyncd.",
 	 check_clock},
-	{"kernel modules", "/sys/module", DOCTOR_OK, NULL, check_modules},
+	{"kernel modules", "/sys/module, /lib/modules", DOCTOR_NOTE,
+	 "If so: install the kernel package that has them (Ubuntu: "
+	 "linux-modules-extra; Debian: the one without -cloud), or use "
+	 "backend:mooncake.",
+	 check_modules},
 	{"RDMA", RDMA_FOLDER, DOCTOR_NOTE,
 	 "Nothing to do: TCP runs over the same ports.", check_rdma},
 	{0},

@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checks of the network's settings on this host, and of the way to each peer of
- * the cluster.  One thread; sends nothing.  Invariant: a setting that can't be
- * read (another kernel, a container) is a note, never a fault.
+ * Checks of the network's settings on this host.  One thread; sends nothing.
+ * Invariant: a setting that can't be read (another kernel, a container) is a
+ * note, never a fault.
  */
 #include <errno.h>
-#include <ifaddrs.h>
 #include <inttypes.h>
-#include <netinet/in.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "deploy/doctor_check.h"
 
 #define EPHEMERAL_ENOUGH 8192
-#define IP_BYTES_MAX	 ((uint64_t)65535)
 
 /* Settings that are one number with a least value. */
 static const struct setting {
@@ -142,156 +136,6 @@ static void check_congestion(struct doctor *d, const struct doctor_check *c)
 	doctor_add(d, c, is_good ? DOCTOR_OK : DOCTOR_NOTE, "", "%s", name);
 }
 
-/* --- the way to a peer --- */
-
-struct way {
-	uint64_t path_mtu, if_mtu;
-	char interface[64];
-	char local[ADDR_TEXT_LEN];
-};
-
-/* A datagram socket is connected without a packet. */
-static int ask_route(const struct addr *to, struct addr *local, uint64_t *mtu)
-{
-	bool is_v6 = to->ss.ss_family == AF_INET6;
-	int fd = socket(to->ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	socklen_t len = sizeof(int);
-	int value = 0, ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	*local = (struct addr){.len = sizeof(local->ss)};
-	if (connect(fd, (const struct sockaddr *)&to->ss, to->len) ||
-	    getsockname(fd, (struct sockaddr *)&local->ss, &local->len) ||
-	    getsockopt(fd, is_v6 ? IPPROTO_IPV6 : IPPROTO_IP,
-		       is_v6 ? IPV6_MTU : IP_MTU, &value, &len))
-		ret = -errno;
-	*mtu = (uint64_t)value;
-	close(fd);
-	return ret;
-}
-
-static void find_interface(const struct addr *local, char *out, size_t size)
-{
-	struct ifaddrs *list, *it;
-	char want[ADDR_TEXT_LEN], have[ADDR_TEXT_LEN];
-
-	out[0] = '\0';
-	addr_format_host(local, want);
-	if (getifaddrs(&list))
-		return;
-	for (it = list; it; it = it->ifa_next) {
-		struct addr addr = {0};
-
-		if (!it->ifa_addr || (it->ifa_addr->sa_family != AF_INET &&
-				      it->ifa_addr->sa_family != AF_INET6))
-			continue;
-		addr.len = it->ifa_addr->sa_family == AF_INET
-				   ? sizeof(struct sockaddr_in)
-				   : sizeof(struct sockaddr_in6);
-		memcpy(&addr.ss, it->ifa_addr, addr.len);
-		addr_format_host(&addr, have);
-		if (strcmp(want, have) == 0) {
-			snprintf(out, size, "%s", it->ifa_name);
-			break;
-		}
-	}
-	freeifaddrs(list);
-}
-
-static int find_way(struct doctor *d, const struct addr *to, struct way *out)
-{
-	char path[128];
-	struct addr local;
-	int ret = ask_route(to, &local, &out->path_mtu);
-
-	if (ret)
-		return ret;
-	addr_format_host(&local, out->local);
-	find_interface(&local, out->interface, sizeof(out->interface));
-	snprintf(path, sizeof(path), "/sys/class/net/%s/mtu", out->interface);
-	if (!out->interface[0] || doctor_read_number(d, path, 0, &out->if_mtu))
-		out->if_mtu = 0;
-	out->if_mtu = MIN(out->if_mtu, IP_BYTES_MAX); /* loopback has more */
-	return 0;
-}
-
-static void add_way(struct doctor *d, const struct doctor_check *c,
-		    const struct doctor_peer *peer, struct way *way)
-{
-	const char *name = way->interface[0] ? way->interface : "?";
-
-	if (way->if_mtu && way->path_mtu < way->if_mtu) {
-		doctor_add(d, c, DOCTOR_WARN, peer->name,
-			   "path MTU %" PRIu64 ", but %s has %" PRIu64
-			   ": something on the way takes less",
-			   way->path_mtu, name, way->if_mtu);
-		doctor_advise(d,
-			      "Give %s and every switch and peer on the way "
-			      "the same MTU; a mixture costs time and, where "
-			      "ICMP is filtered, connections that hang.",
-			      name);
-	} else if (way->path_mtu <= 1500) {
-		doctor_add(d, c, DOCTOR_NOTE, peer->name,
-			   "MTU %" PRIu64 " by %s (%s)", way->path_mtu, name,
-			   way->local);
-		doctor_advise(d, "Frames of 9000 bytes cost less CPU, where "
-				 "every switch and peer on the way has them.");
-	} else {
-		doctor_add(d, c, DOCTOR_OK, peer->name,
-			   "MTU %" PRIu64 " by %s (%s)", way->path_mtu, name,
-			   way->local);
-	}
-}
-
-/* One way leads to all ports of a host. */
-static bool is_repeated(const struct doctor *d, size_t index)
-{
-	char host[2][ADDR_TEXT_LEN];
-
-	addr_format_host(&d->peers[index].addr, host[0]);
-	for (size_t i = 0; i < index; i++) {
-		addr_format_host(&d->peers[i].addr, host[1]);
-		if (strcmp(host[0], host[1]) == 0)
-			return true;
-	}
-	return false;
-}
-
-static void check_mtu(struct doctor *d, const struct doctor_check *c)
-{
-	uint64_t least = UINT64_MAX, most = 0;
-
-	for (size_t i = 0; i < d->peer_count; i++) {
-		struct way way = {0};
-		int ret;
-
-		if (is_repeated(d, i))
-			continue;
-		ret = find_way(d, &d->peers[i].addr, &way);
-		if (ret) {
-			doctor_add(d, c, DOCTOR_FAIL, d->peers[i].name,
-				   "no route: %s", strerror(-ret));
-			doctor_advise(d, "Look at 'ip route get' of that "
-					 "address.");
-			continue;
-		}
-		add_way(d, c, &d->peers[i], &way);
-		if (addr_is_loopback(&d->peers[i].addr))
-			continue;
-		least = MIN(least, way.path_mtu);
-		most = MAX(most, way.path_mtu);
-	}
-	if (!d->peer_count)
-		doctor_add(d, c, DOCTOR_OK, "",
-			   "no peer was named (--master, --endpoint, "
-			   "--discover)");
-	if (most > least)
-		doctor_add(d, c, DOCTOR_NOTE, "",
-			   "peers differ: %" PRIu64 " to %" PRIu64 " bytes",
-			   least, most);
-}
-
 const struct doctor_check doctor_net_checks[] = {
 	{"socket limits", "/proc/sys/net", DOCTOR_NOTE, NULL, check_buffers},
 	{"local ports", "net.ipv4.ip_local_port_range", DOCTOR_WARN,
@@ -300,13 +144,5 @@ const struct doctor_check doctor_net_checks[] = {
 	 check_ephemeral},
 	{"congestion", "net.ipv4.tcp_congestion_control", DOCTOR_NOTE,
 	 "cubic, bbr or dctcp is usual in a data centre.", check_congestion},
-	{0},
-};
-
-const struct doctor_check doctor_path_checks[] = {
-	{"MTU", "IP_MTU of a socket to each peer, /sys/class/net", DOCTOR_FAIL,
-	 "Is that what was meant? One MTU for the whole storage network is "
-	 "easier to keep right.",
-	 check_mtu},
 	{0},
 };

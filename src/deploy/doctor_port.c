@@ -64,22 +64,37 @@ static int ask_rest(struct doctor *d, const struct addr *addr, char who[128])
 	return ask_page(d, addr, "/", "/metadata");
 }
 
-static int ask_target(struct doctor *d, const struct addr *addr, char who[128])
+static int ask_discovery_of(struct doctor *d, const struct addr *addr,
+			    bool use_tls, char who[128])
 {
 	struct look_opts opts = {
 		.nvmf = d->vol.nvmf,
 		.timeout_ms = patience(d),
 	};
 	struct look look = {.is_discovery = true};
+	int ret;
 
 	opts.nvmf.dhchap_key.len = 0; /* may be bound to other targets */
+	if (!use_tls)
+		opts.nvmf.tls_key.len = 0;
 	addr_format_host(addr, look.ep.traddr);
 	look.ep.trsvcid = addr_port(addr);
 	snprintf(look.ep.subnqn, sizeof(look.ep.subnqn), "%s", NVME_DISC_NQN);
-	if (look_at_all(d->loop, &opts, &look, 1))
-		return -ENOMEM;
-	snprintf(who, 128, "an NVMe/TCP target (%s)", look.info.model);
-	return look.err.code;
+	ret = look_at_all(d->loop, &opts, &look, 1);
+	secret_clear(&opts, sizeof(opts));
+	snprintf(who, 128, "an NVMe/TCP target (%s)%s", look.info.model,
+		 use_tls ? " with TLS" : "");
+	return ret ? ret : look.err.code;
+}
+
+/* A port is either with TLS or without. */
+static int ask_target(struct doctor *d, const struct addr *addr, char who[128])
+{
+	int ret = ask_discovery_of(d, addr, false, who);
+
+	if (ret && d->vol.nvmf.tls_key.len)
+		ret = ask_discovery_of(d, addr, true, who);
+	return ret;
 }
 
 static const struct asker askers[] = {

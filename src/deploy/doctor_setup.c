@@ -13,12 +13,22 @@
 
 #include "client/conf.h"
 #include "deploy/doctor_check.h"
+#include "io/tls.h"
 #include "node/config.h"
 #include "pool/identity.h"
 
 static void etc_of(const struct doctor *d, char out[256])
 {
 	snprintf(out, 256, "%.240s/etc", d->opts.root);
+}
+
+static const char *env_either(const char *first, const char *second)
+{
+	const char *value = getenv(first);
+
+	if ((!value || !*value) && second)
+		value = getenv(second);
+	return value && *value ? value : NULL;
 }
 
 /* --- identity --- */
@@ -82,15 +92,9 @@ static void check_identity(struct doctor *d, const struct doctor_check *c)
 static void check_keys(struct doctor *d, const struct doctor_check *c)
 {
 	struct nvmf_opts opts = {0};
-	struct host_id host;
 	struct err err = {0};
-	char etc[256];
 
-	etc_of(d, etc);
-	if (identity_read_host(etc, &host, NULL, &(struct err){0}))
-		doctor_add(d, c, DOCTOR_NOTE, "",
-			   "not looked at while the identity is wrong");
-	else if (identity_read(etc, &opts, &err))
+	if (identity_read_dhchap(&opts, &err))
 		doctor_add(d, c, DOCTOR_FAIL, "", "%s", err.text);
 	else if (opts.dhchap_key.len)
 		doctor_add(d, c, DOCTOR_OK, "", "%s",
@@ -99,6 +103,46 @@ static void check_keys(struct doctor *d, const struct doctor_check *c)
 				   : "readable; the host authenticates");
 	else
 		doctor_add(d, c, DOCTOR_OK, "", "none: no authentication");
+	secret_clear(&opts, sizeof(opts));
+}
+
+static void check_tls(struct doctor *d, const struct doctor_check *c)
+{
+	static const char *const names[] = {
+		[TLS_HASH_NONE] = "not bound to a host NQN",
+		[TLS_SHA256] = "SHA-256",
+		[TLS_SHA384] = "SHA-384",
+	};
+	const char *file = env_either("MC_NVME_TLS_KEY_FILE", NULL);
+	const char *form = env_either("MC_NVME_TLS_IDENTITY", NULL);
+	struct nvmf_opts opts = {0};
+	struct err err = {0};
+
+	if (identity_read_tls(&opts, &err)) {
+		doctor_add(d, c, DOCTOR_FAIL, "", "%s", err.text);
+	} else if (opts.tls_key.len) {
+		doctor_add(d, c, DOCTOR_OK, "",
+			   "every connection is encrypted: key of %u bytes, "
+			   "%s, derived as %s",
+			   opts.tls_key.len, names[opts.tls_key.hash],
+			   tls_form_name(opts.tls_form));
+	} else if (file || form) {
+		doctor_add(d, c, DOCTOR_NOTE, "",
+			   "%s is set, but connections are not encrypted",
+			   file ? "MC_NVME_TLS_KEY_FILE"
+				: "MC_NVME_TLS_IDENTITY");
+		doctor_advise(d, "%s",
+			      file ? "MC_NVME_TLS=0 turns it off: unset it if "
+				     "TLS is meant."
+				   : "It is of use with MC_NVME_TLS_KEY_FILE "
+				     "only: set that, or unset this one.");
+	} else {
+		doctor_add(d, c, DOCTOR_OK, "", "not used%s",
+			   stream_tls_is_built()
+				   ? ""
+				   : "; this build has none (meson "
+				     "-Dtls=enabled)");
+	}
 	secret_clear(&opts, sizeof(opts));
 }
 
@@ -233,15 +277,6 @@ bool doctor_is_direct(const char *no_proxy, const char *host)
 	return false;
 }
 
-static const char *env_either(const char *lower, const char *upper)
-{
-	const char *value = getenv(lower);
-
-	if (!value || !*value)
-		value = getenv(upper);
-	return value && *value ? value : NULL;
-}
-
 static const char *find_proxy(void)
 {
 	static const char *const names[] = {"http_proxy",  "HTTP_PROXY",
@@ -304,6 +339,13 @@ const struct doctor_check doctor_setup_checks[] = {
 	 "The file must be readable by this user and by nobody else (chown, "
 	 "chmod 600), and hold one key of mooncakectl gen-dhchap-key.",
 	 check_keys},
+	{"TLS", "MC_NVME_TLS, MC_NVME_TLS_KEY_FILE, MC_NVME_TLS_IDENTITY",
+	 DOCTOR_FAIL,
+	 "The file must be readable by this user and by nobody else (chown, "
+	 "chmod 600), and hold one key of mooncakectl gen-tls-key, the one "
+	 "that "
+	 "targets have for this host.",
+	 check_tls},
 	{"environment", "MC_NOF_*, MC_NVME_*, MC_STORE_*, MC_RPC_*",
 	 DOCTOR_FAIL, "Correct or unset it: clients refuse to start with it.",
 	 check_environment},

@@ -177,7 +177,13 @@ static void add_reach(struct doctor *d, const struct doctor_check *c,
 		doctor_advise(d,
 			      "The target refuses this host: allow the host "
 			      "NQN above there (mooncakectl target add-host), "
-			      "with the key of MC_NVME_DHCHAP_KEY_FILE.");
+			      "with the key of MC_NVME_DHCHAP_KEY_FILE, or "
+			      "of MC_NVME_TLS_KEY_FILE on a port with TLS.");
+	else if (!d->vol.nvmf.tls_key.len &&
+		 (look->err.code == -EPROTO || look->err.code == -ECONNRESET))
+		doctor_advise(d, "If that is a port with TLS: set "
+				 "MC_NVME_TLS_KEY_FILE to a file with the key "
+				 "that the target has for this host.");
 	else if (look->err.code == -ENODEV)
 		doctor_advise(d, "The namespace is gone: add it to the target "
 				 "again, or unregister it.");

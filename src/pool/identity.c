@@ -223,15 +223,13 @@ static int read_tls_file(struct identity_files *out, struct err *err)
 	return is_on < 0 ? is_on : read_tls_form(&out->tls_form, err);
 }
 
-int identity_files_read(struct identity_files *out, struct err *err)
+static int read_dhchap_files(struct identity_files *out, struct err *err)
 {
 	int ret = file_name("MC_NVME_DHCHAP_KEY_FILE", out->key, err);
 
 	if (ret == 0)
 		ret = file_name("MC_NVME_DHCHAP_CTRL_KEY_FILE", out->ctrl_key,
 				err);
-	if (ret == 0)
-		ret = read_tls_file(out, err);
 	if (ret == 0 && out->ctrl_key[0] && !out->key[0])
 		return err_set(
 			err, -EINVAL,
@@ -239,6 +237,13 @@ int identity_files_read(struct identity_files *out, struct err *err)
 			"MC_NVME_DHCHAP_KEY_FILE: a target proves itself "
 			"only to a host that does so, too");
 	return ret;
+}
+
+int identity_files_read(struct identity_files *out, struct err *err)
+{
+	int ret = read_dhchap_files(out, err);
+
+	return ret ? ret : read_tls_file(out, err);
 }
 
 static int read_key(const char *name, const char *path, struct dhchap_key *out,
@@ -287,6 +292,22 @@ int identity_keys_again(const struct identity_files *files,
 	secret_clear(&ctrl_key, sizeof(ctrl_key));
 	secret_clear(&tls_key, sizeof(tls_key));
 	return ret;
+}
+
+int identity_read_dhchap(struct nvmf_opts *out, struct err *err)
+{
+	struct identity_files files = {0};
+	int ret = read_dhchap_files(&files, err);
+
+	return ret ? ret : identity_keys_again(&files, out, err);
+}
+
+int identity_read_tls(struct nvmf_opts *out, struct err *err)
+{
+	struct identity_files files = {0};
+	int ret = read_tls_file(&files, err);
+
+	return ret ? ret : identity_keys_again(&files, out, err);
 }
 
 int identity_read(const char *etc, struct nvmf_opts *out, struct err *err)

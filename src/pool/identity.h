@@ -15,6 +15,10 @@
  */
 int identity_read(const char *etc, struct nvmf_opts *out, struct err *err);
 
+/* DH-HMAC-CHAP's keys alone, and TLS's. */
+int identity_read_dhchap(struct nvmf_opts *out, struct err *err);
+int identity_read_tls(struct nvmf_opts *out, struct err *err);
+
 /* Where they come from: a variable, a file's path, or "" when what follows in
  * the list above was taken. */
 struct identity_source {

@@ -4,8 +4,11 @@ each thing that goes wrong gives its finding, with advice and exit status."""
 import json
 import os
 import socket
+import struct
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -306,6 +309,202 @@ def test_ports_and_mtu(up, tmp_path):
     assert mtu["127.0.0.1:50051"]["result"] == "OK"
     assert "path MTU 1400" in mtu["10.78.0.1:4420"]["text"]
     assert mtu["10.78.0.1:4420"]["result"] == "WARN"
+
+
+# Two more hosts: one at the other end of a cable that takes less than our end
+# thinks, one behind a router with a smaller cable, which says so.
+CABLES = """
+set -eu
+unshare -n sleep 60 & lost=$!
+unshare -n sleep 60 & router=$!
+unshare -n sleep 60 & far=$!
+at() { pid=$1; shift; nsenter -t $pid -n "$@"; }
+for pid in $lost $router $far; do
+        for n in $(seq 100); do
+                [ "$(readlink /proc/$pid/ns/net)" = \
+                  "$(readlink /proc/self/ns/net)" ] || break
+                sleep 0.05
+        done
+        at $pid ip link set lo up
+done
+ip link set lo up
+ip link add a0 mtu 9000 type veth peer name a1 netns $lost
+ip link add b0 mtu 9000 type veth peer name b1 netns $router
+at $router ip link add c0 type veth peer name c1 netns $far
+at $lost ip link set a1 mtu 1500 up
+at $router ip link set b1 mtu 9000 up
+at $router ip link set c0 mtu 1400 up
+at $far ip link set c1 mtu 1400 up
+ip addr add 10.81.0.1/24 dev a0
+ip addr add 10.82.0.1/24 dev b0
+ip link set a0 up
+ip link set b0 up
+at $lost ip addr add 10.81.0.2/24 dev a1
+at $router ip addr add 10.82.0.2/24 dev b1
+at $router ip addr add 10.83.0.2/24 dev c0
+at $router sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
+at $far ip addr add 10.83.0.3/24 dev c1
+at $far ip route add default via 10.83.0.2
+ip route add 10.83.0.0/24 via 10.82.0.2
+"$1" doctor --json --timeout=2s \
+        --endpoint="traddr:10.81.0.2 subnqn:nqn.2026-11.io.x:a ns:1" \
+        --endpoint="traddr:10.82.0.2 subnqn:nqn.2026-11.io.x:a ns:1" \
+        --endpoint="traddr:10.83.0.3 subnqn:nqn.2026-11.io.x:a ns:1" || true
+kill $lost $router $far
+"""
+
+
+def test_packets_that_do_not_arrive(up):
+    """The path MTU is tried, not only looked up."""
+    can = subprocess.run(["unshare", "-rn", "ip", "link", "add", "cable0",
+                          "type", "veth", "peer", "name", "cable1"],
+                         capture_output=True, check=False)
+    if can.returncode:
+        pytest.skip(f"no network of its own here: {can.stderr!r}")
+    r = subprocess.run(
+        ["unshare", "-rnpfm", "--mount-proc", "--kill-child", "bash", "-c",
+         CABLES, "-", up.program("mooncakectl")],
+        env={**os.environ, **NO_PROXY}, capture_output=True, text=True,
+        timeout=60, check=False)
+    assert r.stdout, r.stderr
+    mtu = {f["subject"]: f for f in of(json.loads(r.stdout)["findings"], "MTU")}
+    lost = mtu["10.81.0.2:4420"]
+    assert lost["result"] == "FAIL" and "packets of 9000 bytes" in lost["text"]
+    assert "hang" in lost["advice"]
+    good = mtu["10.82.0.2:4420"]
+    assert good["result"] == "OK" and good["text"].endswith(", tried")
+    far = mtu["10.83.0.3:4420"]
+    assert far["result"] == "WARN" and "path MTU 1400" in far["text"]
+
+
+def test_tls(up, tmp_path):
+    """A port with TLS: without the key, with it, with another one."""
+    keys = [str(tmp_path / n) for n in ("key", "other")]
+    for key in keys:
+        r = up.run("mooncakectl", "gen-tls-key", f"--output={key}")
+        if "built without" in r.stderr:
+            pytest.skip("this build has no TLS")
+        assert r.returncode == 0, r.stderr
+    up.target("tls", "ram:32m", flags=[f"--tls_key=*={keys[0]}"],
+              listen=",tls")
+    end = ("--endpoint=traddr:127.0.0.1 trsvcid:%d subnqn:%s ns:1" %
+           (up.target_ports["tls"], "nqn.2026-11.io.mooncake:tls"))
+    r = doctor(up, "--json", end)
+    found = of(json.loads(r.stdout)["findings"], "target", "FAIL")
+    assert r.returncode == 1
+    assert "MC_NVME_TLS_KEY_FILE" in found[0]["advice"]
+    r = doctor(up, "--json", end, env={"MC_NVME_TLS_KEY_FILE": keys[0]})
+    findings = json.loads(r.stdout)["findings"]
+    assert of(findings, "target", "OK") and of(findings, "superblock")
+    assert "SHA-256, derived as 1" in of(findings, "TLS", "OK")[0]["text"]
+    r = doctor(up, "--json", end, env={"MC_NVME_TLS_KEY_FILE": keys[1]})
+    found = of(json.loads(r.stdout)["findings"], "target", "FAIL")
+    assert r.returncode == 1 and "TLS" in found[0]["text"]
+    up.children.pop("tls").stop()
+
+
+class Admin(BaseHTTPRequestHandler):
+    """A master's pages, an hour ago."""
+    answer = (200, b'{"service_ready":true}')
+
+    def do_GET(self):
+        status, body = self.answer
+        self.send_response_only(status)
+        self.send_header("Date", self.date_time_string(time.time() - 3600))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_clock_and_health_of_the_master(up):
+    class Ill(Admin):
+        answer = (503, b'{"service_ready":false}')
+    for kind, results in ((Admin, ["OK", "NOTE"]), (Ill, ["FAIL", "NOTE"])):
+        with HTTPServer(("127.0.0.1", 0), kind) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            r = doctor(up, "--json", f"--master={up.master_addr}",
+                       f"--admin=127.0.0.1:{server.server_port}")
+            server.shutdown()
+            thread.join()
+        found = of(json.loads(r.stdout)["findings"], "master admin")
+        assert [f["result"] for f in found] == results
+        assert "s behind this host's" in found[1]["text"]
+        assert "chronyd" in found[1]["advice"]
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def read_all(sock, count):
+    data = b""
+    while len(data) < count:
+        more = sock.recv(count - len(data))
+        if not more:
+            raise OSError("end")
+        data += more
+    return data
+
+
+HEAD = struct.Struct("<IBBHQIiII")  # src/proto/frame.h
+
+
+def copy_frames(source, sink, old, new):
+    """Until either ends; the body's length must stay."""
+    try:
+        while True:
+            *head, length, _ = HEAD.unpack(read_all(source, HEAD.size))
+            body = read_all(source, length).replace(old, new)
+            sink.sendall(HEAD.pack(*head, length, crc32c(body)) + body)
+    except OSError:
+        for sock in (source, sink):
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the other direction was first
+
+
+def test_master_of_another_release(up):
+    """What it says is changed on the way."""
+    ours = up.run("mooncakectl", "--version").stdout.split()[1].encode()
+    theirs = b"9" + ours[1:]
+    host, port = up.master_addr.rsplit(":", 1)
+
+    def relay(server):
+        while True:
+            try:
+                client = server.accept()[0]
+            except OSError:
+                return
+            master = socket.create_connection((host, int(port)))
+            for args in ((client, master, b"", b""),
+                         (master, client, ours, theirs)):
+                threading.Thread(target=copy_frames, args=args,
+                                 daemon=True).start()
+
+    server = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=relay, args=(server,))
+    thread.start()
+    r = doctor(up, "--json",
+               f"--master=127.0.0.1:{server.getsockname()[1]}",
+               f"--admin=127.0.0.1:{up.admin_port}")
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join()
+    findings = json.loads(r.stdout)["findings"]
+    found = of(findings, "master", "WARN")
+    assert found, of(findings, "master")
+    assert "version 9." in found[0]["text"]
+    assert "Install the same release" in found[0]["advice"]
 
 
 def test_dead_target(up):

@@ -18,6 +18,7 @@
 
 #include "base/time.h"
 #include "deploy/doctor_check.h"
+#include "pool/identity.h"
 
 #define NQN "nqn.2020-01.org.example:host"
 
@@ -92,11 +93,24 @@ static void drop(const char *path)
 static int setup(void **state)
 {
 	static const char *const names[] = {
-		"MC_NOF_WORKERS",  "MC_NOF_WORKER",  "MC_RPC_TIMEOUT_MS",
-		"MC_NVME_HOSTNQN", "MC_NVME_HOSTID", "MC_NVME_DHCHAP_KEY_FILE",
-		"http_proxy",	   "HTTP_PROXY",     "https_proxy",
-		"HTTPS_PROXY",	   "all_proxy",	     "ALL_PROXY",
-		"no_proxy",	   "NO_PROXY",
+		"MC_NOF_WORKERS",
+		"MC_NOF_WORKER",
+		"MC_RPC_TIMEOUT_MS",
+		"MC_NVME_HOSTNQN",
+		"MC_NVME_HOSTID",
+		"MC_NVME_DHCHAP_KEY_FILE",
+		"MC_NVME_TLS",
+		"MC_NVME_TLS_KEY_FILE",
+		"MC_NVME_TLS_IDENTITY",
+		"MC_NVME_DHCHAP_CTRL_KEY_FILE",
+		"http_proxy",
+		"HTTP_PROXY",
+		"https_proxy",
+		"HTTPS_PROXY",
+		"all_proxy",
+		"ALL_PROXY",
+		"no_proxy",
+		"NO_PROXY",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -178,6 +192,7 @@ static void test_good_machine(void **state)
 		"machine id",	 "keys",    "environment",    "configuration",
 		"host identity", "proxies", "socket limits",  "local ports",
 		"congestion",	 "master",  "target",	      "MTU",
+		"TLS",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -190,6 +205,9 @@ static void test_uring(void **state)
 
 	facts.uring_ret = -EPERM;
 	expect_facts("io_uring", &facts, DOCTOR_WARN, "seccomp");
+	put("proc/self/status", "Name:\tx\nSeccomp:\t2\n");
+	expect_with(make(&facts, "", ""), "io_uring", DOCTOR_WARN,
+		    "a seccomp filter is in force", "seccomp");
 	put("proc/sys/kernel/io_uring_disabled", "1\n");
 	expect_facts("io_uring", &facts, DOCTOR_WARN, "io_uring_group");
 	put("proc/sys/kernel/io_uring_disabled", "2\n");
@@ -242,6 +260,22 @@ static void test_clock(void **state)
 	expect_facts("clock", &facts, DOCTOR_NOTE, "chronyd");
 	facts.clock_state = -EPERM;
 	expect_facts("clock", &facts, DOCTOR_NOTE, "chronyd");
+}
+
+static void test_modules(void **state)
+{
+	put("proc/sys/kernel/osrelease", "6.1.0-1-cloud\n");
+	/* no /lib/modules: nothing is known */
+	expect("kernel modules", DOCTOR_OK, "", "");
+	put("lib/modules/6.1.0-1-cloud/modules.dep",
+	    "kernel/drivers/nvme/host/nvme-tcp.ko.xz: "
+	    "kernel/drivers/nvme/target/nvmet-tcp.ko\n");
+	put("lib/modules/6.1.0-1-cloud/modules.builtin", "");
+	expect("kernel modules", DOCTOR_NOTE, "not there for this kernel",
+	       "linux-modules-extra");
+	put("lib/modules/6.1.0-1-cloud/modules.builtin",
+	    "kernel/drivers/nvme/target/nvmet-tcp.ko\n");
+	expect("kernel modules", DOCTOR_OK, "", "");
 }
 
 static void test_rdma(void **state)
@@ -302,6 +336,42 @@ static void test_keys(void **state)
 	expect("keys", DOCTOR_FAIL, "0640", "chmod 600");
 	unlink(path);
 	expect("keys", DOCTOR_FAIL, "can't be opened", "");
+	unsetenv("MC_NVME_DHCHAP_KEY_FILE");
+	setenv("MC_NVME_DHCHAP_CTRL_KEY_FILE", path, 1);
+	expect("keys", DOCTOR_FAIL, "MC_NVME_DHCHAP_KEY_FILE", "");
+}
+
+/* What is wrong with TLS is said once, by its own check. */
+static void test_tls(void **state)
+{
+	struct err err = {0};
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/tls.key", root);
+	setenv("MC_NVME_TLS", "1", 1);
+	expect("TLS", DOCTOR_FAIL, "set MC_NVME_TLS_KEY_FILE", "gen-tls-key");
+	expect("keys", DOCTOR_OK, "", "");
+	unsetenv("MC_NVME_TLS");
+	setenv("MC_NVME_TLS_IDENTITY", "1", 1);
+	expect("TLS", DOCTOR_NOTE, "MC_NVME_TLS_IDENTITY", "unset");
+	setenv("MC_NVME_TLS_KEY_FILE", path, 1);
+	put("tls.key", "NVMeTLSkey-1:01:nonsense:");
+	if (identity_read_tls(&(struct nvmf_opts){0}, &err) == -EOPNOTSUPP) {
+		expect("TLS", DOCTOR_FAIL, "without TLS", "");
+		return;
+	}
+	expect("TLS", DOCTOR_FAIL, "MC_NVME_TLS_KEY_FILE", "gen-tls-key");
+	put("tls.key", "NVMeTLSkey-1:01:ISYrMDU6P0RJTlNYXWJnbHF2e4CFio+UmZ6jqK2"
+		       "yt7yFwnI9:");
+	expect("TLS", DOCTOR_OK, "SHA-256, derived as 1", "");
+	chmod(path, 0644);
+	expect("TLS", DOCTOR_FAIL, "0644", "chmod 600");
+	chmod(path, 0600);
+	setenv("MC_NVME_TLS_IDENTITY", "2", 1);
+	expect("TLS", DOCTOR_FAIL, "1-compat", "");
+	unsetenv("MC_NVME_TLS_IDENTITY");
+	setenv("MC_NVME_TLS", "0", 1);
+	expect("TLS", DOCTOR_NOTE, "not encrypted", "unset");
 }
 
 static void test_environment(void **state)
@@ -482,10 +552,12 @@ int main(void)
 		cmocka_unit_test_setup(test_limits_of_process, setup),
 		cmocka_unit_test_setup(test_memory_and_cpus, setup),
 		cmocka_unit_test_setup(test_clock, setup),
+		cmocka_unit_test_setup(test_modules, setup),
 		cmocka_unit_test_setup(test_rdma, setup),
 		cmocka_unit_test_setup(test_machine_id, setup),
 		cmocka_unit_test_setup(test_identity, setup),
 		cmocka_unit_test_setup(test_keys, setup),
+		cmocka_unit_test_setup(test_tls, setup),
 		cmocka_unit_test_setup(test_environment, setup),
 		cmocka_unit_test_setup(test_config, setup),
 		cmocka_unit_test(test_direct),
