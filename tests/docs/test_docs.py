@@ -28,7 +28,15 @@ def pages():
     """{program: path of its man page's source}"""
     folder = os.path.join(ROOT, "docs", "man")
     return {name.split(".")[0]: os.path.join(folder, name)
-            for name in sorted(os.listdir(folder)) if name.endswith(".scd")}
+            for name in sorted(os.listdir(folder))
+            if name.endswith((".1.scd", ".8.scd"))}
+
+
+def modules():
+    """Of the Python package, those that are for others."""
+    return {name[:-3] for name in os.listdir(os.path.join(
+        ROOT, "python", "mooncake"))
+        if name.endswith(".py") and not name.startswith("_")}
 
 
 def programs():
@@ -67,6 +75,15 @@ def page_options(text):
 class ManPages(unittest.TestCase):
     def test_every_program_has_a_page(self):
         self.assertEqual(programs(), set(pages()))
+
+    def test_every_python_module_has_a_page(self):
+        text = read("docs", "man", "mooncake.7.scd")
+        names = set(re.findall(r"\*mooncake\.(\w+)\*", text))
+        self.assertEqual(modules(), names)
+        build = read("docs", "man", "meson.build")
+        links = build[build.index("foreach module"):]
+        self.assertEqual(modules(), set(re.findall(r"'(\w\w+)'",
+                                                   links.split("]")[0])))
 
     def test_options(self):
         for name, path in pages().items():

@@ -14,6 +14,8 @@ import sys
 OPTION = re.compile(r"^  --(\[no\])?([\w-]+)(?:\[?=(\S.*))?$")
 COMMAND = re.compile(r"^  ([a-z][a-z-]*) +(\S.*)$")
 ALSO = re.compile(r"\balso (-[^;\]]+)")
+# Other names that a program is installed by.
+ALSO_KNOWN = {"mooncake_store_service": ("mc_store_rest_server",)}
 FILES = {"FILE": "f", "PATH": "f", "DIR": "d", "DIRECTORY": "d"}
 
 
@@ -60,6 +62,10 @@ def commands(text):
         elif inside and COMMAND.match(line):
             found.append(COMMAND.match(line).groups())
     return found
+
+
+def every_name(name):
+    return " ".join((name, *ALSO_KNOWN.get(name, ())))
 
 
 def words(opts):
@@ -116,7 +122,7 @@ def bash(name, top, subs):
     out.append(f"\t*) all='{' '.join(first)}' ;;\n\tesac\n"
                "\tmapfile -t COMPREPLY < <(compgen -W \"$all\" -- \"$cur\")\n"
                "\tcase ${COMPREPLY[0]-} in *=) compopt -o nospace ;; esac\n"
-               f"}}\ncomplete -o default -F _{name} {name}\n")
+               f"}}\ncomplete -o default -F _{name} {every_name(name)}\n")
     return "".join(out)
 
 
@@ -146,7 +152,7 @@ def zsh_call(indent, opts, *more):
 
 
 def zsh(name, top, subs):
-    out = [f"#compdef {name}\n# made from its --help\n"]
+    out = [f"#compdef {every_name(name)}\n# made from its --help\n"]
     if not subs:
         return "".join(out) + zsh_call("", top, "'*:file:_files'")
     out.append("local curcontext=$curcontext state line\nlocal -a commands\n"

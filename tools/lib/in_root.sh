@@ -1,61 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# in_root.sh - the part of tools/check-package that runs in the clean root,
-# with the packages in /packages.  Prints a line per check.
+# in_root.sh - the parts of tools/check-package that run in the clean root (in
+# a chroot), with the packages in /packages.  Prints a line per check.
+#
+#   in_root.sh packages   installs them, goes through the guide
+#   in_root.sh purge      removes them again, then the wheel
 set -euo pipefail
+# shellcheck source=tools/lib/in_lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/in_lib.sh"
+trap 'stop; rm -rf "$dir"' EXIT
 
-failed=0
 programs='mooncake_master mooncake_http_metadata_server mooncake_nof_target
 mooncake_store_service mc_store_rest_server mooncake_ssd_register
 mooncake_ssd_unregister spdk_tgt_create nof_worker_pool_bench mooncakectl'
 modules='mooncake_store_service http_metadata_server mooncake_ssd_register
 mooncake_ssd_unregister spdk_tgt_create'
-
-# check NAME COMMAND... : its output is shown when it fails
-check() {
-	local name=$1 out rc
-	shift
-	# Not "if out=…": a function would then go on after what failed.
-	set +e
-	out=$(set -e; trap stop EXIT; "$@" 2>&1)
-	rc=$?
-	set -e
-	if [ "$rc" -eq 0 ]; then
-		echo "ok      $name"
-	else
-		echo "FAILED  $name"
-		printf '%s\n' "${out:-no output}" | tail -n 30 | sed 's/^/        /'
-		failed=$((failed + 1))
-	fi
-}
-
-apt_install() { apt-get install -y -q --no-install-recommends "$@"; }
-
-dir=$(mktemp -d)
-pids=()
-stop() {
-	[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || :
-	wait
-	pids=()
-}
-trap 'stop; rm -rf "$dir"' EXIT
-
-# start PATTERN COMMAND... : sets $found to what group 1 of PATTERN matched
-start() {
-	local pattern=$1 log=$dir/log.$RANDOM i
-	shift
-	"$@" >"$log" 2>&1 &
-	pids+=($!)
-	for ((i = 0; i < 300; i++)); do
-		found=$(sed -n "s/$pattern/\1/p" "$log" | head -n 1)
-		[ -z "$found" ] || return 0
-		kill -0 $! 2>/dev/null || break
-		sleep 0.1
-	done
-	echo "$* did not start:"
-	cat "$log"
-	return 1
-}
 
 every_program() {
 	local p
@@ -80,6 +39,10 @@ every_page() {
 		[ -s "/usr/share/man/man8/$p.8.gz" ] ||
 			[ -s "/usr/share/man/man1/$p.1.gz" ] ||
 			{ echo "no page for $p"; return 1; }
+	done
+	for p in $modules; do
+		[ -s "/usr/share/man/man7/mooncake.$p.7.gz" ] ||
+			{ echo "no page for mooncake.$p"; return 1; }
 	done
 }
 
@@ -108,11 +71,45 @@ completions() {
 		_mooncakectl && [ "${COMPREPLY[0]}" = segments ]'
 }
 
+# An older release whose shipped configuration was another one.
+older() {
+	local name
+	mkdir "$dir/older"
+	for name in master target store; do
+		dpkg-deb -R /packages/mooncake-"$name"_*.deb "$dir/older/$name"
+		sed -i 's/^Version: .*/Version: 0.0.9/' \
+			"$dir/older/$name/DEBIAN/control"
+		sed -i '1i # of 0.0.9' "$dir/older/$name"/etc/mooncake/*.{yaml,conf} \
+			2>/dev/null || :
+		dpkg-deb -b "$dir/older/$name" "$dir/older/mooncake-$name.deb"
+	done
+}
+
+upgrade() {
+	apt_install binutils
+	older
+	dpkg -i --force-downgrade --force-confnew "$dir"/older/*.deb
+	grep -q '0.0.9' /etc/mooncake/master.yaml
+	echo 'rpc_port: 50099' >>/etc/mooncake/master.yaml
+	# noninteractive, no terminal: as unattended upgrades do
+	apt_install -o Dpkg::Options::=--force-confdef \
+		-o Dpkg::Options::=--force-confold /packages/mooncake-*.deb
+	[ "$(dpkg-query -W -f '${Version}' mooncake-master)" != 0.0.9 ]
+	# what was changed here stays, with the new one beside it
+	grep -q 50099 /etc/mooncake/master.yaml
+	[ -e /etc/mooncake/master.yaml.dpkg-dist ]
+	# what was not is the new release's
+	no grep -q '0.0.9' /etc/mooncake/nof_target.conf
+	mv /etc/mooncake/master.yaml.dpkg-dist /etc/mooncake/master.yaml
+}
+
 conffiles() {
 	local f=/etc/mooncake/master.yaml
+	cp $f "$dir/master.yaml"
 	echo 'rpc_port: 50099' >>$f
 	apt_install --reinstall /packages/mooncake-master_*.deb
 	grep -q 50099 $f
+	cp "$dir/master.yaml" $f
 }
 
 build_with_library() {
@@ -123,28 +120,8 @@ build_with_library() {
 	ldd "$dir/hello" | grep 'libmooncake_store.so.0 => /'
 }
 
-# guide PYTHON : master, metadata server, target, store service, registration,
-# put and get, and out again, as docs/deployment.md has it
-guide() {
-	local python=$1 master target disk
-	disk=$(mktemp -d "$dir/disk.XXXX")/disk.img
-	start '.* rpc=[0-9.]*:\([0-9]*\).*' mooncake_master --port=0 \
-		--metrics_port=0 --rpc_address=127.0.0.1 --metrics_host=127.0.0.1
-	master=127.0.0.1:$found
-	start '.*\(http:[^ ]*\).*' "$python" -m mooncake.http_metadata_server \
-		--host=127.0.0.1 --port=0
-	start '^ready \(.*\)' mooncake_nof_target --listen 127.0.0.1:0 \
-		--namespace "$disk:1g"
-	target=$found
-	sed "s/127.0.0.1:50051/$master/; s/4gb/64mb/; s/localhost/127.0.0.1/" \
-		"$dir/store_service.json" >"$dir/service.json"
-	start '.* url=\([^ ]*\).*' "$python" -m mooncake.mooncake_store_service \
-		--config="$dir/service.json" --host=127.0.0.1 --port=0
-	"$python" -m mooncake.mooncake_ssd_register --master="$master" \
-		--discover="$target"
-	MOONCAKE_MASTER=$master "$python" /packages/hello.py |
-		grep "b'world'"
-	MOONCAKE_MASTER=$master "$python" - <<'PY'
+put_in_pool() {
+	MOONCAKE_MASTER=$1 "$2" - <<'PY'
 import os
 from mooncake.store import MooncakeDistributedStore
 s = MooncakeDistributedStore()
@@ -156,52 +133,106 @@ value = os.urandom(3000001)
 assert s.put("ssd", value) == 0 and s.get("ssd") == value
 s.close()
 PY
+}
+
+# guide PYTHON : docs/deployment.md: master, metadata server, target, store
+# service, registration, put and get, metrics, bench, and out again
+guide() {
+	local python=$1 master admin target path disk
+	local nqn=nqn.2026-11.io.mooncake:ssd
+	disk=$(mktemp -d "$dir/disk.XXXX")
+	start '.* rpc=[0-9.]*:\([0-9]*\).*' mooncake_master --port=0 \
+		--metrics_port=0 --rpc_address=127.0.0.1 --metrics_host=127.0.0.1
+	master=127.0.0.1:$found
+	admin=$(sed -n 's/.*metrics=\(http:[^ ]*\).*/\1/p' "$log" | head -n 1)
+	start '.*\(http:[^ ]*\).*' "$python" -m mooncake.http_metadata_server \
+		--host=127.0.0.1 --port=0
+	start '^ready \(.*\)' mooncake_nof_target --listen 127.0.0.1:0 \
+		--nqn "$nqn" --namespace "$disk/1.img:1g" --namespace "$disk/2.img:1g"
+	target=$found
+	path="traddr:127.0.0.1 trsvcid:${target##*:} subnqn:$nqn trtype:TCP"
+	sed "s/127.0.0.1:50051/$master/; s/4gb/64mb/; s/localhost/127.0.0.1/" \
+		"$dir/store_service.json" >"$dir/service.json"
+	start '.* url=\([^ ]*\).*' "$python" -m mooncake.mooncake_store_service \
+		--config="$dir/service.json" --host=127.0.0.1 --port=0
+	nof_worker_pool_bench --op=write --verify --duration_sec=1 --warmup_sec=0 \
+		--range_bytes=32m --iodepth=4 --endpoints="$path ns:2" \
+		--yes_overwrite | tee "$dir/bench"
+	grep -q '^failed_ops=0' "$dir/bench"
+	"$python" -m mooncake.mooncake_ssd_register --master="$master" \
+		--discover="$target" --force
+	MOONCAKE_MASTER=$master "$python" /packages/hello.py |
+		grep "b'world'"
+	put_in_pool "$master" "$python"
 	mooncakectl --master="$master" ls | grep ssd
+	mooncakectl pool list --master="$master"
+	page "$admin/metrics" >"$dir/metrics"
+	grep '^master_nof_allocated_bytes [1-9]' "$dir/metrics"
+	[ "$(grep -c '^nof_segment_online{.* 1$' "$dir/metrics")" -eq 2 ]
+	mooncakectl doctor --master="$master" --admin="${admin#http://}" \
+		>"$dir/doctor" || { cat "$dir/doctor"; return 1; }
+	"$python" -m mooncake.mooncake_ssd_unregister --master="$master" \
+		--endpoint="$path ns:2"
 	"$python" -m mooncake.mooncake_ssd_unregister --master="$master" \
 		--discover="$target"
+	mooncakectl segments --master="$master" --json >"$dir/segments"
+	no grep -q "$nqn" "$dir/segments"
 	stop
 }
 
-# --- packages ---
-
-check "apt-get update" apt-get update -q
-check "apt install ./mooncake-*.deb" apt_install /packages/mooncake-*.deb
-check "apt install of the library and python3-mooncake" \
-	apt_install /packages/*.deb
-cp /etc/mooncake/store_service.json "$dir/"
-check "every program answers --version and --help" every_program
-check "every Python module answers --help" every_module /usr/bin/python3
-check "every program has a man page" every_page
-check "the guide: master, target, store service, register, put, get" \
-	guide /usr/bin/python3
-check "systemd, zsh, bash-completion" apt_install systemd zsh bash-completion
-check "units are right and none is enabled" units
-check "completion" completions
-check "a changed configuration stays" conffiles
-check "a C program builds against the library" build_with_library
-
-# --- the wheel, where the libraries of the packages are no longer ---
-
 purge() {
-	apt-get purge -y -q --autoremove '*mooncake*' gcc
-	[ ! -e /etc/mooncake ]
-	[ ! -e /usr/bin/mooncake_master ]
+	apt-get purge -y -q --autoremove '*mooncake*' gcc binutils
 	if dpkg-query -W -f '${Status} ${Package}\n' |
 		grep -E ' installed (.*mooncake.*|libisal2)$'; then
 		return 1
 	fi
+	found=$(find / -xdev \( -path /proc -o -path /packages -o -path "$dir" \) \
+		-prune -o -iname '*mooncake*' -print)
+	[ -z "$found" ] || { echo "left behind: $found"; return 1; }
 }
+
 in_venv() {
 	apt_install python3-venv
+	no command -v gcc cc || { echo "there is a compiler"; return 1; }
 	python3 -m venv "$dir/venv"
 	"$dir/venv/bin/pip" install -q --no-index /packages/mooncake-*.whl
 }
-check "purged without a trace" purge
-check "pip install mooncake-*.whl" in_venv
-PATH=$dir/venv/bin:$PATH
-hash -r
-check "every console script answers --version and --help" every_program
-check "every Python module of the wheel" every_module "$dir/venv/bin/python3"
-check "the guide with the wheel alone" guide "$dir/venv/bin/python3"
-[ "$failed" -eq 0 ] || { echo "$failed failed"; exit 1; }
-echo "all passed"
+
+install_packages() {
+	check "apt-get update" apt-get update -q
+	check "apt install ./mooncake-*.deb" apt_install /packages/mooncake-*.deb
+	check "apt install of the library and python3-mooncake" \
+		apt_install /packages/*.deb
+	cp /etc/mooncake/store_service.json "$dir/"
+	check "every program answers --version and --help" every_program
+	check "every Python module answers --help" every_module /usr/bin/python3
+	check "every program and module has a man page" every_page
+	check "the guide, from master to unregister" guide /usr/bin/python3
+	check "a changed configuration stays" conffiles
+	check "an upgrade keeps what was changed, renews what was not" upgrade
+	check "a C program builds against the library" build_with_library
+	check "systemd, zsh, bash-completion" \
+		apt_install systemd-sysv dbus zsh bash-completion
+	check "units are right and none is enabled" units
+	check "completion" completions
+}
+
+# The libraries of the packages are no longer there for the wheel.
+remove_packages() {
+	cp /etc/mooncake/store_service.json "$dir/"
+	check "purged without a trace" purge
+	check "pip install mooncake-*.whl, without a compiler" in_venv
+	PATH=$dir/venv/bin:$PATH
+	hash -r
+	check "every console script answers --version and --help" every_program
+	check "every Python module of the wheel" \
+		every_module "$dir/venv/bin/python3"
+	check "the guide with the wheel alone" guide "$dir/venv/bin/python3"
+}
+
+case ${1-} in
+packages) install_packages ;;
+purge) remove_packages ;;
+*) echo "in_root.sh: packages or purge" >&2; exit 2 ;;
+esac
+finish

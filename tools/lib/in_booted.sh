@@ -1,0 +1,191 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# in_booted.sh - the part of tools/check-package that runs as a service of the
+# clean root, booted with systemd in a container: the units as shipped.
+#
+#   in_booted.sh first|second   the second time after a reboot
+#
+# Prints a line per check, then switches the container off.
+set -euo pipefail
+# shellcheck source=tools/lib/in_lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/in_lib.sh"
+trap 'stop; rm -rf "$dir"; systemctl --no-block poweroff' EXIT
+
+nqn=nqn.2026-11.io.mooncake:booted
+endpoint="traddr:127.0.0.1 trsvcid:4420 subnqn:$nqn ns:1"
+every='mooncake_master mooncake_http_metadata_server mooncake_nof_target
+mooncake_store_service'
+
+is_active() { systemctl -q is-active "$1"; }
+prop() { systemctl show -P "$2" "$1"; }
+
+# As a user without a name in /etc/passwd, with nothing of root's.
+is_confined() {
+	local pid
+	pid=$(prop "$1" MainPID)
+	[ "$pid" -gt 1 ]
+	grep -E '^(Uid|CapEff|NoNewPrivs|Seccomp):' "/proc/$pid/status"
+	[ "$(stat -c %u "/proc/$pid")" -ge 61184 ]
+	grep -q '^CapEff:.*0000000000000000$' "/proc/$pid/status"
+	grep -q '^NoNewPrivs:.*1$' "/proc/$pid/status"
+	grep -q '^Seccomp:.*2$' "/proc/$pid/status"
+}
+
+# What the filter of system calls leaves to it.
+uses_uring() {
+	local pid
+	pid=$(prop "$1" MainPID)
+	find "/proc/$pid/fd" -lname 'anon_inode:\[io_uring\]' | grep -q . ||
+		{ ls -l "/proc/$pid/fd"; journalctl -u "$1" | tail; return 1; }
+}
+
+as_shipped() {
+	local unit
+	for unit in $every; do
+		systemctl start "$unit"
+	done
+	for unit in mooncake_master mooncake_http_metadata_server; do
+		is_active $unit
+	done
+	# skipped, which is no failure, until it is told what to serve
+	no is_active mooncake_nof_target
+	[ "$(prop mooncake_nof_target Result)" = exec-condition ]
+}
+
+configure() {
+	sed -i 's/localhost/127.0.0.1/; s/4gb/64mb/' \
+		/etc/mooncake/store_service.json
+	cat >/etc/mooncake/nof_target.conf <<-END
+		MOONCAKE_NOF_TARGET_OPTIONS="--listen 0.0.0.0:4420 --nqn $nqn --namespace /var/lib/mooncake/pool.img:256m --rpc_socket /run/mooncake/nof.sock --state /var/lib/mooncake/nof.json"
+	END
+	systemctl restart mooncake_nof_target mooncake_store_service
+	is_active mooncake_nof_target
+	[ -s /var/lib/mooncake/pool.img ]
+	wait_for "the segment of the store service" has_memory
+	mooncakectl target --rpc_socket=/run/mooncake/nof.sock list | grep "$nqn"
+}
+
+has_memory() { page http://127.0.0.1:9003/metrics | grep -E '^segment_total_capacity_bytes.* [1-9]'; }
+is_online() { page http://127.0.0.1:9003/metrics | grep '^nof_segment_online{.* 1$'; }
+
+put_get() {
+	mooncake_ssd_register --master=127.0.0.1 --endpoint="$endpoint"
+	head -c 3000001 /dev/urandom >"$dir/value"
+	mooncakectl put --master=127.0.0.1 --replica_num=0 --nof_replica_num=1 \
+		key "$dir/value"
+	same_bytes
+}
+
+same_bytes() {
+	rm -f "$dir/back"
+	mooncakectl get --master=127.0.0.1 key --output="$dir/back"
+	cmp "$dir/value" "$dir/back"
+}
+
+doctor() {
+	mooncakectl doctor --master=127.0.0.1
+}
+
+# Killed, it comes back by itself, and what it held with it.
+comes_back() {
+	local pid
+	pid=$(prop "$1" MainPID)
+	kill -KILL "$pid"
+	wait_for "$1 is back" is_another "$1" "$pid"
+	wait_for "the pool is online" is_online
+	wait_for "the object is there" same_bytes
+}
+is_another() { is_active "$1" && [ "$(prop "$1" MainPID)" != "$2" ]; }
+
+reload() {
+	local pid
+	pid=$(prop mooncake_nof_target MainPID)
+	systemctl reload mooncake_nof_target
+	sleep 0.5
+	[ "$(prop mooncake_nof_target MainPID)" = "$pid" ]
+	is_active mooncake_nof_target
+}
+
+# Stopped under load it answers what is under way, and is no failure.
+drains() {
+	nof_worker_pool_bench --op=read --duration_sec=60 --warmup_sec=0 \
+		--report_interval_ms=200 --endpoints="$endpoint" \
+		>"$dir/bench" 2>&1 &
+	pids+=($!)
+	wait_for "the bench reads" grep -q iops "$dir/bench"
+	systemctl stop mooncake_nof_target
+	[ "$(prop mooncake_nof_target Result)" = success ]
+	[ "$(prop mooncake_nof_target ExecMainStatus)" = 0 ]
+	stop
+	systemctl start mooncake_nof_target
+	wait_for "the pool is online" is_online
+	wait_for "the object is there" same_bytes
+}
+
+# A release is taken when an operator restarts, not in the midst of work.
+upgrade() {
+	local pid
+	pid=$(prop mooncake_nof_target MainPID)
+	dpkg -i --force-confold /packages/mooncake-target_*.deb
+	[ "$(prop mooncake_nof_target MainPID)" = "$pid" ]
+	same_bytes
+}
+
+stops_all() {
+	local unit
+	for unit in $every; do
+		systemctl stop "$unit"
+		[ "$(prop "$unit" Result)" = success ] ||
+			{ systemctl status "$unit"; return 1; }
+	done
+	for unit in $every; do
+		systemctl start "$unit"
+	done
+}
+
+first() {
+	local unit
+	check "units start as shipped; the target waits to be configured" \
+		as_shipped
+	check "configured, target and store service run" configure
+	for unit in $every; do
+		check "$unit is confined" is_confined "$unit"
+	done
+	check "io_uring passes the filter of system calls" \
+		uses_uring mooncake_nof_target
+	check "register, put, get" put_get
+	check "the doctor finds no failure" doctor
+	check "the target is killed and comes back" \
+		comes_back mooncake_nof_target
+	check "reload" reload
+	check "the target is stopped under load" drains
+	check "an upgrade restarts nothing" upgrade
+	check "all stop without failure, and start" stops_all
+	# shellcheck disable=SC2086
+	check "enabled" systemctl enable $every
+}
+
+after_boot() {
+	local unit
+	for unit in $every; do
+		wait_for "$unit" is_active "$unit"
+	done
+	wait_for "the segment of the store service" has_memory
+}
+
+second() {
+	check "enabled, all run after a reboot" after_boot
+	check "apt-get remove stops what runs" removed
+}
+
+removed() {
+	dpkg -r mooncake-target
+	no is_active mooncake_nof_target
+	no pgrep -x mooncake_nof_ta
+	[ -s /etc/mooncake/nof_target.conf ]
+}
+
+[ -x /usr/bin/mooncake_nof_target ] || { echo "no packages here"; exit 2; }
+"$1"
+finish
+echo "booted: all passed"
