@@ -42,7 +42,10 @@ void meter_print(const struct meter *m)
 
 	if (m->peer)
 		peer = (double)(meter_cpu_ns(m->peer) - m->peer_ns) / 1e9;
-	printf("{\"seconds\": %.4f, \"bytes\": %llu, \"ios\": %llu, "
+	putchar('{');
+	if (m->phase)
+		printf("\"phase\": \"%s\", ", m->phase);
+	printf("\"seconds\": %.4f, \"bytes\": %llu, \"ios\": %llu, "
 	       "\"errors\": %llu, \"cpu_s\": %.4f, \"peer_cpu_s\": %.4f, "
 	       "\"mean_us\": %.2f, \"p50_us\": %.2f, \"p99_us\": %.2f}\n",
 	       seconds, (unsigned long long)m->bytes,

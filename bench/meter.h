@@ -9,7 +9,8 @@
 #include "base/hist.h"
 
 struct meter {
-	int peer; /* process id of the other end, 0 = none */
+	int peer;	   /* process id of the other end, 0 = none */
+	const char *phase; /* printed when there is one */
 	uint64_t start_ns, own_ns, peer_ns;
 	uint64_t bytes, errors;
 	struct hist latency_ns;
