@@ -41,6 +41,7 @@ void client_close(struct client *c)
 
 	if (!c)
 		return;
+	tasks_stop(&c->tasks);
 	if (c->rpc) {
 		gate_init(&job.gate);
 		shard_call(&c->ctl, client_session_stop, &job);
@@ -55,6 +56,7 @@ void client_close(struct client *c)
 	if (c->port_fd >= 0)
 		close(c->port_fd);
 	memreg_fini(&c->memreg);
+	tasks_fini(&c->tasks);
 	free(c);
 }
 
@@ -162,6 +164,7 @@ enum mooncake_status client_open(const struct client_conf *conf,
 	c->port_fd = -1;
 	uuid_make(&c->id);
 	memreg_init(&c->memreg);
+	tasks_init(&c->tasks);
 	gate_init(&c->ready);
 	if (conf->is_rdma_asked)
 		log_warn("RDMA is not built in, TCP is used", "protocol=rdma");

@@ -16,6 +16,7 @@
 #include "client/memreg.h"
 #include "client/segment.h"
 #include "client/stats.h"
+#include "client/task.h"
 #include "io/thread.h"
 #include "pool/vol.h"
 #include "rpc/client.h"
@@ -41,6 +42,7 @@ struct client {
 	/* any thread */
 	struct memreg memreg;
 	struct stats stats;
+	struct tasks tasks;
 
 	/* the control shard's */
 	struct rpc_client *rpc;

@@ -246,6 +246,7 @@ static int env_parse(struct client_conf *out, struct err *err)
 		{"MC_RPC_TIMEOUT_MS", 1, RPC_TIMEOUT_MS, &out->rpc_timeout_ms},
 		{"MC_STORE_TRANSFER_TIMEOUT_MS", 1, TRANSFER_TIMEOUT_MS,
 		 &out->transfer_timeout_ms},
+		{"MC_STORE_TASKS", 0, 1, &out->tasks},
 		{"MC_STORE_CLIENT_MIN_PORT", 1, 12300, &out->port_min},
 		{"MC_STORE_CLIENT_MAX_PORT", 1, 14300, &out->port_max},
 		{"MC_STORE_CLIENT_SETUP_RETRIES", 1, 20, &out->port_tries},

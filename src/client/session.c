@@ -125,6 +125,8 @@ static void session_ping_done(struct rpc_call *call)
 			c->mount = MOUNT_NONE;
 		}
 		session_mount(c);
+		if (rsp->tasks_wait && !c->is_closing)
+			tasks_kick(c);
 	}
 	rpc_call_fini(call);
 }
@@ -143,6 +145,7 @@ static void session_ping(struct timer *timer)
 	c->ping_segment.len = sizeof(c->segment.id.b);
 	req->segment_ids = &c->ping_segment;
 	req->n_segment_ids = c->mount == MOUNT_DONE;
+	req->takes_tasks = c->conf.tasks != 0;
 	c->is_pinging = true;
 	c->ping = (struct rpc_call){
 		.done = session_ping_done,

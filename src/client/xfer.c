@@ -109,8 +109,8 @@ int xfer_set_replica(struct xfer_io *xio, struct vols *v,
 	return 0;
 }
 
-static const Mc__Segment *segment_of(const struct vols *v,
-				     const Mc__Replica *replica, size_t extent)
+const Mc__Segment *xfer_segment(const struct vols *v,
+				const Mc__Replica *replica, size_t extent)
 {
 	if (extent >= replica->n_extents ||
 	    replica->extents[extent]->segment >= v->count)
@@ -121,7 +121,7 @@ static const Mc__Segment *segment_of(const struct vols *v,
 bool xfer_is_own(const struct vols *v, const Mc__Replica *replica)
 {
 	const struct segment *own = &v->client->segment;
-	const Mc__Segment *s = segment_of(v, replica, 0);
+	const Mc__Segment *s = xfer_segment(v, replica, 0);
 
 	return s && own->mem && s->id.len == sizeof(own->id.b) &&
 	       memcmp(s->id.data, own->id.b, sizeof(own->id.b)) == 0;
@@ -130,7 +130,7 @@ bool xfer_is_own(const struct vols *v, const Mc__Replica *replica)
 const Mc__Segment *xfer_failed_segment(const struct vols *v,
 				       const struct xfer_io *xio)
 {
-	return segment_of(v, xio->replica, xio->io.failed_extent);
+	return xfer_segment(v, xio->replica, xio->io.failed_extent);
 }
 
 /* --- groups --- */

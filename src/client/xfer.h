@@ -40,6 +40,9 @@ int xfer_set_replica(struct xfer_io *xio, struct vols *v,
 		     struct arena *arena);
 /* Is it on this client's own segment? */
 bool xfer_is_own(const struct vols *v, const Mc__Replica *replica);
+/* The segment of that extent, NULL when the master's answer has none. */
+const Mc__Segment *xfer_segment(const struct vols *v,
+				const Mc__Replica *replica, size_t extent);
 /* The segment that made the I/O fail, NULL when it is not known. */
 const Mc__Segment *xfer_failed_segment(const struct vols *v,
 				       const struct xfer_io *xio);

@@ -16,7 +16,8 @@
 #include "base/time.h"
 #include "deploy/table.h"
 
-#define POLL_MS 250
+#define POLL_MS	    250
+#define DRAIN_AGAIN (DRAIN_FAILED + 1)
 
 static volatile sig_atomic_t is_interrupted;
 
@@ -64,7 +65,10 @@ static void tell(const Mc__Drained *one)
 	add_endpoint_name(&text, one->segment->name);
 	strbuf_adds(&text, ": DRAINING; ");
 	add_objects(&text, one->only_objects, one->only_bytes);
-	strbuf_adds(&text, " only there, which will be dropped; ");
+	strbuf_adds(&text, one->is_moving
+				   ? " only there, which are moved where there "
+				     "is room; "
+				   : " only there, which will be dropped; ");
 	add_objects(&text, one->other_objects, one->other_bytes);
 	strbuf_adds(&text, " elsewhere, too");
 	term_status(NULL);
@@ -125,32 +129,89 @@ static void nap(uint64_t ms)
 	nanosleep(&ts, NULL); /* a signal ends it */
 }
 
+/* Of all that the answer names, and whether there is more to come. */
+static bool is_moving(const Mc__DrainRsp *rsp, struct strbuf *text)
+{
+	uint64_t count = 0, bytes = 0;
+	bool more = false;
+
+	for (size_t i = 0; i < rsp->n_segments; i++) {
+		count += rsp->segments[i]->moved_replicas;
+		bytes += rsp->segments[i]->moved_bytes;
+		more |= rsp->segments[i]->is_moving;
+	}
+	strbuf_addf(text, "%" PRIu64 " replica%s (", count,
+		    count == 1 ? "" : "s");
+	strbuf_add_size(text, bytes);
+	strbuf_adds(text, ") moved");
+	return more;
+}
+
+static void tell_moved(const char *name, const struct strbuf *moved)
+{
+	term_status(NULL);
+	if (!moved->failed)
+		fprintf(stderr, "%s: %s\n", name, moved->p);
+}
+
+static void tell_waiting(const char *name, const char *moved, uint64_t busy,
+			 uint64_t patience_s)
+{
+	if (busy)
+		term_status("%s: %s; leases end in %" PRIu64
+			    " ms if nobody reads again; patience for %" PRIu64
+			    " s …",
+			    name, moved, busy, patience_s);
+	else
+		term_status("%s: %s; patience for %" PRIu64 " s …", name, moved,
+			    patience_s);
+}
+
+/* One look; enum drain_result, -ENOMEM, or DRAIN_AGAIN. */
+static int look(struct tool *tool, const Mc__UnmountReq *what, const char *name,
+		uint64_t deadline_ns)
+{
+	uint64_t now_ns = time_mono_ns(), ms;
+	struct strbuf moved = {0};
+	const Mc__DrainRsp *rsp;
+	struct err err = {0};
+	int ret = DRAIN_AGAIN;
+	bool more;
+
+	if (is_interrupted)
+		return give_up(tool, name, "interrupted");
+	if (ask(tool, what, false, &rsp, &err) < 0)
+		return fail(tool, name, err.text);
+	if (rsp->status == MOONCAKE_SEGMENT_NOT_FOUND)
+		return DRAIN_ABSENT;
+	if (rsp->status != MOONCAKE_OK)
+		return fail(tool, name, rsp->error);
+	ms = busy_ms(rsp);
+	more = is_moving(rsp, &moved);
+	if (!ms && !more) {
+		tell_moved(name, &moved);
+		ret = DRAIN_IDLE;
+	} else if (now_ns >= deadline_ns) {
+		ret = give_up(tool, name,
+			      more ? "objects are still being moved"
+				   : "still read or written");
+	} else {
+		tell_waiting(name, moved.failed ? "" : moved.p, ms,
+			     (deadline_ns - now_ns) / NS_PER_S);
+		ms = more ? POLL_MS : MIN(ms, (uint64_t)POLL_MS);
+		nap(MIN(ms, (deadline_ns - now_ns) / NS_PER_MS + 1));
+	}
+	strbuf_fini(&moved);
+	return ret;
+}
+
 int drain_wait(struct tool *tool, const Mc__UnmountReq *what, const char *name,
 	       uint64_t deadline_ns)
 {
-	for (;;) {
-		uint64_t now_ns = time_mono_ns(), ms;
-		const Mc__DrainRsp *rsp;
-		struct err err = {0};
+	int ret;
 
-		if (is_interrupted)
-			return give_up(tool, name, "interrupted");
-		if (ask(tool, what, false, &rsp, &err) < 0)
-			return fail(tool, name, err.text);
-		if (rsp->status == MOONCAKE_SEGMENT_NOT_FOUND)
-			return DRAIN_ABSENT;
-		if (rsp->status != MOONCAKE_OK)
-			return fail(tool, name, rsp->error);
-		ms = busy_ms(rsp);
-		if (!ms)
-			return DRAIN_IDLE;
-		if (now_ns >= deadline_ns)
-			return give_up(tool, name, "still read or written");
-		term_status("%s: leases end in %" PRIu64
-			    " ms if nobody reads again; patience for %" PRIu64
-			    " s …",
-			    name, ms, (deadline_ns - now_ns) / NS_PER_S);
-		ms = MIN(ms, (uint64_t)POLL_MS);
-		nap(MIN(ms, (deadline_ns - now_ns) / NS_PER_MS + 1));
-	}
+	do
+		ret = look(tool, what, name, deadline_ns);
+	while (ret == DRAIN_AGAIN);
+	return ret;
 }

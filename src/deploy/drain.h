@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Draining before unmounting: the master is told that segments take nothing new
- * and is asked until nobody reads or writes them.  For programs: waits by
+ * and is asked until clients have moved what is only there to other segments,
+ * and nobody reads or writes them.  For programs: waits by
  * sleeping, says on stderr what is going on.
  */
 #ifndef DEPLOY_DRAIN_H

@@ -124,6 +124,22 @@ static const struct flag flags[] = {
 	     nof_heartbeat_failures_threshold, "3",
 	     "Failed probes in a row that take a segment OFFLINE.", .min = 1,
 	     .max = 1000, .arg = "N"),
+	FLAG(UINT, "nof_lost_timeout_sec", nof_lost_timeout_sec, "600",
+	     "A namespace that is OFFLINE for so long is not waited for: what "
+	     "has other replicas is copied again; 0 = never.",
+	     .min = 0, .max = 31536000, .arg = "S"),
+	FLAG(SIZE, "copy_bytes_per_s", copy_bytes_per_s, "256mb",
+	     "How fast clients may copy replicas that were lost or have to "
+	     "move, all together; 0 = no limit.",
+	     .min = 0, .max = 1024 * GiB, .arg = "SIZE"),
+	FLAG(SIZE, "scrub_bytes_per_s", scrub_bytes_per_s, "16mb",
+	     "How fast clients may read the pool to check it, all together; "
+	     "0 = not at all.",
+	     .min = 0, .max = 1024 * GiB, .arg = "SIZE"),
+	FLAG(MS, "scrub_interval", scrub_interval_ms, "168h",
+	     "Time from the end of one check of the pool to the next; 0 = "
+	     "never.",
+	     .min = 0, .max = 31536000000, .arg = "TIME"),
 	FLAG(SIZE, "nof_stripe_bytes", nof_stripe_bytes, "1mb",
 	     "Larger objects of the pool are cut into such pieces, on as many "
 	     "namespaces; 0 = never.",
@@ -302,6 +318,10 @@ void config_core(const struct master_config *c, struct core_opts *out)
 	out->write_ns = out->discard_ns / 3 * 2;
 	out->margin_ns = c->quarantine_margin_ms * NS_PER_MS;
 	out->stripe_bytes = c->nof_stripe_bytes;
+	out->lost_ns = c->nof_lost_timeout_sec * NS_PER_S;
+	out->copy_bytes_per_s = c->copy_bytes_per_s;
+	out->scrub_bytes_per_s = c->scrub_bytes_per_s;
+	out->scrub_interval_ns = c->scrub_interval_ms * NS_PER_MS;
 	out->client_ttl_ns = c->client_ttl * NS_PER_S;
 	out->replica_num = (int)c->default_replica_num;
 	out->nof_replica_num = (int)c->default_nof_replica_num;

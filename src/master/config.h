@@ -29,7 +29,8 @@ struct master_config {
 
 	uint64_t nof_heartbeat_interval_sec, nof_heartbeat_probe_timeout_ms;
 	uint64_t nof_heartbeat_failures_threshold;
-	uint64_t nof_stripe_bytes;
+	uint64_t nof_lost_timeout_sec, nof_stripe_bytes;
+	uint64_t copy_bytes_per_s, scrub_bytes_per_s, scrub_interval_ms;
 
 	bool enable_http_metadata_server;
 	uint64_t http_metadata_server_port;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "master/client.h"
+#include "master/copy.h"
 #include "master/evict.h"
 #include "master/object.h"
 #include "master/segment.h"
@@ -33,6 +34,10 @@ void core_opts_default(struct core_opts *opts)
 		.replica_num = -1,
 		.nof_replica_num = -1,
 		.offline_failures = 3,
+		.copy_bytes_per_s = 256 * MiB,
+		.scrub_bytes_per_s = 16 * MiB,
+		.scrub_interval_ns = 7 * 86400 * NS_PER_S,
+		.lost_ns = 600 * NS_PER_S,
 	};
 }
 
@@ -64,7 +69,8 @@ int core_create(const struct core_opts *opts, struct core **out)
 	list_init(&core->client_list);
 	rng_seed(&core->rng, opts->seed);
 	stats_init(&core->stats);
-	if (htab_init(&core->objects, OBJECTS_EXPECTED, object_key) < 0 ||
+	if (copier_create(core) < 0 ||
+	    htab_init(&core->objects, OBJECTS_EXPECTED, object_key) < 0 ||
 	    htab_init(&core->clients, 64, client_key) < 0) {
 		core_destroy(core);
 		return -ENOMEM;
@@ -84,6 +90,7 @@ void core_destroy(struct core *core)
 		;
 	ASSERT(list_is_empty(&core->all));
 	ASSERT(core->quarantine.live == 0);
+	copier_destroy(core);
 	clients_fini(core);
 	htab_fini(&core->objects);
 	htab_fini(&core->clients);

@@ -63,6 +63,10 @@ struct core_opts {
 	uint64_t client_ttl_ns;
 	/* Larger objects of the pool are cut into such pieces; 0 = never */
 	uint64_t stripe_bytes;
+	/* Tasks of clients, copy.h: bandwidth of all together */
+	uint64_t copy_bytes_per_s, scrub_bytes_per_s;
+	uint64_t scrub_interval_ns; /* from pass to pass; 0 = never */
+	uint64_t lost_ns;	    /* OFFLINE for so long: copied again */
 	enum strategy strategy;
 	/* defaults of requests that do not ask; -1 = by what is mounted */
 	int replica_num, nof_replica_num;
@@ -117,6 +121,7 @@ struct segment {
 	struct uuid client; /* owner of a memory segment */
 	char message[256];
 	uint64_t added_ns;
+	uint64_t offline_ns; /* since then, while OFFLINE */
 	/* for placing apart: address, address and port, NQN */
 	uint64_t host_hash, target_hash, subsys_hash;
 
@@ -147,9 +152,10 @@ struct segment {
 	uint64_t unfinished;	   /* extents of puts under way */
 	uint64_t written_until_ns; /* by when the last of them has to stop */
 
-	uint64_t writers_until_ns; /* UNMOUNTING: last writer's deadline */
-	uint64_t dropped;	   /* objects that went with it */
-	void *waiter;		   /* who waits for its end, server side */
+	uint64_t writers_until_ns;   /* UNMOUNTING: last writer's deadline */
+	uint64_t dropped;	     /* objects that went with it */
+	uint64_t moved, moved_bytes; /* replicas, since it drains */
+	void *waiter;		     /* who waits for its end, server side */
 };
 
 struct extent {
@@ -198,6 +204,7 @@ struct object {
 	bool is_complete;
 	bool is_flexible; /* one of two sides is enough */
 	bool is_hard_pinned;
+	uint8_t wanted[KIND_COUNT]; /* replicas, once complete */
 	uint32_t *crcs; /* one per CRC_BLOCK; NULL while unfinished */
 	uint32_t key_len;
 	char key[];
@@ -247,6 +254,7 @@ struct core {
 	unsigned segment_count;
 	struct segment *online[KIND_COUNT][SEGMENTS_MAX];
 	unsigned online_count[KIND_COUNT];
+	struct copier *copier;		   /* copy.h */
 	struct recency spread[KIND_COUNT]; /* of replicas on several segments */
 	struct htab clients;
 	struct list client_list; /* by deadline */

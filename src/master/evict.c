@@ -154,6 +154,8 @@ static uint64_t drop(struct core *core, struct replica *rep)
 		st->evicted_keys_nof++;
 		st->evicted_bytes_nof += bytes;
 	}
+	/* It goes for good, so nobody copies it again. */
+	rep->obj->wanted[rep->kind] -= rep->obj->wanted[rep->kind] > 0;
 	obj_lose_replica(core, rep);
 	return bytes;
 }

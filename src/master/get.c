@@ -6,6 +6,7 @@
 #include "master/get.h"
 
 #include "base/log.h"
+#include "master/copy.h"
 #include "master/object.h"
 
 void get_lookup(struct core *core, const struct str *keys, size_t count,
@@ -105,6 +106,7 @@ enum mooncake_status get_report_mismatch(struct core *core, struct str key,
 		 seg->name, (unsigned long long)rep->extents[0].ext.off,
 		 (unsigned long long)obj->size,
 		 (unsigned long long)what->generation);
-	obj_lose_replica(core, rep);
+	if (!obj_lose_replica(core, rep))
+		copy_is_due(core);
 	return MOONCAKE_OK;
 }

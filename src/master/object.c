@@ -107,8 +107,7 @@ static size_t replica_alloc_size(unsigned count)
 	return sizeof(struct replica) + count * sizeof(struct extent);
 }
 
-/* Does the replica begin on that extent's segment here? */
-static bool is_first_there(const struct replica *rep, unsigned i)
+bool replica_begins_there(const struct replica *rep, unsigned i)
 {
 	for (unsigned j = 0; j < i; j++)
 		if (rep->extents[j].seg == rep->extents[i].seg)
@@ -126,13 +125,25 @@ static uint32_t next_index(const struct object *obj)
 	return next;
 }
 
+/* Memory first. */
+static void add_in_order(struct object *obj, struct replica *rep)
+{
+	struct replica *other;
+
+	list_for_each (other, &obj->replicas, node)
+		if (other->kind > rep->kind)
+			break;
+	/* The head, when there is none. */
+	list_add_tail(&other->node, &rep->node);
+}
+
 int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
 		    const struct extent *extents, unsigned count)
 {
 	struct replica *rep;
 
 	ASSERT(count > 0 && count <= EXTENTS_MAX);
-	ASSERT(!obj->is_complete);
+	ASSERT(!obj->is_complete || obj->write_deadline_ns > core->now_ns);
 	rep = bins_take(&core->bins, replica_alloc_size(count));
 	if (!rep)
 		return -ENOMEM;
@@ -151,10 +162,10 @@ int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
 		ext->seg->unfinished++;
 		ext->seg->written_until_ns =
 			MAX(ext->seg->written_until_ns, obj->write_deadline_ns);
-		ext->seg->replicas += is_first_there(rep, i);
+		ext->seg->replicas += replica_begins_there(rep, i);
 		core->quarantine.live++;
 	}
-	list_add_tail(&obj->replicas, &rep->node);
+	add_in_order(obj, rep);
 	obj->replica_count++;
 	return 0;
 }
@@ -178,7 +189,7 @@ void obj_drop_replica(struct core *core, struct replica *rep)
 	evict_forget(rep);
 	for (unsigned i = 0; i < rep->extent_count; i++) {
 		struct segment *seg = rep->extents[i].seg;
-		bool is_first = is_first_there(rep, i);
+		bool is_first = replica_begins_there(rep, i);
 
 		seg->unfinished -= rep->state == REPLICA_PROCESSING;
 		ASSERT(seg->replicas >= is_first);
@@ -232,12 +243,38 @@ int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs)
 		for (unsigned i = 0; i < rep->extent_count; i++)
 			rep->extents[i].seg->unfinished--;
 		rep->state = REPLICA_COMPLETE;
+		obj->wanted[rep->kind]++;
 		evict_note(core, rep);
 	}
 	hist_add(&core->stats.value_bytes, obj->size);
 	if (obj->former)
 		obj_destroy(core, obj->former);
 	return 0;
+}
+
+void obj_complete_replica(struct core *core, struct replica *rep)
+{
+	ASSERT(rep->obj->is_complete && rep->state == REPLICA_PROCESSING);
+	for (unsigned i = 0; i < rep->extent_count; i++)
+		rep->extents[i].seg->unfinished--;
+	rep->state = REPLICA_COMPLETE;
+	evict_note(core, rep);
+}
+
+void obj_hold(struct object *obj)
+{
+	struct replica *rep;
+
+	list_for_each (rep, &obj->replicas, node)
+		evict_forget(rep);
+}
+
+void obj_release(struct core *core, struct object *obj)
+{
+	struct replica *rep;
+
+	list_for_each (rep, &obj->replicas, node)
+		evict_note(core, rep);
 }
 
 void obj_touch(struct core *core, struct object *obj)

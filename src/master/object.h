@@ -17,8 +17,9 @@ struct object *obj_create(struct core *core, struct str key,
 /* Drops all replicas and the object; a successor gets the key. */
 void obj_destroy(struct core *core, struct object *obj);
 
-/* Takes the extents (already taken from their segments) over.  -ENOMEM leaves
- * them with the caller.  quarantine_reserve() was called for them. */
+/* Takes the extents (already taken from their segments) over.  A complete
+ * object has set its write_deadline_ns before.  -ENOMEM leaves them with the
+ * caller.  quarantine_reserve() was called for them. */
 int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
 		    const struct extent *extents, unsigned count);
 /* Its extents rest as long as somebody may touch them.  The object stays, even
@@ -28,12 +29,22 @@ void obj_drop_replica(struct core *core, struct replica *rep);
 bool obj_lose_replica(struct core *core, struct replica *rep);
 struct replica *obj_replica(struct object *obj, uint32_t index);
 
+/* Is it the replica's first extent on that segment? */
+bool replica_begins_there(const struct replica *rep, unsigned extent);
+
 /* The writer is done: crcs (copied, one per CRC_BLOCK) and visible; a former
  * object is destroyed.  -ENOMEM. */
 int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs);
 
+/* One more replica of a complete object has its bytes. */
+void obj_complete_replica(struct core *core, struct replica *rep);
+
 /* An access by a reader: recency, and a lease. */
 void obj_touch(struct core *core, struct object *obj);
+/* No eviction while it is copied, unless a reader comes: who reads has a lease.
+ */
+void obj_hold(struct object *obj);
+void obj_release(struct core *core, struct object *obj);
 static inline bool obj_is_leased(const struct core *core,
 				 const struct object *obj)
 {

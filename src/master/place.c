@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "master/copy.h"
 #include "master/object.h"
 #include "master/quarantine.h"
 #include "master/segment.h"
@@ -48,15 +49,19 @@ static bool is_close(const struct segment *a, const struct segment *b,
 }
 
 /* Extents come round again to the same segments, so most looks are short. */
-static bool is_apart(const struct object *obj, const struct segment *seg,
-		     unsigned how)
+static bool is_apart(const struct core *core, const struct object *obj,
+		     const struct segment *seg, unsigned how)
 {
 	const struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node)
+	list_for_each (rep, &obj->replicas, node) {
+		/* The new one takes its place. */
+		if (replica_is_leaving(core, rep))
+			continue;
 		for (unsigned i = 0; i < rep->extent_count; i++)
 			if (is_close(rep->extents[i].seg, seg, how))
 				return false;
+	}
 	return true;
 }
 
@@ -86,7 +91,7 @@ uint64_t place_mark(struct core *core, const struct object *obj, enum kind kind,
 		struct segment *seg = core->online[kind][i];
 
 		if (is_refused(place, seg) ||
-		    !is_apart(obj, seg, levels[place->level])) {
+		    !is_apart(core, obj, seg, levels[place->level])) {
 			seg->mark = core->mark;
 			continue;
 		}
@@ -132,7 +137,8 @@ static bool try_preferred(const struct search *s, struct extent *out)
 
 			if (strcmp(seg->name, name) == 0 &&
 			    !is_refused(s->place, seg) &&
-			    is_apart(s->obj, seg, 0) && take_all(s, seg, out))
+			    is_apart(s->core, s->obj, seg, 0) &&
+			    take_all(s, seg, out))
 				return true;
 		}
 	}
@@ -262,18 +268,48 @@ static void keep_domains(struct lanes *l, unsigned by, unsigned keep)
 	}
 }
 
-/* Leaves something for the replicas that are still to come. */
+static void lanes_all(const struct search *s, struct lanes *l, bool is_marked)
+{
+	unsigned count = s->core->online_count[s->kind];
+
+	l->count = 0;
+	for (unsigned i = 0; i < count && l->count < EXTENTS_MAX; i++) {
+		struct segment *seg = nth(s, i);
+
+		if (is_marked || seg->mark != s->core->mark)
+			l->at[l->count++].seg = seg;
+	}
+}
+
+static unsigned count_staying(const struct search *s)
+{
+	const struct replica *rep;
+	unsigned n = 0;
+
+	list_for_each (rep, &s->obj->replicas, node)
+		n += rep->kind == s->kind && !replica_is_leaving(s->core, rep);
+	return n;
+}
+
+/* Each replica gets its part, so that there is something left for those to
+ * come and for a copy of one that is lost. */
 static void lanes_share(const struct search *s, struct lanes *l)
 {
 	static const unsigned by[] = {APART_HOST, APART_TARGET, APART_SUBSYS,
 				      0};
-	unsigned more = MAX(s->place->more, 1u), n;
+	unsigned more = MAX(s->place->more, 1u), keep;
+	unsigned total = count_staying(s) + more;
+	struct lanes all;
 
-	for (size_t i = 0; more > 1 && i < ARRAY_SIZE(by); i++) {
-		n = count_domains(l, by[i]);
-		if (n < more)
+	if (total < 2)
+		return;
+	lanes_all(s, &all, true);
+	for (size_t i = 0; i < ARRAY_SIZE(by); i++) {
+		keep = count_domains(&all, by[i]) / total;
+		if (!keep)
 			continue;
-		keep_domains(l, by[i], n / more);
+		keep = MIN(keep, count_domains(l, by[i]) / more);
+		keep_domains(l, by[i], MAX(keep, 1u));
 		return;
 	}
 }
@@ -309,15 +345,7 @@ static void lanes_order(const struct search *s, struct lanes *l)
 
 static void lanes_find(const struct search *s, struct lanes *l)
 {
-	unsigned count = s->core->online_count[s->kind];
-
-	l->count = 0;
-	for (unsigned i = 0; i < count && l->count < EXTENTS_MAX; i++) {
-		struct segment *seg = nth(s, i);
-
-		if (seg->mark != s->core->mark)
-			l->at[l->count++].seg = seg;
-	}
+	lanes_all(s, l, false);
 	lanes_share(s, l);
 	lanes_order(s, l);
 }

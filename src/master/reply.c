@@ -100,7 +100,7 @@ static uint32_t mention(struct reply *r, struct segment *seg)
 	return seg->reply_index;
 }
 
-static Mc__Replica *one_replica(struct reply *r, const struct replica *rep)
+Mc__Replica *reply_replica(struct reply *r, const struct replica *rep)
 {
 	uint32_t n = rep->extent_count;
 	Mc__Replica *out = arena_alloc(r->arena, sizeof(*out));
@@ -145,7 +145,7 @@ void reply_replicas(struct reply *r, const struct object *obj,
 	list_for_each (rep, &obj->replicas, node) {
 		if (only_offered && !replica_is_offered(rep))
 			continue;
-		list[*count] = one_replica(r, rep);
+		list[*count] = reply_replica(r, rep);
 		if (!list[*count])
 			return;
 		(*count)++;

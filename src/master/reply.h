@@ -20,6 +20,7 @@ struct reply {
 };
 
 void reply_init(struct reply *r, struct core *core, struct arena *arena);
+Mc__Replica *reply_replica(struct reply *r, const struct replica *rep);
 /* All replicas of obj, or only those a reader is sent to. */
 void reply_replicas(struct reply *r, const struct object *obj,
 		    bool only_offered, Mc__Replica ***out, size_t *count);

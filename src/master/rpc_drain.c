@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "master/copy.h"
 #include "master/object.h"
 #include "master/reply.h"
 #include "master/scan.h"
@@ -61,6 +62,9 @@ static void answer(struct service *svc, struct drain_job *job)
 		one->segment = reply_segment(&job->req->arena, seg);
 		one->busy_ms = until_ms(core, segment_busy_until(core, seg));
 		one->unfinished = seg->unfinished;
+		one->is_moving = copy_is_moving(core);
+		one->moved_replicas = seg->moved;
+		one->moved_bytes = seg->moved_bytes;
 		if (!one->segment) {
 			service_refuse(job->req, MOONCAKE_INTERNAL_ERROR);
 			return;

@@ -10,6 +10,7 @@
 #include "base/hostport.h"
 #include "base/log.h"
 #include "master/client.h"
+#include "master/copy.h"
 #include "master/mount_nof.h"
 #include "master/reply.h"
 #include "master/segment.h"
@@ -56,6 +57,10 @@ void rpc_ping(struct service *svc, struct rpc_req *req)
 		rsp.status = MOONCAKE_INTERNAL_ERROR;
 	} else {
 		service_client_seen(svc);
+		if (msg->takes_tasks) {
+			copy_seen_client(svc->core);
+			rsp.tasks_wait = copy_is_waiting(svc->core);
+		}
 		for (size_t i = 0; i < msg->n_segment_ids; i++)
 			if (!reply_uuid(&msg->segment_ids[i], &id) ||
 			    !segment_find(svc->core, &id))

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "master/copy.h"
 #include "master/evict.h"
 #include "master/object.h"
 #include "master/quarantine.h"
@@ -122,6 +123,7 @@ int segment_add(struct core *core, const struct segment_desc *desc,
 	core->segment_count++;
 	seg->state = SEG_ONLINE;
 	online_add(core, seg);
+	copy_is_due(core); /* there is room */
 	*out = seg;
 	return 0;
 fail:
@@ -202,6 +204,10 @@ void segment_set_state(struct core *core, struct segment *seg,
 	bool took = takes_extents(seg);
 
 	ASSERT(state != SEG_UNMOUNTING && seg->state != SEG_UNMOUNTING);
+	if (state == SEG_OFFLINE && seg->state != SEG_OFFLINE)
+		seg->offline_ns = core->now_ns;
+	if (state == SEG_ONLINE && seg->state == SEG_OFFLINE)
+		copy_is_due(core); /* there is a source */
 	seg->state = state;
 	online_update(core, seg, took);
 	snprintf(seg->message, sizeof(seg->message), "%s", message);
@@ -213,6 +219,10 @@ void segment_set_draining(struct core *core, struct segment *seg,
 	bool took = takes_extents(seg);
 
 	ASSERT(seg->state != SEG_UNMOUNTING);
+	if (is_draining != seg->is_draining) {
+		seg->moved = seg->moved_bytes = 0;
+		copy_is_due(core);
+	}
 	seg->is_draining = is_draining;
 	online_update(core, seg, took);
 }
@@ -296,7 +306,10 @@ static void drop_one(struct core *core, struct segment *seg)
 
 	if (rep->state == REPLICA_PROCESSING)
 		seg->writers_until_ns = MAX(seg->writers_until_ns, until);
-	seg->dropped += obj_lose_replica(core, rep);
+	if (obj_lose_replica(core, rep))
+		seg->dropped++;
+	else
+		copy_is_due(core);
 }
 
 bool segments_reap(struct core *core, unsigned budget)

@@ -105,5 +105,7 @@ void rpc_list_segments(struct service *svc, struct rpc_req *req);
 void rpc_unmount_gone(struct segment *seg, void *arg);
 /* rpc_drain.c */
 void rpc_drain(struct service *svc, struct rpc_req *req);
+/* rpc_tasks.c */
+void rpc_tasks(struct service *svc, struct rpc_req *req);
 
 #endif

@@ -188,8 +188,10 @@ def unregister(c, *args):
 
 
 @pytest.fixture
-def two(cluster):
-    """Two namespaces on two targets; a lease is long enough to be seen."""
+def two(cluster, monkeypatch):
+    """Two namespaces on two targets; a lease is long enough to be seen, and
+    nobody moves anything."""
+    monkeypatch.setenv("MC_STORE_TASKS", "0")
     cluster.master("--nof_heartbeat_interval_sec=1",
                    "--default_kv_lease_ttl=3000")
     for name in ("one", "two"):

@@ -45,5 +45,13 @@ COUNTER(went_offline, "master_nof_segments_offline_total",
 	"Segments that went OFFLINE")
 COUNTER(came_back, "master_nof_segments_online_total",
 	"Segments that came back ONLINE")
+COUNTER(copies, "master_copies_total", "Replicas that were made again")
+COUNTER(copied_bytes, "master_copied_bytes_total", "Bytes of them")
+COUNTER(copies_failed, "master_copies_failed_total",
+	"Copies that did not end well")
+COUNTER(checks, "master_scrubbed_objects_total",
+	"Objects of the pool that were read to check them")
+COUNTER(checked_bytes, "master_scrubbed_bytes_total",
+	"Bytes of all their replicas")
 COUNTER(clients_expired, "master_clients_expired_total",
 	"Clients that missed their TTL")

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tasks of the master that this client does in the background: copying
+ * replicas, checking them.  One thread, started when there is something to do
+ * for the first time; it sleeps otherwise.
+ */
+#ifndef CLIENT_TASK_H
+#define CLIENT_TASK_H
+
+#include <pthread.h>
+
+#include "base/def.h"
+
+struct client;
+
+struct tasks {
+	pthread_mutex_t mu;
+	pthread_cond_t cond;
+	pthread_t thread;
+	/* under mu */
+	bool has_thread, is_kicked, is_stopping;
+};
+
+void tasks_init(struct tasks *t);
+/* The master has something to do; on the control shard. */
+void tasks_kick(struct client *c);
+/* Waits for what is under way, at most for its deadline.  Before the session
+ * ends; a later kick does nothing. */
+void tasks_stop(struct tasks *t);
+void tasks_fini(struct tasks *t);
+
+#endif

@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tasks of clients, on the metadata shard.  Invariant: a replica that is being
+ * copied is PROCESSING in a complete object and belongs to exactly one task;
+ * whatever becomes of the task, the replica is completed or dropped with it,
+ * and its extents rest until the task's deadline.
+ */
+#include "master/copy.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "master/evict.h"
+#include "master/object.h"
+#include "master/place.h"
+#include "master/scan.h"
+
+#define AGAIN_NS   (5 * NS_PER_S) /* after a pass in which a copy failed */
+#define TRIES_MAX  5 /* passes in a row in which copies only failed */
+#define MOVERS_TTL 3 /* client TTLs without a client that takes tasks */
+
+/* A walk over all objects. */
+struct pass {
+	struct scan scan;
+	bool is_running;
+	uint64_t due_ns;  /* when the next one begins; 0 = not */
+	uint64_t free_ns; /* bandwidth: nothing is handed out before */
+};
+
+struct copier {
+	struct pass repair, scrub;
+	struct list given; /* struct task */
+	unsigned given_count, copies;
+	uint64_t last_id;
+	/* copies since the pass began */
+	unsigned failed, done, no_room;
+	unsigned tries;
+	uint64_t lost_ns; /* when a segment next counts as lost; 0 = never */
+	uint64_t movers_until_ns;
+};
+
+int copier_create(struct core *core)
+{
+	struct copier *c = calloc(1, sizeof(*c));
+
+	core->copier = c;
+	if (!c)
+		return -ENOMEM;
+	list_init(&c->given);
+	list_init(&c->repair.scan.node);
+	list_init(&c->scrub.scan.node);
+	if (core->opts.scrub_interval_ns && core->opts.scrub_bytes_per_s)
+		c->scrub.due_ns = UINT64_MAX; /* the clock is not set yet */
+	return 0;
+}
+
+static void task_free(struct copier *c, struct task *task)
+{
+	list_del(&task->node);
+	c->given_count--;
+	c->copies -= task->kind == TASK_COPY;
+	free(task);
+}
+
+void copier_destroy(struct core *core)
+{
+	struct copier *c = TAKE(core->copier);
+
+	if (!c)
+		return;
+	scan_stop(&c->repair.scan);
+	scan_stop(&c->scrub.scan);
+	while (!list_is_empty(&c->given))
+		task_free(c, list_first(&c->given, struct task, node));
+	free(c);
+}
+
+/* --- what is missing --- */
+
+static bool is_lost(const struct core *core, const struct segment *seg)
+{
+	return core->opts.lost_ns && seg->state == SEG_OFFLINE &&
+	       seg->offline_ns + core->opts.lost_ns <= core->now_ns;
+}
+
+bool replica_is_leaving(const struct core *core, const struct replica *rep)
+{
+	for (unsigned i = 0; i < rep->extent_count; i++) {
+		const struct segment *seg = rep->extents[i].seg;
+
+		if (seg->is_draining || is_lost(core, seg))
+			return true;
+	}
+	return false;
+}
+
+struct census {
+	unsigned good;	  /* readable, and to stay */
+	unsigned away;	  /* OFFLINE for a short time */
+	bool is_readable; /* any replica of the object */
+	bool is_copied;	  /* one is being made */
+};
+
+static struct census count_replicas(const struct core *core,
+				    const struct object *obj, enum kind kind)
+{
+	const struct replica *rep;
+	struct census n = {0};
+
+	list_for_each (rep, &obj->replicas, node) {
+		n.is_copied |= rep->state == REPLICA_PROCESSING;
+		n.is_readable |= replica_is_readable(rep);
+		if (rep->kind != kind || rep->state != REPLICA_COMPLETE ||
+		    replica_is_leaving(core, rep))
+			continue;
+		n.good += replica_is_readable(rep);
+		n.away += !replica_is_readable(rep);
+	}
+	return n;
+}
+
+static void note_moved(const struct replica *rep)
+{
+	for (unsigned i = 0; i < rep->extent_count; i++) {
+		struct segment *seg = rep->extents[i].seg;
+
+		if (!seg->is_draining || !replica_begins_there(rep, i))
+			continue;
+		seg->moved++;
+		seg->moved_bytes += rep->obj->size;
+	}
+}
+
+/* What leaves goes once there is enough without it. */
+static void trim(struct core *core, struct object *obj, enum kind kind)
+{
+	struct replica *rep, *tmp;
+	struct census n = count_replicas(core, obj, kind);
+
+	if (!n.good || n.good < obj->wanted[kind])
+		return;
+	list_for_each_safe (rep, tmp, &obj->replicas, node) {
+		if (rep->kind != kind || rep->state != REPLICA_COMPLETE ||
+		    !replica_is_leaving(core, rep))
+			continue;
+		note_moved(rep);
+		obj_drop_replica(core, rep);
+	}
+	ASSERT(!list_is_empty(&obj->replicas));
+}
+
+/* One memory replica is a cache of its node and goes with it. */
+static bool is_cared_for(const struct object *obj, enum kind kind)
+{
+	return obj->wanted[kind] > (kind == KIND_MEM);
+}
+
+/* Copies make no room: what they would push out is worth as much. */
+static bool has_room(const struct core *core, enum kind kind, uint64_t size)
+{
+	uint64_t live, capacity;
+
+	evict_usage(core, kind, &live, &capacity);
+	return (double)(live + size) <=
+	       core->opts.high_watermark[kind] * (double)capacity;
+}
+
+/* 0 or -errno. */
+static int place_copy(struct core *core, struct object *obj, enum kind kind)
+{
+	struct place place = {0};
+	int ret = -ENOSPC;
+
+	if (!has_room(core, kind, obj->size) ||
+	    obj->replica_count >= REPLICAS_MAX)
+		return -ENOSPC;
+	for (; ret == -ENOSPC && place.level < PLACE_LEVELS; place.level++)
+		ret = place_replica(core, obj, kind, &place);
+	return ret;
+}
+
+/* --- tasks --- */
+
+static uint64_t time_for(uint64_t bytes, uint64_t bytes_per_s)
+{
+	return bytes_per_s ? (uint64_t)((double)bytes / (double)bytes_per_s *
+					(double)NS_PER_S)
+			   : 0;
+}
+
+static struct task *task_give(struct core *core, const struct object *obj,
+			      enum task_kind kind, const struct uuid *client)
+{
+	struct copier *c = core->copier;
+	struct task *task = calloc(1, sizeof(*task) + obj->key_len);
+
+	if (!task)
+		return NULL;
+	task->id = ++c->last_id;
+	task->kind = kind;
+	task->generation = obj->generation;
+	task->client = *client;
+	task->deadline_ns = core->now_ns + core->opts.write_ns +
+			    2 * time_for(obj->size, copy_pace(core, kind));
+	task->bytes = obj->size;
+	task->key_len = obj->key_len;
+	memcpy(task->key, obj->key, obj->key_len);
+	list_add_tail(&c->given, &task->node);
+	c->given_count++;
+	c->copies += kind == TASK_COPY;
+	return task;
+}
+
+/* NULL when there is nothing to copy, no room or no source. */
+static struct task *repair(struct core *core, struct object *obj,
+			   enum kind kind, const struct uuid *client)
+{
+	struct census n = count_replicas(core, obj, kind);
+	struct replica *rep;
+	struct task *task;
+
+	if (!is_cared_for(obj, kind) || n.is_copied || !n.is_readable)
+		return NULL;
+	if (n.good >= obj->wanted[kind])
+		trim(core, obj, kind);
+	if (n.good + n.away >= obj->wanted[kind])
+		return NULL;
+	task = task_give(core, obj, TASK_COPY, client);
+	if (!task)
+		return NULL;
+	/* Of the new replica alone: the put ended long ago. */
+	obj->write_deadline_ns = task->deadline_ns;
+	if (place_copy(core, obj, kind) < 0) {
+		core->copier->no_room++;
+		task_free(core->copier, task);
+		return NULL;
+	}
+	list_for_each (rep, &obj->replicas, node)
+		if (rep->state == REPLICA_PROCESSING)
+			task->target = rep->index;
+	obj_hold(obj);
+	return task;
+}
+
+static struct task *repair_step(struct core *core, struct object *obj,
+				const struct uuid *client)
+{
+	struct task *task = NULL;
+
+	if (!obj->is_complete)
+		return NULL;
+	for (enum kind kind = 0; !task && kind < KIND_COUNT; kind++)
+		task = repair(core, obj, kind, client);
+	return task;
+}
+
+static struct task *scrub_step(struct core *core, struct object *obj,
+			       const struct uuid *client)
+{
+	const struct replica *rep;
+	unsigned n = 0;
+	struct task *task;
+
+	if (!obj->is_complete)
+		return NULL;
+	list_for_each (rep, &obj->replicas, node)
+		n += rep->kind == KIND_NOF && replica_is_readable(rep);
+	task = n ? task_give(core, obj, TASK_CHECK, client) : NULL;
+	if (task)
+		task->bytes *= n;
+	return task;
+}
+
+/* --- passes --- */
+
+static void pass_begin(struct core *core, struct pass *pass)
+{
+	pass->is_running = true;
+	pass->due_ns = 0;
+	scan_start(core, &pass->scan);
+}
+
+static void pass_end(struct core *core, struct pass *pass)
+{
+	struct copier *c = core->copier;
+
+	pass->is_running = false;
+	scan_stop(&pass->scan);
+	if (pass == &c->scrub) {
+		pass->due_ns = core->now_ns + core->opts.scrub_interval_ns;
+		return;
+	}
+	c->tries = c->failed && !c->done ? c->tries + 1 : 0;
+	if (c->failed && c->tries < TRIES_MAX && !pass->due_ns)
+		pass->due_ns = core->now_ns + AGAIN_NS;
+	/* What has moved may have left room. */
+	if (c->no_room && (c->done || c->copies) && !pass->due_ns)
+		pass->due_ns = core->now_ns + core->opts.margin_ns;
+	c->failed = c->done = c->no_room = 0;
+}
+
+static bool pass_is_ready(struct core *core, struct pass *pass)
+{
+	if (core->copier->given_count >= TASKS_MAX ||
+	    pass->free_ns > core->now_ns)
+		return false;
+	return pass->is_running ||
+	       (pass->due_ns && pass->due_ns <= core->now_ns);
+}
+
+typedef struct task *(*step_fn)(struct core *core, struct object *obj,
+				const struct uuid *client);
+
+static struct task *pass_next(struct core *core, struct pass *pass,
+			      step_fn step, const struct uuid *client,
+			      unsigned *looks, struct object **obj)
+{
+	struct task *task = NULL;
+
+	if (!pass_is_ready(core, pass))
+		return NULL;
+	if (!pass->is_running)
+		pass_begin(core, pass);
+	while (!task && *looks > 0) {
+		*obj = scan_next(core, &pass->scan);
+		if (!*obj) {
+			pass_end(core, pass);
+			return NULL;
+		}
+		(*looks)--;
+		task = step(core, *obj, client);
+	}
+	if (task)
+		pass->free_ns =
+			MAX(pass->free_ns, core->now_ns) +
+			time_for(task->bytes, copy_pace(core, task->kind));
+	return task;
+}
+
+/* The later of when it is due and when there is bandwidth; 0 = never. */
+static uint64_t pass_time(const struct pass *pass)
+{
+	if (!pass->is_running && !pass->due_ns)
+		return 0;
+	return MAX(pass->free_ns, pass->is_running ? 1 : pass->due_ns);
+}
+
+static uint64_t wait_for(const struct core *core)
+{
+	const struct copier *c = core->copier;
+	uint64_t a = pass_time(&c->repair), b = pass_time(&c->scrub), at;
+
+	at = a && b ? MIN(a, b) : MAX(a, b);
+	if (!at)
+		return 0;
+	return at > core->now_ns ? at - core->now_ns : 1;
+}
+
+/* --- what happens meanwhile --- */
+
+static struct object *object_of(struct core *core, const struct task *task)
+{
+	struct object *obj =
+		obj_find(core, (struct str){task->key, task->key_len});
+
+	return obj && obj->generation == task->generation && obj->is_complete
+		       ? obj
+		       : NULL;
+}
+
+static struct replica *target_of(struct object *obj, const struct task *task)
+{
+	struct replica *rep = obj ? obj_replica(obj, task->target) : NULL;
+
+	return rep && rep->state == REPLICA_PROCESSING ? rep : NULL;
+}
+
+static void task_fail(struct core *core, struct task *task)
+{
+	struct object *obj = object_of(core, task);
+	struct replica *rep;
+
+	if (task->kind == TASK_COPY) {
+		core->copier->failed++;
+		core->stats.copies_failed++;
+		rep = target_of(obj, task);
+		if (obj)
+			obj_release(core, obj);
+		if (rep)
+			obj_lose_replica(core, rep);
+		if (!core->copier->repair.is_running &&
+		    !core->copier->repair.due_ns)
+			core->copier->repair.due_ns = core->now_ns + AGAIN_NS;
+	}
+	task_free(core->copier, task);
+}
+
+/* They are handed out with different deadlines, so all are looked at. */
+static void expire(struct core *core)
+{
+	struct task *task, *tmp;
+
+	list_for_each_safe (task, tmp, &core->copier->given, node)
+		if (task->deadline_ns <= core->now_ns)
+			task_fail(core, task);
+}
+
+/* A segment that has been away for too long is not waited for any more. */
+static void look_for_lost(struct core *core)
+{
+	struct copier *c = core->copier;
+	const struct segment *seg;
+	uint64_t next = 0, at;
+
+	if (c->lost_ns > core->now_ns || !core->opts.lost_ns)
+		return;
+	list_for_each (seg, &core->segments, node) {
+		at = seg->offline_ns + core->opts.lost_ns;
+		if (seg->state != SEG_OFFLINE)
+			continue;
+		if (at > core->now_ns)
+			next = next ? MIN(next, at) : at;
+		else if (at >= c->lost_ns)
+			copy_is_due(core);
+	}
+	c->lost_ns = next ? next : core->now_ns + core->opts.lost_ns;
+}
+
+/* --- public --- */
+
+void copy_is_due(struct core *core)
+{
+	struct copier *c = core->copier;
+
+	c->repair.due_ns = core->now_ns ? core->now_ns : 1;
+	c->tries = 0;
+}
+
+void copy_seen_client(struct core *core)
+{
+	core->copier->movers_until_ns =
+		core->now_ns + MOVERS_TTL * core->opts.client_ttl_ns;
+}
+
+bool copy_is_waiting(struct core *core)
+{
+	struct copier *c = core->copier;
+
+	if (c->scrub.due_ns == UINT64_MAX)
+		c->scrub.due_ns = core->now_ns + core->opts.scrub_interval_ns;
+	expire(core);
+	look_for_lost(core);
+	return pass_is_ready(core, &c->repair) ||
+	       pass_is_ready(core, &c->scrub);
+}
+
+bool copy_is_moving(const struct core *core)
+{
+	const struct copier *c = core->copier;
+
+	return c->movers_until_ns > core->now_ns &&
+	       (c->repair.is_running || c->repair.due_ns || c->copies > 0);
+}
+
+struct task *copy_next(struct core *core, const struct uuid *client,
+		       unsigned *looks, struct object **obj, uint64_t *wait_ns)
+{
+	struct copier *c = core->copier;
+	struct task *task =
+		pass_next(core, &c->repair, repair_step, client, looks, obj);
+
+	*wait_ns = 0;
+	if (!task)
+		task = pass_next(core, &c->scrub, scrub_step, client, looks,
+				 obj);
+	if (!task)
+		*wait_ns = wait_for(core);
+	return task;
+}
+
+static struct task *find(struct core *core, const struct uuid *client,
+			 uint64_t id)
+{
+	struct task *task;
+
+	list_for_each (task, &core->copier->given, node)
+		if (task->id == id && uuid_eq(&task->client, client))
+			return task;
+	return NULL;
+}
+
+struct object *copy_object(struct core *core, const struct uuid *client,
+			   uint64_t id)
+{
+	const struct task *task = find(core, client, id);
+
+	return task ? object_of(core, task) : NULL;
+}
+
+enum mooncake_status copy_end(struct core *core, const struct uuid *client,
+			      const struct task_result *result)
+{
+	struct task *task = find(core, client, result->id);
+	struct object *obj = task ? object_of(core, task) : NULL;
+	struct replica *rep;
+
+	if (!task)
+		return MOONCAKE_OBJECT_NOT_FOUND;
+	if (!obj || !result->is_good || task->deadline_ns <= core->now_ns) {
+		task_fail(core, task);
+		return obj ? MOONCAKE_OK : MOONCAKE_OBJECT_NOT_FOUND;
+	}
+	if (task->kind == TASK_CHECK) {
+		core->stats.checks++;
+		core->stats.checked_bytes += task->bytes;
+		task_free(core->copier, task);
+		return MOONCAKE_OK;
+	}
+	rep = target_of(obj, task);
+	task_free(core->copier, task);
+	if (!rep) {
+		obj_release(core, obj);
+		return MOONCAKE_REPLICA_IS_GONE;
+	}
+	core->stats.copies++;
+	core->stats.copied_bytes += obj->size;
+	core->copier->done++;
+	obj_complete_replica(core, rep);
+	obj_release(core, obj);
+	trim(core, obj, rep->kind);
+	return MOONCAKE_OK;
+}
+
+uint64_t copy_pace(const struct core *core, enum task_kind kind)
+{
+	return kind == TASK_COPY ? core->opts.copy_bytes_per_s
+				 : core->opts.scrub_bytes_per_s;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tasks over RPC, on the metadata shard: results in, more tasks out. Invariant:
+ * what a client found wrong counts only while the object is the one its task
+ * was about.
+ */
+#include "master/copy.h"
+#include "master/get.h"
+#include "master/health.h"
+#include "master/object.h"
+#include "master/reply.h"
+#include "master/segment.h"
+#include "master/service.h"
+#include "master/watch.h"
+
+#define TASKS_BATCH	16
+#define TASKS_BYTES_MAX (64 * MiB) /* of a batch, but for its last task */
+#define TASKS_CRCS_MAX	(8 * MiB)
+#define LOOKS_MAX	2048 /* objects looked at for one answer */
+
+/* --- results --- */
+
+static void take_problem(struct service *svc, const struct object *obj,
+			 const Mc__TaskProblem *problem)
+{
+	struct segment *seg;
+	struct uuid id;
+
+	if (!reply_uuid(&problem->segment_id, &id))
+		return;
+	if (problem->problem == MC__PROBLEM__PROBLEM_CHECKSUM) {
+		get_report_mismatch(svc->core, obj_key(obj),
+				    &(struct mismatch){obj->generation,
+						       problem->replica, id});
+		return;
+	}
+	seg = segment_find(svc->core, &id);
+	if (seg && health_reported(svc->core, seg, problem->text))
+		watch_now(seg);
+}
+
+static void take_result(struct service *svc, const struct uuid *client,
+			const Mc__TaskResult *msg)
+{
+	struct task_result result = {.id = msg->id, .is_good = msg->done};
+	struct object *obj;
+
+	/* Dropping a replica may drop the object, so each is looked up. */
+	for (size_t i = 0; i < msg->n_problems; i++) {
+		obj = copy_object(svc->core, client, msg->id);
+		if (obj)
+			take_problem(svc, obj, msg->problems[i]);
+	}
+	copy_end(svc->core, client, &result);
+}
+
+/* --- tasks --- */
+
+static bool add_sources(struct reply *r, const struct object *obj,
+			const struct task *task, Mc__Task *out)
+{
+	const struct replica *rep;
+
+	out->sources = arena_alloc(r->arena,
+				   obj->replica_count * sizeof(*out->sources));
+	if (!out->sources)
+		return false;
+	list_for_each (rep, &obj->replicas, node) {
+		Mc__Replica *msg;
+
+		if (!replica_is_readable(rep) ||
+		    (task->kind == TASK_CHECK && rep->kind != KIND_NOF))
+			continue;
+		msg = reply_replica(r, rep);
+		if (!msg)
+			return false;
+		out->sources[out->n_sources++] = msg;
+	}
+	return true;
+}
+
+static Mc__Task *task_message(struct reply *r, struct object *obj,
+			      const struct task *task)
+{
+	uint32_t crcs = obj_crc_count(obj->size) * (uint32_t)sizeof(uint32_t);
+	Mc__Task *out = arena_alloc(r->arena, sizeof(*out));
+	uint64_t left_ns = task->deadline_ns - r->core->now_ns;
+
+	if (!out)
+		return NULL;
+	mc__task__init(out);
+	out->id = task->id;
+	out->kind = task->kind == TASK_COPY ? MC__TASK_KIND__TASK_COPY
+					    : MC__TASK_KIND__TASK_CHECK;
+	out->size = obj->size;
+	out->crcs = (ProtobufCBinaryData){crcs, (uint8_t *)obj->crcs};
+	out->timeout_ms = left_ns / NS_PER_MS;
+	out->bytes_per_s = copy_pace(r->core, task->kind);
+	if (!add_sources(r, obj, task, out))
+		return NULL;
+	if (task->kind == TASK_COPY)
+		out->target = reply_replica(r, obj_replica(obj, task->target));
+	return out;
+}
+
+static void hand_out(struct service *svc, const struct uuid *client,
+		     uint32_t want, struct reply *r, Mc__TasksRsp *rsp)
+{
+	uint64_t bytes = 0, crcs = 0, wait_ns = 0;
+	unsigned looks = LOOKS_MAX;
+
+	while (rsp->n_tasks < want && bytes < TASKS_BYTES_MAX &&
+	       crcs < TASKS_CRCS_MAX) {
+		struct object *obj;
+		struct task *task =
+			copy_next(svc->core, client, &looks, &obj, &wait_ns);
+		Mc__Task *msg;
+
+		if (!task)
+			break;
+		msg = task_message(r, obj, task);
+		if (!msg) {
+			r->failed = true; /* the task expires */
+			return;
+		}
+		bytes += task->bytes;
+		crcs += msg->crcs.len;
+		rsp->tasks[rsp->n_tasks++] = msg;
+	}
+	if (wait_ns)
+		rsp->wait_ms = (uint32_t)MIN(wait_ns / NS_PER_MS + 1,
+					     (uint64_t)UINT32_MAX);
+}
+
+void rpc_tasks(struct service *svc, struct rpc_req *req)
+{
+	const Mc__TasksReq *msg = (const Mc__TasksReq *)req->body;
+	Mc__TasksRsp rsp = MC__TASKS_RSP__INIT;
+	uint32_t want = MIN(msg->want, (uint32_t)TASKS_BATCH);
+	struct reply reply;
+	struct uuid client;
+
+	reply_init(&reply, svc->core, &req->arena);
+	rsp.tasks = arena_alloc(&req->arena,
+				(TASKS_BATCH + 1) * sizeof(*rsp.tasks));
+	if (!rsp.tasks || msg->n_results > FRAME_ITEMS_MAX ||
+	    !reply_uuid(&msg->client_id, &client) || uuid_is_zero(&client)) {
+		service_refuse(req, MOONCAKE_INVALID_PARAMS);
+		return;
+	}
+	copy_seen_client(svc->core);
+	for (size_t i = 0; i < msg->n_results; i++)
+		take_result(svc, &client, msg->results[i]);
+	copy_is_waiting(svc->core); /* expires what is late */
+	hand_out(svc, &client, want, &reply, &rsp);
+	rsp.segments = reply.segments;
+	rsp.n_segments = reply.count;
+	if (rsp.n_tasks)
+		service_space_taken(svc);
+	if (reply.failed)
+		service_refuse(req, MOONCAKE_INTERNAL_ERROR);
+	else
+		rpc_reply(req, 0, &rsp.base);
+}

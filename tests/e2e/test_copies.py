@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was lost is copied again, what has to move is moved, what rots is
+found: by real clients on real targets."""
+import os
+import random
+import signal
+
+import pytest
+
+from conftest import FAST, new_store
+from mooncake.store import ReplicateConfig
+
+SEED = int(os.environ.get("T_SEED") or random.SystemRandom().getrandbits(32))
+SIZE = 2 * 2**20 + 12345
+
+
+@pytest.fixture(autouse=True)
+def short_deadlines(monkeypatch):
+    print(f"seed: T_SEED={SEED}")
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "700")
+    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "700000")
+    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "1000")
+
+
+def start(cluster, names, *flags, size="64m"):
+    cluster.master(*FAST, *flags)
+    for name in names:
+        cluster.target(name, f"{name}.img:{size}")
+        cluster.register(name)
+
+
+def config(n):
+    c = ReplicateConfig()
+    c.replica_num, c.nof_replica_num = 0, n
+    return c
+
+
+def fill(store, n, replicas):
+    rng = random.Random(SEED)
+    data = {f"k{i}": rng.randbytes(SIZE) for i in range(n)}
+    for key, value in data.items():
+        assert store.put(key, value, config(replicas)) == 0
+    return data
+
+
+def check(store, data):
+    for key, value in data.items():
+        assert store.get(key) == value, key
+
+
+def whole(store, data, n):
+    return all(len(store.get_replica_desc(key)) == n for key in data)
+
+
+def segment(cluster, name):
+    port = f"trsvcid:{cluster.target_ports[name]} "
+    seg, = [s for s in cluster.segments() if port in s["name"] + " "]
+    return seg
+
+
+def drain(cluster, name, *flags):
+    return cluster.run(
+        "mooncake_ssd_unregister", f"--master={cluster.master_addr}",
+        f"--segment={segment(cluster, name)['id']}", "--drain", *flags)
+
+
+def rot(cluster, name):
+    """All that is on that disk: every byte of data inverted."""
+    with open(cluster.path(f"{name}.img"), "r+b") as f:
+        f.seek(2**20)
+        data = f.read()
+        f.seek(2**20)
+        f.write(data.translate(bytes(b ^ 0xff for b in range(256))))
+        f.flush()
+        os.fsync(f.fileno())
+
+
+@pytest.mark.parametrize("stripes", ["0", "256k"])
+def test_drain_moves(cluster, stripes):
+    start(cluster, "abc", f"--nof_stripe_bytes={stripes}")
+    store = new_store(cluster)
+    data = fill(store, 12, 1)
+    there = segment(cluster, "b")["objects"]
+    assert there > 0
+    r = drain(cluster, "b")
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert f"{there} replica" in r.stderr and "moved" in r.stderr, r.stderr
+    assert "last replica" not in r.stdout, r.stdout
+    assert len(cluster.segments()) == 2
+    check(store, data)
+    assert cluster.metric("master_copies_total") == there
+    store.close()
+
+
+def test_drain_without_room(cluster):
+    """What finds no room is dropped, and said to be; the rest is there."""
+    start(cluster, "ab", size="32m")
+    store = new_store(cluster)
+    data = fill(store, 20, 1)
+    r = drain(cluster, "b")
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert "moved" in r.stderr and "last replica" in r.stdout
+    left = [k for k, v in data.items() if store.get(k) == v]
+    assert 8 < len(left) < 20
+    assert cluster.metric("master_evicted_key_count_nof") == 0
+    store.close()
+
+
+def test_wrong_bytes_are_repaired(cluster):
+    start(cluster, "abc")
+    store = new_store(cluster)
+    data = fill(store, 6, 2)
+    rot(cluster, "b")
+    check(store, data)
+    cluster.wait_until("repaired", lambda: check(store, data) or (
+        whole(store, data, 2) and cluster.metric("master_copies_total") > 0))
+    check(store, data)
+    assert cluster.metric("master_checksum_mismatch_total") > 0
+    store.close()
+
+
+def test_scrub_finds_what_nobody_reads(cluster):
+    start(cluster, "abc", "--scrub_interval=300ms", "--scrub_bytes_per_s=1g")
+    store = new_store(cluster)
+    data = fill(store, 6, 2)
+    on_b = segment(cluster, "b")["objects"]
+    assert on_b > 0
+    rot(cluster, "b")
+    cluster.wait_until("found", lambda: cluster.metric(
+        "master_checksum_mismatch_total") >= on_b)
+    cluster.wait_until("repaired", lambda: whole(store, data, 2))
+    assert cluster.metric("master_scrubbed_objects_total") > 0
+    before = cluster.metric("master_checksum_mismatch_total")
+    cluster.children["a"].kill(signal.SIGKILL)  # either replica is good
+    check(store, data)
+    assert cluster.metric("master_checksum_mismatch_total") == before
+    store.close()
+
+
+def test_scrub_drops_what_is_the_only_one(cluster):
+    start(cluster, "a", "--scrub_interval=300ms", "--scrub_bytes_per_s=1g")
+    store = new_store(cluster)
+    data = fill(store, 3, 1)
+    rot(cluster, "a")
+    cluster.wait_until("dropped", lambda: cluster.metric(
+        "master_key_count") == 0)
+    assert all(store.get(k) == b"" for k in data)
+    store.close()
+
+
+def test_target_lost_for_good(cluster):
+    start(cluster, "abc", "--nof_lost_timeout_sec=1",
+          "--nof_heartbeat_failures_threshold=1")
+    store = new_store(cluster)
+    data = fill(store, 6, 2)
+    cluster.children["b"].kill(signal.SIGKILL)
+    cluster.children["b"].proc.wait()
+    cluster.wait_until("copied again", lambda: whole(store, data, 2) and
+                       segment(cluster, "b")["objects"] == 0, 40)
+    cluster.children["a"].kill(signal.SIGKILL)
+    check(store, data)
+    store.close()
+
+
+def test_target_dies_while_it_is_copied_to(cluster):
+    """Nothing half-written is ever read; it is tried again elsewhere."""
+    start(cluster, "abcd", "--copy_bytes_per_s=4m", "--nof_lost_timeout_sec=1")
+    store = new_store(cluster)
+    data = fill(store, 8, 2)
+    rot(cluster, "a")
+    check(store, data)
+    cluster.wait_until("copies run", lambda: cluster.metric(
+        "master_copies_total") > 0)
+    cluster.children["b"].kill(signal.SIGKILL)
+    cluster.children["b"].proc.wait()
+    for key, value in data.items():
+        assert store.get(key) in (b"", value)
+    cluster.target("b", "b.img")
+    cluster.wait_until("whole again", lambda: whole(store, data, 2), 60)
+    check(store, data)
+    store.close()
+
+
+def test_who_does_not_want_tasks(cluster, monkeypatch):
+    """MC_STORE_TASKS=0: draining does not wait for who never comes."""
+    monkeypatch.setenv("MC_STORE_TASKS", "0")
+    start(cluster, "ab")
+    store = new_store(cluster)
+    fill(store, 4, 1)
+    r = drain(cluster, "b")
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert "which will be dropped" in r.stderr
+    assert cluster.metric("master_copies_total") == 0
+    store.close()

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tasks: what is copied and checked, by whom, how fast, and what becomes of it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "master/copy.h"
+#include "master/evict.h"
+#include "t_core.h"
+
+#define LOOKS 1000
+
+static struct core *pool(unsigned segments)
+{
+	struct core_opts opts;
+	struct core *core;
+
+	core_opts_default(&opts);
+	opts.seed = 1;
+	opts.copy_bytes_per_s = 0;
+	core = t_core(&opts);
+	for (unsigned i = 0; i < segments; i++)
+		t_segment(core, KIND_NOF, i, 16 * MiB);
+	copy_seen_client(core);
+	return core;
+}
+
+static struct task *next(struct core *core, struct object **obj)
+{
+	unsigned looks = LOOKS;
+	uint64_t wait_ns;
+
+	copy_is_waiting(core);
+	return copy_next(core, &T_CLIENT, &looks, obj, &wait_ns);
+}
+
+static enum mooncake_status end(struct core *core, uint64_t id, bool is_good)
+{
+	return copy_end(core, &T_CLIENT,
+			&(struct task_result){.id = id, .is_good = is_good});
+}
+
+static unsigned readable(const struct object *obj)
+{
+	const struct replica *rep;
+	unsigned n = 0;
+
+	list_for_each (rep, &obj->replicas, node)
+		n += replica_is_readable(rep);
+	return n;
+}
+
+static void lose(struct core *core, struct object *obj, uint32_t index)
+{
+	get_report_mismatch(core, obj_key(obj),
+			    &(struct mismatch){.generation = obj->generation,
+					       .index = index});
+}
+
+static void test_lost_is_copied(void **state)
+{
+	struct core *core = pool(3);
+	struct object *obj, *found;
+	const struct replica *rep;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", 5 * MiB, 0, 2), 0);
+	assert_null(next(core, &found));
+	assert_false(copy_is_waiting(core));
+	obj = obj_find(core, STR("a"));
+	lose(core, obj, 0);
+	assert_int_equal(readable(obj), 1);
+	assert_true(copy_is_waiting(core));
+	task = next(core, &found);
+	assert_ptr_equal(found, obj);
+	assert_int_equal(task->kind, TASK_COPY);
+	/* One at a time, not readable before it has ended well. */
+	assert_null(next(core, &found));
+	assert_int_equal(readable(obj), 1);
+	rep = obj_replica(obj, task->target);
+	assert_ptr_not_equal(rep->extents[0].seg,
+			     obj_replica(obj, 1)->extents[0].seg);
+	assert_int_equal(end(core, task->id, true), 0);
+	assert_int_equal(readable(obj), 2);
+	assert_null(next(core, &found));
+	assert_int_equal(core->stats.copies, 1);
+	assert_int_equal(core->stats.copied_bytes, 5 * MiB);
+	core_destroy(core);
+}
+
+/* The extents of a copy that did not end rest until it has to have stopped. */
+static void test_task_that_is_late(void **state)
+{
+	struct core *core = pool(2);
+	struct object *obj, *found;
+	uint64_t id, before;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	lose(core, obj, 0);
+	task = next(core, &found);
+	id = task->id;
+	before = task->deadline_ns;
+	t_pass(core, before - core->now_ns);
+	copy_is_waiting(core);
+	assert_int_equal(obj->replica_count, 1);
+	assert_int_equal(end(core, id, true), MOONCAKE_OBJECT_NOT_FOUND);
+	assert_int_equal(obj->replica_count, 1);
+	assert_int_equal(core->stats.copies_failed, 1);
+	assert_true(core->quarantine.count > 0);
+	t_pass(core, core->opts.margin_ns);
+	quarantine_release(core);
+	assert_int_equal(core->quarantine.count, 0);
+	/* Once more, after a while. */
+	assert_null(next(core, &found));
+	t_pass(core, 10 * NS_PER_S);
+	assert_non_null(next(core, &found));
+	core_destroy(core);
+}
+
+static void test_object_goes_meanwhile(void **state)
+{
+	struct core *core = pool(2);
+	struct object *obj, *found;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	lose(core, obj_find(core, STR("a")), 0);
+	task = next(core, &found);
+	obj = obj_find(core, STR("a"));
+	obj_destroy(core, obj);
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	assert_null(copy_object(core, &T_CLIENT, task->id));
+	assert_int_equal(end(core, task->id, true), MOONCAKE_OBJECT_NOT_FOUND);
+	assert_int_equal(readable(obj_find(core, STR("a"))), 2);
+	core_destroy(core);
+}
+
+/* The last good replica goes while it is copied: the copy is the object. */
+static void test_source_lost_meanwhile(void **state)
+{
+	struct core *core = pool(3);
+	struct object *obj, *found;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	lose(core, obj, 0);
+	task = next(core, &found);
+	lose(core, obj, 1);
+	assert_int_equal(t_get(core, "a"), MOONCAKE_OBJECT_NOT_FOUND);
+	assert_int_equal(end(core, task->id, true), 0);
+	assert_int_equal(t_get(core, "a"), 0);
+	core_destroy(core);
+}
+
+static void test_eviction_is_no_loss(void **state)
+{
+	struct core *core = pool(2);
+	struct object *found;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	core->mark++;
+	assert_true(evict_coldest(core, KIND_NOF) > 0);
+	copy_is_due(core);
+	assert_null(next(core, &found));
+	core_destroy(core);
+}
+
+static void test_drain_moves(void **state)
+{
+	struct core *core = pool(2);
+	struct object *obj, *found;
+	struct segment *seg;
+	struct task *task;
+	unsigned n = 0;
+	char key[8];
+
+	for (unsigned i = 0; i < 8; i++) {
+		snprintf(key, sizeof(key), "k%u", i);
+		assert_int_equal(t_put(core, key, MiB, 0, 1), 0);
+	}
+	seg = core->online[KIND_NOF][0];
+	n = (unsigned)seg->replicas;
+	assert_true(n > 0 && n < 8);
+	segment_set_draining(core, seg, true);
+	assert_true(copy_is_moving(core));
+	while ((task = next(core, &found)))
+		assert_int_equal(end(core, task->id, true), 0);
+	assert_false(copy_is_moving(core));
+	assert_int_equal(seg->replicas, 0);
+	assert_int_equal(seg->moved, n);
+	assert_int_equal(seg->moved_bytes, n * MiB);
+	for (unsigned i = 0; i < 8; i++) {
+		snprintf(key, sizeof(key), "k%u", i);
+		obj = obj_find(core, str_of(key));
+		assert_int_equal(readable(obj), 1);
+	}
+	core_destroy(core);
+}
+
+/* No room, no client: nothing is moved, and nobody waits for it. */
+static void test_drain_without_room(void **state)
+{
+	struct core *core = pool(2);
+	struct segment *seg;
+	struct object *found;
+	struct task *task;
+
+	for (unsigned i = 0; i < 26; i++) {
+		char key[8];
+
+		snprintf(key, sizeof(key), "k%u", i);
+		assert_int_equal(t_put(core, key, MiB, 0, 1), 0);
+	}
+	seg = core->online[KIND_NOF][0];
+	segment_set_draining(core, seg, true);
+	while ((task = next(core, &found)))
+		assert_int_equal(end(core, task->id, true), 0);
+	assert_false(copy_is_moving(core));
+	assert_true(seg->replicas > 0 && seg->moved > 0);
+	assert_int_equal(core->stats.evicted_keys_nof, 0);
+	segment_set_draining(core, seg, false);
+	segment_set_draining(core, seg, true);
+	assert_int_equal(seg->moved, 0);
+	assert_true(copy_is_moving(core));
+	t_pass(core, 10 * core->opts.client_ttl_ns);
+	assert_false(copy_is_moving(core));
+	core_destroy(core);
+}
+
+/* Away for a while is waited for, away for long is not; what comes back then is
+ * one too many. */
+static void test_offline_for_long(void **state)
+{
+	struct core *core = pool(3);
+	struct object *obj, *found;
+	struct segment *seg;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	seg = obj_replica(obj, 0)->extents[0].seg;
+	segment_set_state(core, seg, SEG_OFFLINE, "away");
+	assert_null(next(core, &found));
+	t_pass(core, core->opts.lost_ns - 1);
+	assert_null(next(core, &found));
+	t_pass(core, core->opts.lost_ns + 1);
+	task = next(core, &found);
+	assert_non_null(task);
+	assert_int_equal(end(core, task->id, true), 0);
+	assert_int_equal(readable(obj), 2);
+	assert_int_equal(obj->replica_count, 2);
+	assert_int_equal(seg->replicas, 0);
+	core_destroy(core);
+}
+
+static void test_bandwidth(void **state)
+{
+	struct core *core = pool(3);
+	struct object *found;
+	unsigned looks = LOOKS;
+	struct task *task;
+	uint64_t wait_ns;
+
+	core->opts.copy_bytes_per_s = MiB;
+	assert_int_equal(t_put(core, "a", 4 * MiB, 0, 2), 0);
+	assert_int_equal(t_put(core, "b", 4 * MiB, 0, 2), 0);
+	lose(core, obj_find(core, STR("a")), 0);
+	lose(core, obj_find(core, STR("b")), 0);
+	task = next(core, &found);
+	assert_non_null(task);
+	assert_int_equal(task->deadline_ns,
+			 core->now_ns + core->opts.write_ns + 8 * NS_PER_S);
+	assert_null(copy_next(core, &T_CLIENT, &looks, &found, &wait_ns));
+	assert_int_equal(wait_ns, 4 * NS_PER_S);
+	t_pass(core, wait_ns);
+	assert_non_null(next(core, &found));
+	core_destroy(core);
+}
+
+static void test_scrub(void **state)
+{
+	struct core *core = pool(2);
+	struct object *obj, *found;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	assert_null(next(core, &found));
+	t_pass(core, core->opts.scrub_interval_ns);
+	task = next(core, &found);
+	assert_int_equal(task->kind, TASK_CHECK);
+	obj = copy_object(core, &T_CLIENT, task->id);
+	assert_ptr_equal(obj, obj_find(core, STR("a")));
+	lose(core, obj, 1); /* that is how a client's finding arrives */
+	assert_int_equal(end(core, task->id, true), 0);
+	assert_int_equal(core->stats.checks, 1);
+	assert_int_equal(core->stats.checked_bytes, 2 * MiB);
+	assert_int_equal(core->stats.checksum_mismatches, 1);
+	task = next(core, &found);
+	assert_int_equal(task->kind, TASK_COPY);
+	assert_int_equal(end(core, task->id, true), 0);
+	assert_int_equal(readable(obj), 2);
+	t_pass(core, 10 * NS_PER_S);
+	assert_null(next(core, &found)); /* the next one is a week away */
+	core_destroy(core);
+}
+
+/* A memory replica that was the only one of its kind is not made again; one of
+ * two is, and stands before those of the pool. */
+static void test_memory(void **state)
+{
+	struct core *core = pool(2);
+	struct object *obj, *found;
+	struct task *task;
+
+	for (unsigned i = 0; i < 3; i++)
+		t_segment(core, KIND_MEM, i, 16 * MiB);
+	assert_int_equal(t_put(core, "one", MiB, 1, 1), 0);
+	assert_int_equal(t_put(core, "two", MiB, 2, 1), 0);
+	lose(core, obj_find(core, STR("one")), 0);
+	obj = obj_find(core, STR("two"));
+	lose(core, obj, 1);
+	task = next(core, &found);
+	assert_ptr_equal(found, obj);
+	assert_int_equal(obj_replica(obj, task->target)->kind, KIND_MEM);
+	assert_int_equal(end(core, task->id, true), 0);
+	assert_int_equal(
+		list_entry(obj->replicas.prev, struct replica, node)->kind,
+		KIND_NOF);
+	assert_null(next(core, &found));
+	core_destroy(core);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lost_is_copied),
+		cmocka_unit_test(test_task_that_is_late),
+		cmocka_unit_test(test_object_goes_meanwhile),
+		cmocka_unit_test(test_source_lost_meanwhile),
+		cmocka_unit_test(test_eviction_is_no_loss),
+		cmocka_unit_test(test_drain_moves),
+		cmocka_unit_test(test_drain_without_room),
+		cmocka_unit_test(test_offline_for_long),
+		cmocka_unit_test(test_bandwidth),
+		cmocka_unit_test(test_scrub),
+		cmocka_unit_test(test_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
