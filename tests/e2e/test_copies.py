@@ -94,7 +94,7 @@ def test_drain_moves(cluster, stripes):
 
 def test_drain_without_room(cluster):
     """What finds no room is dropped, and said to be; the rest is there."""
-    start(cluster, "ab", size="32m")
+    start(cluster, "ab", "--nof_stripe_bytes=0", size="32m")
     store = new_store(cluster)
     data = fill(store, 20, 1)
     r = drain(cluster, "b")

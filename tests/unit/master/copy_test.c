@@ -219,8 +219,11 @@ static void test_drain_without_room(void **state)
 	}
 	seg = core->online[KIND_NOF][0];
 	segment_set_draining(core, seg, true);
-	while ((task = next(core, &found)))
-		assert_int_equal(end(core, task->id, true), 0);
+	for (unsigned i = 0; i < 3; i++) { /* what moved may have left room */
+		while ((task = next(core, &found)))
+			assert_int_equal(end(core, task->id, true), 0);
+		t_pass(core, NS_PER_S);
+	}
 	assert_false(copy_is_moving(core));
 	assert_true(seg->replicas > 0 && seg->moved > 0);
 	assert_int_equal(core->stats.evicted_keys_nof, 0);
