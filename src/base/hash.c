@@ -33,7 +33,7 @@
 #define PAGE_BYTES   4096
 
 /* Keys looked up together: what the prefetches fill stays in the L1 cache. */
-#define BATCH 64
+#define BATCH HTAB_WARM_MAX
 
 uint64_t hash_bytes(const void *p, size_t n)
 {
@@ -91,8 +91,9 @@ struct hnode *htab_get(struct htab *ht, struct str key, uint64_t hash)
 	return find_in_chain(ht, *chain_of(ht, hash), key, hash);
 }
 
-/* Each loop starts the memory reads that the next one waits for. */
-static void get_some(const struct htab *ht, const struct str *keys,
+/* Each loop starts the memory reads that the next one waits for.  out[i] is
+ * the first node of that hash, or NULL. */
+static void approach(const struct htab *ht, const struct str *keys,
 		     size_t count, uint64_t *hashes, struct hnode **out)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -109,8 +110,15 @@ static void get_some(const struct htab *ht, const struct str *keys,
 		if (out[i])
 			__builtin_prefetch(ht->key(out[i]).p);
 	}
-	for (size_t i = 0; i < count; i++)
-		out[i] = find_in_chain(ht, out[i], keys[i], hashes[i]);
+}
+
+void htab_warm(const struct htab *ht, const struct str *keys, size_t count)
+{
+	uint64_t hashes[HTAB_WARM_MAX];
+	struct hnode *nodes[HTAB_WARM_MAX];
+
+	ASSERT(count <= HTAB_WARM_MAX);
+	approach(ht, keys, count, hashes, nodes);
 }
 
 void htab_get_batch(struct htab *ht, const struct str *keys, size_t count,
@@ -119,7 +127,9 @@ void htab_get_batch(struct htab *ht, const struct str *keys, size_t count,
 	while (count > 0) {
 		size_t n = MIN(count, (size_t)BATCH);
 
-		get_some(ht, keys, n, hashes, out);
+		approach(ht, keys, n, hashes, out);
+		for (size_t i = 0; i < n; i++)
+			out[i] = find_in_chain(ht, out[i], keys[i], hashes[i]);
 		keys += n;
 		hashes += n;
 		out += n;

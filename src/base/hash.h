@@ -41,6 +41,10 @@ struct hnode *htab_get(struct htab *ht, struct str key, uint64_t hash);
 /* out[i] is NULL where keys[i] is absent; hashes[i] is filled in. */
 void htab_get_batch(struct htab *ht, const struct str *keys, size_t count,
 		    uint64_t *hashes, struct hnode **out);
+/* Brings what lookups of these keys will read into the cache: for callers that
+ * change the table from one key to the next.  At most HTAB_WARM_MAX. */
+#define HTAB_WARM_MAX 64
+void htab_warm(const struct htab *ht, const struct str *keys, size_t count);
 /* node->hash must be set; the key must not be present (the caller looked). */
 int htab_add(struct htab *ht, struct hnode *node);
 void htab_del(struct htab *ht, struct hnode *node);

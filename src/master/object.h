@@ -6,6 +6,12 @@
 #include "master/core.h"
 
 struct object *obj_find(struct core *core, struct str key);
+/* Of the next lookups; up to HTAB_WARM_MAX keys. */
+static inline void obj_warm(const struct core *core, const struct str *keys,
+			    size_t count)
+{
+	htab_warm(&core->objects, keys, count);
+}
 /* The object, or the successor of the object, that a put was granted. */
 struct object *obj_find_put(struct core *core, struct str key,
 			    uint64_t generation);

@@ -134,6 +134,17 @@ static void put_finish(struct service *svc, struct put_job *job)
 		rpc_reply(job->req, 0, &job->rsp.base);
 }
 
+/* One of many keys: the next ones are looked up together. */
+static void warm_put(const struct core *core, const struct put_job *job)
+{
+	struct str keys[HTAB_WARM_MAX];
+	size_t n = MIN(job->msg->n_items - job->next, ARRAY_SIZE(keys));
+
+	for (size_t i = 0; i < n; i++)
+		keys[i] = reply_str(&job->msg->items[job->next + i]->key);
+	obj_warm(core, keys, n);
+}
+
 /* Goes on with the items; false when it has to be parked. */
 static bool put_run(struct service *svc, struct put_job *job)
 {
@@ -151,6 +162,8 @@ static bool put_run(struct service *svc, struct put_job *job)
 			job->ask.retry_ns = core->now_ns;
 			return false;
 		}
+		if ((items - 1) % HTAB_WARM_MAX == 0)
+			warm_put(core, job);
 		st = put_start(core, &job->ask, reply_str(&item->key),
 			       item->size, &obj);
 		if (st == PUT_LATER && core->now_ns < job->give_up_ns &&
@@ -285,6 +298,17 @@ static void end_reply(struct service *svc, struct rpc_req *req, enum op_kind op,
 	rpc_reply(req, 0, &rsp->base);
 }
 
+static void warm_end(const struct core *core, const Mc__PutEndReq *msg,
+		     size_t first)
+{
+	struct str keys[HTAB_WARM_MAX];
+	size_t n = MIN(msg->n_items - first, ARRAY_SIZE(keys));
+
+	for (size_t i = 0; i < n; i++)
+		keys[i] = reply_str(&msg->items[first + i]->key);
+	obj_warm(core, keys, n);
+}
+
 void rpc_put_end(struct service *svc, struct rpc_req *req)
 {
 	const Mc__PutEndReq *msg = (const Mc__PutEndReq *)req->body;
@@ -299,6 +323,8 @@ void rpc_put_end(struct service *svc, struct rpc_req *req)
 	for (size_t i = 0; i < msg->n_items; i++) {
 		const Mc__PutEndItem *item = msg->items[i];
 
+		if (i % HTAB_WARM_MAX == 0)
+			warm_end(svc->core, msg, i);
 		end.key = reply_str(&item->key);
 		end.generation = item->generation;
 		end.crcs = reply_str(&item->crcs);

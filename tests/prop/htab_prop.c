@@ -87,6 +87,7 @@ static void step_batch(struct model *m, struct rng *rng)
 		items[i] = pick(m, rng);
 		keys[i] = item_key(&items[i]->node);
 	}
+	htab_warm(&m->ht, keys, MIN(count, (size_t)HTAB_WARM_MAX));
 	htab_get_batch(&m->ht, keys, count, hashes, nodes);
 	for (size_t i = 0; i < count; i++) {
 		ASSERT(hashes[i] == hash_str(keys[i]));
