@@ -57,8 +57,9 @@ static void submit(struct churn_host *h, uint32_t nsid)
 
 	h->iov = (struct iovec){h->buf, blocks * CHURN_BLOCK};
 	h->io.nsid = nsid;
-	h->io.op =
-		h->is_living && rng_below(&h->rng, 2) ? NVMF_WRITE : NVMF_READ;
+	h->io.op = NVMF_READ;
+	if (h->is_living && nsid >= CHURN_NULL && rng_below(&h->rng, 2))
+		h->io.op = NVMF_WRITE;
 	h->io.slba = rng_below(&h->rng, 16);
 	h->io.bytes = h->iov.iov_len;
 	h->io.iov = &h->iov;

@@ -23,7 +23,7 @@
 #include "t_rand.h"
 
 #define SUBSYSTEMS 4
-#define DISKS	   6
+#define DISKS	   6 /* odd ones are null */
 #define PORTS	   3
 #define HOSTS	   4
 #define SHARDS	   2
@@ -190,7 +190,8 @@ static void delete_subsys(unsigned s, struct subsys *ss)
 
 static void add_ns(unsigned s, struct subsys *ss)
 {
-	unsigned nsid = 1 + below(CHURN_NSIDS), disk = below(DISKS);
+	unsigned nsid = 1 + below(CHURN_NSIDS);
+	unsigned disk = 2 * below(DISKS / 2) + (nsid >= CHURN_NULL);
 	bool is_right =
 		ss->is_there && ss->disks[nsid] == NO_DISK && model.disks[disk];
 
@@ -270,7 +271,8 @@ static void create_disk(unsigned s, struct subsys *ss)
 {
 	unsigned disk = below(DISKS);
 
-	expect(!model.disks[disk], "bdev_malloc_create",
+	expect(!model.disks[disk],
+	       disk % 2 ? "bdev_null_create" : "bdev_malloc_create",
 	       json_pack("{s:s, s:i, s:i}", "name", disk_name(disk),
 			 "num_blocks", 64, "block_size", CHURN_BLOCK));
 	model.disks[disk] = true;
@@ -283,7 +285,8 @@ static void delete_disk(unsigned s, struct subsys *ss)
 
 	if (below(2))
 		return;
-	expect(model.disks[disk], "bdev_malloc_delete",
+	expect(model.disks[disk],
+	       disk % 2 ? "bdev_null_delete" : "bdev_malloc_delete",
 	       json_pack("{s:s}", "name", disk_name(disk)));
 	model.disks[disk] = false;
 	for (unsigned i = 0; i < SUBSYSTEMS; i++) {
@@ -536,19 +539,14 @@ static bool is_empty(void *arg)
 	return st.controllers == 0 && st.connections == 0;
 }
 
-static bool is_set(void *arg)
+static void on_stopped(void *arg)
 {
-	return *(bool *)arg;
-}
-
-static void set(void *arg)
-{
-	*(bool *)arg = true;
+	((struct answer *)arg)->is_done = true;
 }
 
 static void end(void)
 {
-	bool is_stopped = false;
+	struct answer stopped = {0};
 
 	for (unsigned s = 0; s < SUBSYSTEMS; s++) {
 		if (model.subsys[s].is_there)
@@ -559,8 +557,8 @@ static void end(void)
 	compare_all();
 	turn_until(is_empty, NULL);
 	shard_stop(&w.hosts_shard);
-	tgt_stop(w.tgt, set, &is_stopped);
-	turn_until(is_set, &is_stopped);
+	tgt_stop(w.tgt, on_stopped, &stopped);
+	turn_until(is_answered, &stopped);
 	control_fini(&w.ctl);
 	for (unsigned i = 0; i < SHARDS; i++)
 		shard_stop(&w.shards[i]);
@@ -569,7 +567,7 @@ static void end(void)
 
 int main(int argc, char **argv)
 {
-	unsigned calls = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 500;
+	unsigned calls = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 250;
 	uint64_t lives = 0, ios = 0;
 
 	w.rng = t_rng(0);
