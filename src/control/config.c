@@ -69,20 +69,28 @@ static void ns_calls(struct control *ctl, json_t *out,
 	struct tgt_ns_info info;
 	struct disk *disk;
 	uint32_t nsid = 0;
-	json_t *ns;
+	json_t *ns, *resv;
 
 	while ((nsid = tgt_ns_after(ss, nsid))) {
 		if (!tgt_ns_info_get(ss, nsid, &info))
 			continue;
 		disk = disk_of_bdev(&ctl->registry, info.bdev);
-		if (!disk || (disk->is_given && !with_given))
+		if (!disk)
 			continue;
+		resv = reservation_call(nqn, ss, &info);
+		if (disk->is_given && !with_given) {
+			if (resv)
+				json_array_append_new(out, resv);
+			continue;
+		}
 		ns = json_pack("{s:I, s:s, s:I}", "nsid", (json_int_t)nsid,
 			       "bdev_name", disk->name, "anagrpid",
 			       (json_int_t)info.opts.anagrpid);
 		ns_ids_json(&info, ns);
 		add_call(out, "nvmf_subsystem_add_ns",
 			 json_pack("{s:s, s:o}", "nqn", nqn, "namespace", ns));
+		if (resv)
+			json_array_append_new(out, resv);
 	}
 }
 

@@ -14,11 +14,14 @@
 #include "control/state.h"
 
 static const struct jrpc_table *const tables[] = {
-	&control_framework, &control_config,	&control_keyring,
-	&control_disks,	    &control_drives,	&control_disk_info,
-	&control_transport, &control_subsystem, &control_listeners,
-	&control_hosts,	    &control_referrals, &control_nvmf_info,
-	&control_tuning,    &control_faults,	NULL,
+	&control_framework, &control_config,
+	&control_keyring,   &control_disks,
+	&control_drives,    &control_disk_info,
+	&control_transport, &control_subsystem,
+	&control_listeners, &control_hosts,
+	&control_referrals, &control_reservations,
+	&control_nvmf_info, &control_tuning,
+	&control_faults,    NULL,
 };
 
 void control_init(struct control *ctl, struct loop *loop, struct tgt *tgt)

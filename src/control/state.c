@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes the state file: a new file, fsync, rename, fsync of the folder.
- * Control loop.  Invariant: a call in writing is released when a file that
- * contains its change has its name, or when that has failed.
+ * Control loop.  Invariant: a call in writing and a save in saving are released
+ * when a file that contains the change has its name, or when that has failed.
  */
 #include "control/state.h"
 
@@ -20,6 +20,7 @@ struct state {
 	struct control *ctl;
 	char *path, *tmp, *folder;
 	struct list waiting, writing; /* jrpc_call.node */
+	struct list saves, saving;    /* tgt_save.node */
 	struct io_op op;
 	struct iovec iov;
 	char *text;
@@ -28,9 +29,15 @@ struct state {
 
 static void state_start(struct state *st);
 
+static bool is_awaited(const struct state *st)
+{
+	return !list_is_empty(&st->waiting) || !list_is_empty(&st->saves);
+}
+
 static void state_end(struct state *st, int ret)
 {
 	struct jrpc_call *call;
+	struct tgt_save *save;
 	char why[512];
 
 	if (st->fd >= 0)
@@ -44,6 +51,11 @@ static void state_end(struct state *st, int ret)
 	if (ret)
 		log_err("state not written", "path=%s error=\"%s\"", st->path,
 			strerror(-ret));
+	while (!list_is_empty(&st->saving)) {
+		save = list_first(&st->saving, struct tgt_save, node);
+		list_del(&save->node);
+		save->done(save, ret);
+	}
 	while (!list_is_empty(&st->writing)) {
 		call = list_first(&st->writing, struct jrpc_call, node);
 		list_del(&call->node);
@@ -53,7 +65,7 @@ static void state_end(struct state *st, int ret)
 			jrpc_release(call);
 	}
 	/* A release may have begun the next one. */
-	if (st->fd < 0 && !list_is_empty(&st->waiting))
+	if (st->fd < 0 && is_awaited(st))
 		state_start(st);
 }
 
@@ -116,6 +128,7 @@ static void state_start(struct state *st)
 	json_t *root;
 
 	list_splice_tail(&st->writing, &st->waiting);
+	list_splice_tail(&st->saving, &st->saves);
 	/* Listeners are closed by now, and paths inaccessible. */
 	if (st->ctl->rpc.is_leaving) {
 		state_end(st, -ECANCELED);
@@ -148,7 +161,19 @@ static void state_hold(struct jrpc *rpc, struct jrpc_call *call)
 	struct state *st = ctl->state;
 
 	list_add_tail(&st->waiting, &call->node);
-	if (st->fd < 0 && list_is_empty(&st->writing))
+	if (st->fd < 0 && list_is_empty(&st->writing) &&
+	    list_is_empty(&st->saving))
+		state_start(st);
+}
+
+/* What hosts have reserved. */
+static void state_keep(void *arg, struct tgt_save *save)
+{
+	struct state *st = arg;
+
+	list_add_tail(&st->saves, &save->node);
+	if (st->fd < 0 && list_is_empty(&st->writing) &&
+	    list_is_empty(&st->saving))
 		state_start(st);
 }
 
@@ -182,6 +207,8 @@ int state_open(struct control *ctl, const char *path, struct state **out,
 	st->fd = -1;
 	list_init(&st->waiting);
 	list_init(&st->writing);
+	list_init(&st->saves);
+	list_init(&st->saving);
 	if (!path[0] || set_names(st, path)) {
 		state_close(st);
 		return err_set(err, -EINVAL, "--state: '%.100s' is no file",
@@ -194,6 +221,7 @@ int state_open(struct control *ctl, const char *path, struct state **out,
 		return err->code;
 	}
 	ctl->rpc.hold = state_hold;
+	tgt_keeper_set(ctl->tgt, state_keep, st);
 	*out = st;
 	return 0;
 }
@@ -203,7 +231,7 @@ void state_close(struct state *st)
 	if (!st)
 		return;
 	ASSERT(st->fd < 0 && list_is_empty(&st->waiting) &&
-	       list_is_empty(&st->writing));
+	       list_is_empty(&st->writing) && !is_awaited(st));
 	st->ctl->rpc.hold = NULL;
 	free(st->path);
 	free(st->folder);

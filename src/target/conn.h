@@ -286,6 +286,8 @@ void aer_check(struct tgt_conn *admin);
  * unless the host asks to retain it. */
 void aer_read(struct tgt_req *req, enum aer_kind kind);
 /* len bytes of the discovery log from off on. */
+/* Set Features 83h: answered when it is kept. */
+void resv_persist_start(struct tgt_req *req);
 void disc_start(struct tgt_req *req, uint64_t off, uint32_t len);
 /* Memory for an admin answer, zeroed; false: answered with an error. */
 bool admin_data(struct tgt_req *req, uint32_t len);

@@ -138,18 +138,37 @@ static uint16_t resv_mask_get(struct tgt_req *req, bool is_current)
 	return NVME_SC_OK;
 }
 
+static uint16_t resv_keep_get(struct tgt_req *req, bool is_current)
+{
+	struct tgt_ns *ns = tgt_ns_find(req->conn->ctrl->ss, req->sqe.nsid);
+
+	if (!ns)
+		return NVME_SC_BAD_NS | NVME_SC_DNR;
+	req->result = is_current && resv_is_persistent(&ns->resv);
+	return NVME_SC_OK;
+}
+
+static bool can_change(const struct tgt_req *req, const struct feature *f)
+{
+	if (f->fid == FID_RESV_KEEP)
+		return atomic_load(&req->conn->tgt->has_keeper);
+	return f->mask != 0;
+}
+
 static uint16_t feature_load(struct tgt_req *req, const struct feature *f)
 {
 	const struct tgt_ctrl *ctrl = req->conn->ctrl;
 	unsigned sel = req->sqe.cdw10 >> 8 & 7;
 
 	if (sel == SEL_CAPABILITIES)
-		req->result = (f->mask ? CAN_CHANGE : 0) |
+		req->result = (can_change(req, f) ? CAN_CHANGE : 0) |
 			      (f->is_per_ns ? CAN_BE_PER_NS : 0);
 	else if (f->fid == FID_TEMP)
 		return temp_get(req, sel == SEL_CURRENT);
 	else if (f->fid == FID_RESV_MASK)
 		return resv_mask_get(req, sel == SEL_CURRENT);
+	else if (f->fid == FID_RESV_KEEP)
+		return resv_keep_get(req, sel == SEL_CURRENT);
 	else if (sel == SEL_CURRENT)
 		req->result = ctrl->features[f->fid];
 	else if (f->fid == FID_QUEUES)
@@ -239,9 +258,6 @@ static uint16_t feature_store(struct tgt_req *req, const struct feature *f)
 		return NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR;
 	case FID_RESV_MASK:
 		return resv_mask_set(ctrl, req->sqe.nsid, value);
-	case FID_RESV_KEEP: /* they end with the target */
-		return value & 1 ? NVME_SC_FEATURE_NOT_CHANGEABLE | NVME_SC_DNR
-				 : NVME_SC_OK;
 	case FID_VWC:
 		atomic_store(&ctrl->wce, value & 1);
 		break;
@@ -274,6 +290,10 @@ void feature_set(struct tgt_req *req)
 		sc = NVME_SC_FEATURE_NOT_SAVEABLE | NVME_SC_DNR;
 	else if (f)
 		sc = check_nsid(req, f);
+	if (!sc && f->fid == FID_RESV_KEEP) {
+		resv_persist_start(req);
+		return;
+	}
 	if (!sc)
 		sc = feature_store(req, f);
 	req_complete(req, sc);

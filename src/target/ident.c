@@ -131,6 +131,11 @@ static uint8_t nsfeat_of(const struct ident_ns *in)
 			 (in->write_unit ? 0x10 : 0)); /* NPWG and so on */
 }
 
+static uint8_t rescap_of(const struct ident_ns *in)
+{
+	return RESV_CAPABILITIES | (in->keeps_resv ? RESV_CAP_PERSIST : 0);
+}
+
 void ident_ns(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
 {
 	struct nvme_id_ns id = {
@@ -141,7 +146,7 @@ void ident_ns(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
 		.dlfeat = dlfeat_of(in),
 		.nsattr = in->is_readonly,
 		.anagrpid = in->anagrpid,
-		.rescap = RESV_CAPABILITIES,
+		.rescap = rescap_of(in),
 		.nmic = 1, /* may be reached through several controllers */
 	};
 
@@ -195,7 +200,7 @@ void ident_ns_common(const struct ident_ns *in, uint8_t out[IDENT_BYTES])
 	memset(out, 0, IDENT_BYTES);
 	out[0] = nsfeat_of(in) & 0x01;
 	out[1] = 1; /* NMIC: shared */
-	out[2] = RESV_CAPABILITIES;
+	out[2] = rescap_of(in);
 	memcpy(out + 4, &in->anagrpid, sizeof(in->anagrpid));
 	out[8] = in->is_readonly;
 	out[14] = 1; /* NSTAT: ready */

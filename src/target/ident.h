@@ -38,6 +38,7 @@ struct ident_ns {
 	uint8_t eui64[8];  /* zero: none */
 	uint32_t anagrpid; /* 0: no ANA */
 	bool is_readonly, can_unmap, unmap_zeroes;
+	bool keeps_resv; /* reservations can outlive the target */
 	uint32_t write_unit, write_best, unmap_unit; /* bytes, 0 = unknown */
 };
 void ident_ns(const struct ident_ns *in, uint8_t out[IDENT_BYTES]);

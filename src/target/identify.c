@@ -68,6 +68,7 @@ static struct ident_ns describe(struct tgt_ns *ns)
 		.write_unit = bdev->write_unit,
 		.write_best = bdev->write_best,
 		.unmap_unit = bdev->unmap_unit,
+		.keeps_resv = atomic_load(&ns->ss->tgt->has_keeper),
 	};
 	memcpy(out.eui64, ns->eui64, sizeof(out.eui64));
 	return out;

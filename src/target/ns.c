@@ -318,3 +318,19 @@ int tgt_ns_remove(struct tgt_subsys *ss, uint32_t nsid, tgt_done_fn done,
 	ns_travel(ns);
 	return 0;
 }
+
+bool tgt_ns_resv_get(const struct tgt_subsys *ss, uint32_t nsid,
+		     struct resv_state *out)
+{
+	struct tgt_ns *ns = tgt_ns_find(ss, nsid);
+
+	return ns && resv_state_get(&ns->resv, out);
+}
+
+int tgt_ns_resv_set(struct tgt_subsys *ss, uint32_t nsid,
+		    const struct resv_state *in)
+{
+	struct tgt_ns *ns = tgt_ns_find(ss, nsid);
+
+	return ns ? resv_state_set(&ns->resv, in) : -ENOENT;
+}

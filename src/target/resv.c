@@ -6,6 +6,7 @@
  */
 #include "target/resv.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "nvme/cmd.h"
@@ -16,6 +17,7 @@
 enum { /* CPTPL of Register */
 	PERSIST_KEEP = 0,
 	PERSIST_OFF = 2,
+	PERSIST_ON = 3,
 };
 
 static bool is_all(uint8_t type)
@@ -145,8 +147,9 @@ static uint16_t do_register(struct resv *r, const struct resv_cmd *cmd,
 {
 	struct resv_host *host = find(r, cmd->hostid);
 
-	/* Nothing is kept when the target ends, and nobody may believe so. */
-	if (cmd->persist != PERSIST_KEEP && cmd->persist != PERSIST_OFF)
+	/* Where nothing is kept when the target ends, nobody may believe so. */
+	if (cmd->persist != PERSIST_KEEP && cmd->persist != PERSIST_OFF &&
+	    !(cmd->persist == PERSIST_ON && cmd->can_persist))
 		return BAD_FIELD;
 	if (cmd->action > RESV_REPLACE)
 		return BAD_FIELD;
@@ -170,8 +173,11 @@ uint16_t resv_register(struct resv *r, const struct resv_cmd *cmd,
 
 	begin(r, notes);
 	sc = do_register(r, cmd, notes);
-	if (sc == NVME_SC_OK)
+	if (sc == NVME_SC_OK) {
 		r->gen++;
+		if (cmd->persist != PERSIST_KEEP)
+			r->is_persistent = cmd->persist == PERSIST_ON;
+	}
 	return end(r, sc);
 }
 
@@ -304,6 +310,80 @@ uint16_t resv_release(struct resv *r, const struct resv_cmd *cmd,
 	return end(r, do_release(r, cmd, notes));
 }
 
+/* --- what outlives the target --- */
+
+void resv_persist_set(struct resv *r, bool is_persistent)
+{
+	pthread_mutex_lock(&r->lock);
+	r->is_persistent = is_persistent;
+	pthread_mutex_unlock(&r->lock);
+}
+
+bool resv_is_persistent(struct resv *r)
+{
+	bool is_persistent;
+
+	pthread_mutex_lock(&r->lock);
+	is_persistent = r->is_persistent;
+	pthread_mutex_unlock(&r->lock);
+	return is_persistent;
+}
+
+bool resv_state_get(struct resv *r, struct resv_state *out)
+{
+	bool is_persistent;
+
+	pthread_mutex_lock(&r->lock);
+	is_persistent = r->is_persistent;
+	*out = (struct resv_state){
+		.gen = r->gen, .type = r->type, .count = r->count};
+	memcpy(out->holder, r->holder, sizeof(out->holder));
+	memcpy(out->hosts, r->hosts, r->count * sizeof(r->hosts[0]));
+	pthread_mutex_unlock(&r->lock);
+	return is_persistent;
+}
+
+static bool is_possible(const struct resv_state *in)
+{
+	bool has_holder = in->type == RESV_NONE;
+
+	if (in->count > RESV_HOST_MAX || in->type >= RESV_TYPES)
+		return false;
+	for (unsigned i = 0; i < in->count; i++) {
+		const struct resv_host *host = &in->hosts[i];
+
+		if (!host->key)
+			return false;
+		for (unsigned k = 0; k < i; k++) {
+			if (is_same(host->id, in->hosts[k].id))
+				return false;
+		}
+		has_holder |= is_all(in->type) || is_same(host->id, in->holder);
+	}
+	return has_holder;
+}
+
+int resv_state_set(struct resv *r, const struct resv_state *in)
+{
+	struct resv_notes none;
+
+	if (!is_possible(in))
+		return -EINVAL;
+	begin(r, &none);
+	if (r->count) {
+		end(r, NVME_SC_RESV_CONFLICT);
+		return -EEXIST;
+	}
+	r->gen = in->gen;
+	r->type = in->type;
+	memcpy(r->holder, in->holder, sizeof(r->holder));
+	r->count = in->count;
+	memcpy(r->hosts, in->hosts, in->count * sizeof(r->hosts[0]));
+	r->is_persistent = true;
+	end(r, NVME_SC_OK);
+	return 0;
+}
+
 /* --- asking --- */
 
 size_t resv_report(struct resv *r, uint8_t *out)
@@ -319,6 +399,7 @@ size_t resv_report(struct resv *r, uint8_t *out)
 	head.gen = r->gen;
 	head.rtype = r->type;
 	head.regctl[0] = (uint8_t)r->count;
+	head.ptpls = r->is_persistent;
 	memcpy(out, &head, sizeof(head));
 	for (unsigned i = 0; i < r->count; i++) {
 		struct nvme_registered_ctrl_ext e = {

@@ -22,8 +22,10 @@
 #define RESV_REPORT_ENTRY 64
 #define RESV_REPORT_MAX	  (RESV_REPORT_HEAD + RESV_HOST_MAX * RESV_REPORT_ENTRY)
 
-/* Types 1 to 6, what a namespace says it can (RESCAP), and no persistence. */
+/* What a namespace says it can (RESCAP): types 1 to 6; where somebody keeps
+ * them, also that they outlive the target. */
 #define RESV_CAPABILITIES 0xfe
+#define RESV_CAP_PERSIST  0x01
 
 enum resv_type {
 	RESV_NONE,
@@ -66,9 +68,19 @@ struct resv {
 	uint8_t holder[RESV_HOSTID_LEN]; /* unless every registrant is */
 	unsigned count;
 	struct resv_host hosts[RESV_HOST_MAX];
+	bool is_persistent; /* PTPL: outlives the target */
 	/* 0: no reservation, everybody may do everything.  Otherwise never the
 	 * same twice in this process. */
 	_Atomic uint64_t version;
+};
+
+/* What outlives the target. */
+struct resv_state {
+	uint32_t gen;
+	uint8_t type;
+	uint8_t holder[RESV_HOSTID_LEN];
+	unsigned count;
+	struct resv_host hosts[RESV_HOST_MAX];
 };
 
 /* What a command says.  Keys are those of its data. */
@@ -77,7 +89,8 @@ struct resv_cmd {
 	uint8_t action; /* RREGA, RACQA, RRELA */
 	uint8_t type;	/* RTYPE */
 	bool is_key_ignored;
-	uint8_t persist; /* CPTPL */
+	uint8_t persist;  /* CPTPL */
+	bool can_persist; /* somebody keeps it */
 	uint64_t key, other_key;
 };
 
@@ -99,6 +112,12 @@ uint16_t resv_acquire(struct resv *r, const struct resv_cmd *cmd,
 		      struct resv_notes *notes);
 uint16_t resv_release(struct resv *r, const struct resv_cmd *cmd,
 		      struct resv_notes *notes);
+void resv_persist_set(struct resv *r, bool is_persistent);
+/* false: it is not to outlive the target. */
+bool resv_state_get(struct resv *r, struct resv_state *out);
+/* As it was before the target ended.  -EINVAL: no such state is possible;
+ * -EEXIST: hosts have registered meanwhile. */
+int resv_state_set(struct resv *r, const struct resv_state *in);
 /* Status data structure with 128-bit host ids; out holds RESV_REPORT_MAX. */
 size_t resv_report(struct resv *r, uint8_t *out);
 
@@ -107,6 +126,7 @@ static inline uint64_t resv_version(const struct resv *r)
 {
 	return atomic_load_explicit(&r->version, memory_order_acquire);
 }
+bool resv_is_persistent(struct resv *r);
 struct resv_rights {
 	uint64_t version;
 	bool may_read, may_write;

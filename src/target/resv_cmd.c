@@ -4,8 +4,9 @@
  * to the control loop, which alone changes reservations and knows whom to tell,
  * and back (Preempt and Abort by way of all shards); Report is answered on the
  * shard.  Invariant: the answer leaves after every shard can see what has
- * changed.
+ * changed and, of what is to outlive the target, after it was kept.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -25,6 +26,7 @@ static struct resv_cmd parse(const struct tgt_req *req)
 		.is_key_ignored = cdw10 >> 3 & 1,
 		.type = (uint8_t)(cdw10 >> 8),
 		.persist = (uint8_t)(cdw10 >> 30),
+		.can_persist = atomic_load(&req->conn->tgt->has_keeper),
 	};
 
 	memcpy(&cmd.key, req->data, sizeof(cmd.key));
@@ -82,28 +84,91 @@ static bool is_abort(const struct tgt_req *req)
 	       (req->sqe.cdw10 & 7) == RESV_PREEMPT_ABORT;
 }
 
+/* On the control loop, from the change to the answer. */
+struct resv_job {
+	struct tgt_save save;
+	struct tgt_req *req;
+	struct resv_fence *fence; /* NULL: nothing to wait for */
+	struct resv_notes notes;
+};
+
+static void answer(struct tgt_req *req)
+{
+	req->msg.run = on_back;
+	loop_post(req->conn->shard->loop, &req->msg);
+}
+
+static struct resv_job *job_create(struct tgt_req *req)
+{
+	struct resv_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->req = req;
+	list_init(&job->save.node);
+	if (req->ns && is_abort(req)) {
+		job->fence = resv_fence_create(req);
+		if (!job->fence) {
+			free(job);
+			return NULL;
+		}
+	}
+	return job;
+}
+
+static void job_finish(struct resv_job *job)
+{
+	if (job->fence && !job->req->sc) {
+		resv_fence_start(job->fence, &job->notes, on_back);
+	} else {
+		resv_fence_destroy(job->fence);
+		answer(job->req);
+	}
+	free(job);
+}
+
+static void on_kept(struct tgt_save *save, int ret)
+{
+	struct resv_job *job = container_of(save, struct resv_job, save);
+
+	/* It is so now, but nobody may rely on it. */
+	if (ret)
+		job->req->sc = NVME_SC_INTERNAL;
+	job_finish(job);
+}
+
+static void job_keep(struct resv_job *job)
+{
+	struct tgt *tgt = job->req->conn->tgt;
+
+	job->save.done = on_kept;
+	if (tgt->keep)
+		tgt->keep(tgt->keep_arg, &job->save);
+	else
+		on_kept(&job->save, 0);
+}
+
 static void on_control(struct mbox_msg *msg)
 {
 	struct tgt_req *req = container_of(msg, struct tgt_req, msg);
-	const struct tgt_ctrl *ctrl = req->conn->ctrl;
-	struct resv_fence *fence =
-		is_abort(req) ? resv_fence_create(req) : NULL;
-	struct resv_notes notes = {.count = 0};
+	struct resv_job *job = job_create(req);
+	bool was_kept;
 
-	if (is_abort(req) && !fence)
+	if (!job) {
 		req->sc = NVME_SC_INTERNAL; /* nothing has changed */
-	else
-		req->sc = apply(req, &notes);
-	tell(req);
-	for (unsigned i = 0; i < notes.count; i++)
-		ctrl_note_resv(ctrl->ss, req->ns->nsid, &notes.notes[i]);
-	if (fence && !req->sc) {
-		resv_fence_start(fence, &notes, on_back);
+		answer(req);
 		return;
 	}
-	resv_fence_destroy(fence);
-	req->msg.run = on_back;
-	loop_post(req->conn->shard->loop, &req->msg);
+	was_kept = resv_is_persistent(&req->ns->resv);
+	req->sc = apply(req, &job->notes);
+	tell(req);
+	for (unsigned i = 0; i < job->notes.count; i++)
+		ctrl_note_resv(req->conn->ctrl->ss, req->ns->nsid,
+			       &job->notes.notes[i]);
+	if (!req->sc && (was_kept || resv_is_persistent(&req->ns->resv)))
+		job_keep(job);
+	else
+		job_finish(job);
 }
 
 void resv_start(struct tgt_req *req, uint32_t icd_len)
@@ -128,6 +193,47 @@ void resv_data_ready(struct tgt_req *req)
 	req->conn->busy_count++;
 	req->msg.run = on_control;
 	loop_post(req->conn->tgt->opts.loop, &req->msg);
+}
+
+/* Of one namespace or (FFFFFFFFh) of all. */
+static void on_persist(struct mbox_msg *msg)
+{
+	struct tgt_req *req = container_of(msg, struct tgt_req, msg);
+	const struct tgt_subsys *ss = req->conn->ctrl->ss;
+	struct resv_job *job = job_create(req);
+	uint32_t nsid = 0;
+
+	if (!job) {
+		req->sc = NVME_SC_INTERNAL;
+		answer(req);
+		return;
+	}
+	while ((nsid = tgt_ns_after(ss, nsid))) {
+		if (req->sqe.nsid == UINT32_MAX || req->sqe.nsid == nsid)
+			resv_persist_set(&tgt_ns_find(ss, nsid)->resv,
+					 req->sqe.cdw11 & 1);
+	}
+	job_keep(job);
+}
+
+void resv_persist_start(struct tgt_req *req)
+{
+	struct tgt *tgt = req->conn->tgt;
+
+	if (req->sqe.nsid == 0) {
+		req_complete(req, NVME_SC_BAD_NS | NVME_SC_DNR);
+	} else if (!atomic_load(&tgt->has_keeper)) {
+		req_complete(req, req->sqe.cdw11 & 1
+					  ? NVME_SC_FEATURE_NOT_CHANGEABLE |
+						    NVME_SC_DNR
+					  : NVME_SC_OK);
+	} else {
+		req->sc = NVME_SC_OK;
+		req->state = REQ_BUSY;
+		req->conn->busy_count++;
+		req->msg.run = on_persist;
+		loop_post(tgt->opts.loop, &req->msg);
+	}
 }
 
 void resv_report_start(struct tgt_req *req, uint32_t icd_len)

@@ -157,6 +157,11 @@ struct tgt {
 	void *drain_arg, *stop_arg;
 	struct loop_task stop_task;
 	bool is_draining, is_stopping;
+	/* who keeps reservations */
+	void (*keep)(void *arg, struct tgt_save *save);
+	void *keep_arg;
+	/* any thread */
+	atomic_bool has_keeper;
 	atomic_uint stat_conns, stat_ctrls;
 };
 

@@ -297,3 +297,11 @@ void tgt_stop(struct tgt *tgt, tgt_done_fn done, void *arg)
 		conn_kill(conn);
 	tgt_stop_check(tgt);
 }
+
+void tgt_keeper_set(struct tgt *tgt,
+		    void (*keep)(void *arg, struct tgt_save *save), void *arg)
+{
+	tgt->keep = keep;
+	tgt->keep_arg = arg;
+	atomic_store(&tgt->has_keeper, keep != NULL);
+}

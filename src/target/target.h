@@ -153,6 +153,27 @@ uint32_t tgt_ns_after(const struct tgt_subsys *ss, uint32_t after);
 bool tgt_ns_info_get(const struct tgt_subsys *ss, uint32_t nsid,
 		     struct tgt_ns_info *out);
 
+/* --- reservations that outlive the target --- */
+
+struct resv_state; /* resv.h */
+
+/* One thing to be made durable; its owner's, until done has run (on the control
+ * loop, with 0 or -errno). */
+struct tgt_save {
+	struct list node;
+	void (*done)(struct tgt_save *save, int ret);
+};
+/* From now on hosts may ask for that (PTPL).  keep makes what
+ * tgt_ns_resv_get() says of all namespaces durable, then calls done. */
+void tgt_keeper_set(struct tgt *tgt,
+		    void (*keep)(void *arg, struct tgt_save *save), void *arg);
+/* false: there is no such namespace, or nothing to be kept of it. */
+bool tgt_ns_resv_get(const struct tgt_subsys *ss, uint32_t nsid,
+		     struct resv_state *out);
+/* Before hosts connect.  -ENOENT; -EINVAL and -EEXIST of resv_state_set(). */
+int tgt_ns_resv_set(struct tgt_subsys *ss, uint32_t nsid,
+		    const struct resv_state *in);
+
 /* --- listeners --- */
 
 enum tgt_ana { /* as on the wire, Base 2.0 figure 219 */

@@ -3,6 +3,7 @@
  * that was written from the specification's tables, without the code. */
 #include "target/resv.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -134,6 +135,66 @@ static void register_is_judged(void **state)
 				.is_key_ignored = true};
 	assert_int_equal(SC(resv_register(&r, &cmd, &notes)), 0);
 	assert_int_equal(r.count, 0);
+}
+
+static void persistence_is_asked_for(void **state)
+{
+	struct resv_cmd cmd = {
+		.hostid = host_id(0), .other_key = 10, .can_persist = true};
+	struct resv_state kept;
+
+	assert_false(resv_state_get(&r, &kept));
+	cmd.persist = 1; /* reserved */
+	assert_int_equal(SC(resv_register(&r, &cmd, &notes)),
+			 NVME_SC_BAD_FIELD);
+	cmd.persist = 3;
+	assert_int_equal(resv_register(&r, &cmd, &notes), 0);
+	assert_true(resv_is_persistent(&r));
+	cmd.persist = 0; /* as it is */
+	assert_int_equal(resv_register(&r, &cmd, &notes), 0);
+	assert_true(resv_is_persistent(&r));
+	cmd.persist = 2;
+	cmd.other_key = 11; /* refused: nothing changes */
+	assert_int_equal(SC(resv_register(&r, &cmd, &notes)),
+			 NVME_SC_RESV_CONFLICT);
+	assert_true(resv_is_persistent(&r));
+	cmd.other_key = 10;
+	assert_int_equal(resv_register(&r, &cmd, &notes), 0);
+	assert_false(resv_is_persistent(&r));
+}
+
+static void what_is_kept_is_judged(void **state)
+{
+	struct resv_state kept, bad;
+
+	reg(0, RESV_REGISTER, 0, 10);
+	reg(1, RESV_REGISTER, 0, 11);
+	acq(1, RESV_ACQUIRE, RESV_WRITE_EXCL, 11, 0);
+	resv_persist_set(&r, true);
+	assert_true(resv_state_get(&r, &kept));
+	assert_int_equal(resv_state_set(&r, &kept), -EEXIST);
+	resv_init(&r);
+	bad = kept;
+	bad.type = RESV_TYPES;
+	assert_int_equal(resv_state_set(&r, &bad), -EINVAL);
+	bad = kept;
+	bad.holder[0] = 9; /* is not registered */
+	assert_int_equal(resv_state_set(&r, &bad), -EINVAL);
+	bad = kept;
+	bad.hosts[1] = bad.hosts[0];
+	assert_int_equal(resv_state_set(&r, &bad), -EINVAL);
+	bad = kept;
+	bad.hosts[0].key = 0;
+	assert_int_equal(resv_state_set(&r, &bad), -EINVAL);
+	bad = kept;
+	bad.count = RESV_HOST_MAX + 1;
+	assert_int_equal(resv_state_set(&r, &bad), -EINVAL);
+	assert_int_equal(resv_version(&r), 0);
+	assert_int_equal(resv_state_set(&r, &kept), 0);
+	assert_true(resv_version(&r) != 0);
+	assert_int_equal(r.gen, 2);
+	assert_false(resv_rights(&r, host_id(0)).may_write);
+	assert_true(resv_rights(&r, host_id(1)).may_write);
 }
 
 static void registrants_are_limited(void **state)
@@ -389,6 +450,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(six_types, setup),
 		cmocka_unit_test_setup(register_is_judged, setup),
+		cmocka_unit_test_setup(persistence_is_asked_for, setup),
+		cmocka_unit_test_setup(what_is_kept_is_judged, setup),
 		cmocka_unit_test_setup(registrants_are_limited, setup),
 		cmocka_unit_test_setup(acquire_and_preempt, setup),
 		cmocka_unit_test_setup(release_and_clear, setup),
