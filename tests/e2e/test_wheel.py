@@ -81,6 +81,31 @@ def test_contents(wheel):
     assert not any(re.search(r"lib(c|ssl|crypto)\.so", n) for n in libs)
 
 
+def test_what_the_machine_must_have(wheel, tmp_path):
+    """Else libraries of the wheel: what docs/deployment.md says, no more.  With
+    OpenSSL among it no manylinux tag would be true."""
+    with zipfile.ZipFile(wheel) as z:
+        z.extractall(tmp_path)
+    own = set(os.listdir(tmp_path / "mooncake" / "lib"))
+    needed, versions = set(), set()
+    for path in [*(tmp_path / "mooncake" / "lib").iterdir(),
+                 *(tmp_path / "mooncake" / "bin").iterdir(),
+                 tmp_path / "mooncake" / "_native.abi3.so"]:
+        out = call("objdump", "-p", str(path)).stdout
+        needed |= set(re.findall(r"NEEDED +(\S+)", out))
+        versions |= {tuple(map(int, v.split("."))) for v in
+                     re.findall(r" GLIBC_([\d.]+)$", out, re.M)}
+    assert needed - own <= {
+        "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libc.so.6",
+        "libm.so.6", "libgcc_s.so.1", "libcrypto.so.3", "libssl.so.3"}
+    with open(os.path.join(ROOT, "docs", "deployment.md"),
+              encoding="utf-8") as f:
+        said = re.search(r"glibc (\d+)\.(\d+)", f.read())
+    release = call("sh", "-c", ". /etc/os-release; echo $ID$VERSION_ID").stdout
+    if release.strip() == "debian12":
+        assert max(versions) == (int(said[1]), int(said[2]))
+
+
 def test_same_bytes_again(wheel, tmp_path):
     import wheel as builder
     again = builder.build_wheel(str(tmp_path), {"build-dir": BUILD})

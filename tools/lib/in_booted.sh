@@ -16,8 +16,15 @@ endpoint="traddr:127.0.0.1 trsvcid:4420 subnqn:$nqn ns:1"
 every='mooncake_master mooncake_http_metadata_server mooncake_nof_target
 mooncake_store_service'
 
-is_active() { systemctl -q is-active "$1"; }
+is_active() { systemctl is-active "$1"; }
 prop() { systemctl show -P "$2" "$1"; }
+
+# expect VALUE UNIT PROPERTY
+expect() {
+	local have
+	have=$(prop "$2" "$3")
+	[ "$have" = "$1" ] || { echo "$2: $3 is '$have', not '$1'"; return 1; }
+}
 
 # As a user without a name in /etc/passwd, with nothing of root's.
 is_confined() {
@@ -49,7 +56,8 @@ as_shipped() {
 	done
 	# skipped, which is no failure, until it is told what to serve
 	no is_active mooncake_nof_target
-	[ "$(prop mooncake_nof_target Result)" = exec-condition ]
+	no systemctl is-failed mooncake_nof_target
+	journalctl -u mooncake_nof_target | grep "exec-condition"
 }
 
 configure() {
@@ -102,7 +110,7 @@ reload() {
 	pid=$(prop mooncake_nof_target MainPID)
 	systemctl reload mooncake_nof_target
 	sleep 0.5
-	[ "$(prop mooncake_nof_target MainPID)" = "$pid" ]
+	expect "$pid" mooncake_nof_target MainPID
 	is_active mooncake_nof_target
 }
 
@@ -114,8 +122,8 @@ drains() {
 	pids+=($!)
 	wait_for "the bench reads" grep -q iops "$dir/bench"
 	systemctl stop mooncake_nof_target
-	[ "$(prop mooncake_nof_target Result)" = success ]
-	[ "$(prop mooncake_nof_target ExecMainStatus)" = 0 ]
+	expect success mooncake_nof_target Result
+	expect 0 mooncake_nof_target ExecMainStatus
 	stop
 	systemctl start mooncake_nof_target
 	wait_for "the pool is online" is_online
@@ -127,7 +135,7 @@ upgrade() {
 	local pid
 	pid=$(prop mooncake_nof_target MainPID)
 	dpkg -i --force-confold /packages/mooncake-target_*.deb
-	[ "$(prop mooncake_nof_target MainPID)" = "$pid" ]
+	expect "$pid" mooncake_nof_target MainPID
 	same_bytes
 }
 
@@ -135,7 +143,7 @@ stops_all() {
 	local unit
 	for unit in $every; do
 		systemctl stop "$unit"
-		[ "$(prop "$unit" Result)" = success ] ||
+		expect success "$unit" Result ||
 			{ systemctl status "$unit"; return 1; }
 	done
 	for unit in $every; do

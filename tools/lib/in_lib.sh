@@ -47,6 +47,7 @@ start() {
 	local pattern=$1 i
 	log=$dir/log.$RANDOM
 	shift
+	: >"$log" # there before it is read
 	"$@" >"$log" 2>&1 &
 	pids+=($!)
 	for ((i = 0; i < 300; i++)); do

@@ -181,11 +181,15 @@ guide() {
 }
 
 purge() {
+	local found
 	apt-get purge -y -q --autoremove '*mooncake*' gcc binutils
 	if dpkg-query -W -f '${Status} ${Package}\n' |
 		grep -E ' installed (.*mooncake.*|libisal2)$'; then
 		return 1
 	fi
+	# an operator's data, of the booted target
+	[ "$(ls /var/lib/private/mooncake)" = pool.img ]
+	rm -r /var/lib/mooncake /var/lib/private/mooncake
 	found=$(find / -xdev \( -path /proc -o -path /packages -o -path "$dir" \) \
 		-prune -o -iname '*mooncake*' -print)
 	[ -z "$found" ] || { echo "left behind: $found"; return 1; }
