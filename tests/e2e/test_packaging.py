@@ -152,7 +152,7 @@ def test_units_confine(tree, name):
     want = {"Restart": "on-failure", "DynamicUser": "yes",
             "NoNewPrivileges": "yes", "CapabilityBoundingSet": "",
             "ProtectSystem": "strict", "ProtectHome": "yes",
-            "MemoryDenyWriteExecute": "yes",
+            "MemoryDenyWriteExecute": "yes", "UMask": "0077",
             "SystemCallFilter": "@system-service"}
     assert {k: service[k] for k in want} == want
     # the target reads disks, and keeps files

@@ -130,6 +130,29 @@ drains() {
 	wait_for "the object is there" same_bytes
 }
 
+# root's file, which a dynamic user can't read, comes as a credential
+keys() {
+	local conf=/etc/mooncake/nof_target.conf
+	local run=/run/credentials/mooncake_nof_target.service
+	local drop=/etc/systemd/system/mooncake_nof_target.service.d
+	cp $conf "$dir/conf"
+	mooncakectl gen-tls-key --output=/etc/mooncake/tls.key
+	mkdir -p $drop
+	printf '[Service]\nLoadCredential=tls.key:/etc/mooncake/tls.key\n' \
+		>$drop/keys.conf
+	sed -i "s|0.0.0.0:4420|0.0.0.0:4420,tls --tls_key *=$run/tls.key|" $conf
+	systemctl daemon-reload
+	systemctl restart mooncake_nof_target
+	MC_NVME_TLS_KEY_FILE=/etc/mooncake/tls.key \
+		mooncakectl doctor --endpoint="$endpoint"
+	no mooncakectl doctor --endpoint="$endpoint"
+	rm -r $drop /etc/mooncake/tls.key
+	cp "$dir/conf" $conf
+	systemctl daemon-reload
+	systemctl restart mooncake_nof_target
+	wait_for "the pool is online" is_online
+}
+
 # A release is taken when an operator restarts, not in the midst of work.
 upgrade() {
 	local pid
@@ -167,6 +190,7 @@ first() {
 		comes_back mooncake_nof_target
 	check "reload" reload
 	check "the target is stopped under load" drains
+	check "keys as credentials" keys
 	check "an upgrade restarts nothing" upgrade
 	check "all stop without failure, and start" stops_all
 	# shellcheck disable=SC2086
