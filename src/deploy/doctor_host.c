@@ -106,6 +106,7 @@ static void check_hugepages(struct doctor *d, const struct doctor_check *c)
 {
 	char text[8192];
 	uint64_t total, free_pages, kib;
+	bool is_wanted = false;
 	int ret = doctor_read(d, "/proc/meminfo", text, sizeof(text));
 
 	if (ret) {
@@ -116,7 +117,10 @@ static void check_hugepages(struct doctor *d, const struct doctor_check *c)
 	total = memory_line(text, "HugePages_Total");
 	free_pages = memory_line(text, "HugePages_Free");
 	kib = memory_line(text, "Hugepagesize");
-	doctor_add(d, c, total && !free_pages ? DOCTOR_NOTE : DOCTOR_OK, "",
+	/* What is no truth value the environment's check tells. */
+	(void)str_to_bool(str_of(getenv("MC_STORE_USE_HUGEPAGE")), &is_wanted);
+	is_wanted |= total > 0; /* who made some means to use them */
+	doctor_add(d, c, is_wanted && !free_pages ? DOCTOR_NOTE : DOCTOR_OK, "",
 		   "%" PRIu64 " of %" PRIu64 " free, %" PRIu64
 		   " KiB each; never required",
 		   free_pages, total, kib);
@@ -313,8 +317,9 @@ const struct doctor_check doctor_host_checks[] = {
 	 "(LimitNOFILE=65536 of a systemd unit) on busy nodes.",
 	 check_files},
 	{"hugepages", "/proc/meminfo", DOCTOR_NOTE,
-	 "Others use them all. With MC_STORE_USE_HUGEPAGE=1 a segment would "
-	 "take ordinary pages instead; vm.nr_hugepages makes more.",
+	 "There are none, or others use them all: with "
+	 "MC_STORE_USE_HUGEPAGE=1 a segment takes ordinary pages instead; "
+	 "vm.nr_hugepages makes more.",
 	 check_hugepages},
 	{"CPUs", "sched_getaffinity(), /sys/fs/cgroup/cpu.max, MC_NOF_WORKERS",
 	 DOCTOR_WARN,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of tools/check, their order, and the count at the end."""
 import argparse
+import glob
 import json
 import os
 import re
@@ -147,14 +148,22 @@ def pytest(name, folder, build_dir, timeout=900):
 
 # --- the steps, in order ---
 
+def is_shell(path):
+    if not os.path.isfile(path):
+        return False
+    with open(path, encoding="utf-8", errors="replace") as f:
+        head = f.read(4096)
+    return bool(re.match(r"#!.*(bash|/sh)\b", head)
+                or re.search(r"^# shellcheck shell=", head, re.M))
+
+
 def step_tidy():
     """house rules (tools/tidy), spelling, shell scripts"""
     count = one("tidy", ["python3", "tools/tidy", "--no-compile"])
-    scripts = subprocess.run(
-        "grep -lE '^#!.*(bash|/sh)' tools/* .ci/* tests/vm/* examples/* "
-        "2>/dev/null",
-        shell=True, cwd=ROOT, capture_output=True, text=True,
-        check=False).stdout.split()
+    scripts = [p for folder in ("tools", "tools/lib", "debian", ".ci",
+                                "tests/vm", "examples")
+               for p in sorted(glob.glob(os.path.join(ROOT, folder, "*")))
+               if is_shell(p)]
     count.add(one("shellcheck", ["shellcheck", "-x", "-P", "SCRIPTDIR", "-e", "SC1091",
                                  *scripts]))
     count.add(one("codespell", ["codespell", "-q", "3", "-L",

@@ -102,6 +102,7 @@ static int setup(void **state)
 		"MC_NVME_TLS",
 		"MC_NVME_TLS_KEY_FILE",
 		"MC_NVME_TLS_IDENTITY",
+		"MC_STORE_USE_HUGEPAGE",
 		"MC_NVME_DHCHAP_CTRL_KEY_FILE",
 		"http_proxy",
 		"HTTP_PROXY",
@@ -239,6 +240,11 @@ static void test_memory_and_cpus(void **state)
 
 	put("proc/meminfo", "HugePages_Total: 4\nHugePages_Free: 0\n");
 	expect("hugepages", DOCTOR_NOTE, "0 of 4", "nr_hugepages");
+	put("proc/meminfo", "HugePages_Total: 0\nHugePages_Free: 0\n");
+	expect("hugepages", DOCTOR_OK, "0 of 0", "");
+	setenv("MC_STORE_USE_HUGEPAGE", "1", 1);
+	expect("hugepages", DOCTOR_NOTE, "0 of 0", "nr_hugepages");
+	unsetenv("MC_STORE_USE_HUGEPAGE");
 	drop("proc/meminfo");
 	expect("hugepages", DOCTOR_NOTE, "not known", "");
 	setenv("MC_NOF_WORKERS", "8", 1);
@@ -334,6 +340,9 @@ static void test_keys(void **state)
 	expect("keys", DOCTOR_OK, "the host authenticates", "");
 	chmod(path, 0640);
 	expect("keys", DOCTOR_FAIL, "0640", "chmod 600");
+	put("key", "DHHC-1:00:AAcOFRwjKjE4P0ZNVFtiaXB3foWMk5qhqK+2vcTL0tk=:");
+	expect("keys", DOCTOR_FAIL, "MC_NVME_DHCHAP_KEY_FILE",
+	       "gen-dhchap-key");
 	unlink(path);
 	expect("keys", DOCTOR_FAIL, "can't be opened", "");
 	unsetenv("MC_NVME_DHCHAP_KEY_FILE");
