@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The journal over files.  The owner's loop appends and writes; a thread of
+ * its own syncs, packs snapshots and deletes what they replace, in the order
+ * in which it was asked to.
+ *
+ * Invariant: the log holds whole records up to log_at, and nothing behind it
+ * counts: a write that fails is taken back, and the journal has failed until a
+ * snapshot of all there is has made a new beginning.
+ */
+#include "journal/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "io/thread.h"
+
+/* Work of the thread.  There and back by mailbox. */
+struct job {
+	struct mbox_msg msg;
+	struct files *files;
+	int (*work)(struct files *files, struct job *job); /* the thread's */
+	void (*ended)(struct files *files, struct job *job, int ret);
+	int ret;
+};
+
+struct files {
+	struct journal j;
+	char path[256];
+	char cluster_id[129];
+	struct loop *loop;
+	bool never_sync;
+	int dir_fd, lock_fd;
+
+	/* the owner's */
+	int log_fd;
+	uint64_t log_at;     /* end of the last whole record */
+	uint64_t written;    /* sequence of the first one not in the log */
+	struct strbuf buf;   /* records that are not */
+	struct strbuf snap;  /* the same of the snapshot */
+	uint64_t snap_count; /* records of it */
+	bool has_snapshot;   /* one is being written */
+	struct job sync, push, end, turn;
+	int sync_fd;
+
+	/* the thread's */
+	struct shard thread;
+	struct snap_writer *writer;
+	struct jr_header snap_header; /* of the writer to be made */
+	int old_fd;		      /* log that was full, or -1 */
+	int sync_ret;		      /* a sync that nobody asked for failed */
+};
+
+static struct files *files_of(struct journal *j)
+{
+	return container_of(j, struct files, j);
+}
+
+/* --- jobs --- */
+
+static void job_back(struct mbox_msg *msg)
+{
+	struct job *job = container_of(msg, struct job, msg);
+
+	ASSERT(job->files->j.busy > 0);
+	job->files->j.busy--;
+	job->ended(job->files, job, job->ret);
+}
+
+static void job_run(struct mbox_msg *msg)
+{
+	struct job *job = container_of(msg, struct job, msg);
+
+	job->ret = job->work(job->files, job);
+	msg->run = job_back;
+	loop_post(job->files->loop, msg);
+}
+
+static void job_submit(struct files *f, struct job *job)
+{
+	job->files = f;
+	job->msg.run = job_run;
+	f->j.busy++;
+	loop_post(f->thread.loop, &job->msg);
+}
+
+/* --- the log --- */
+
+static void fail_with(struct files *f, int ret, const char *what)
+{
+	if (!f->j.is_failed)
+		log_err("the journal has failed",
+			"dir=%s %s: %s (puts are refused until a new snapshot "
+			"is on disk)",
+			f->path, what, strerror(-ret));
+	f->j.is_failed = true;
+	f->j.has_news = false;
+	f->j.next = f->written;
+	strbuf_reset(&f->buf);
+	f->buf.failed = false;
+}
+
+static int write_at(int fd, const void *p, size_t n, uint64_t at)
+{
+	const char *from = p;
+
+	while (n > 0) {
+		ssize_t ret = pwrite(fd, from, n, (off_t)at);
+
+		if (ret < 0 && errno == EINTR)
+			continue;
+		if (ret <= 0)
+			return ret < 0 ? -errno : -EIO;
+		from += ret;
+		at += (uint64_t)ret;
+		n -= (size_t)ret;
+	}
+	return 0;
+}
+
+/* A new log, which begins with record f->j.next. */
+static int log_create(struct files *f, uint32_t flags, int *fd)
+{
+	struct jr_header h = {
+		.kind = JR_LOG,
+		.flags = flags,
+		.sequence = f->j.next,
+		.created_s = time_wall_ns() / NS_PER_S,
+	};
+	uint8_t head[JR_HEADER_BYTES];
+	struct jr_name name;
+	int ret;
+
+	snprintf(h.cluster_id, sizeof(h.cluster_id), "%s", f->cluster_id);
+	jr_name_format(&name, JR_LOG, h.sequence);
+	jr_header_encode(&h, head);
+	*fd = openat(f->dir_fd, name.text,
+		     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (*fd < 0)
+		return -errno;
+	ret = write_at(*fd, head, sizeof(head), 0);
+	if (ret == 0)
+		return 0;
+	close(*fd);
+	unlinkat(f->dir_fd, name.text, 0);
+	return ret;
+}
+
+static void add_record(struct strbuf *buf, enum jr_type type, uint64_t sequence,
+		       struct str body)
+{
+	struct jr_frame frame = {
+		.type = type,
+		.sequence = sequence,
+		.body = (const uint8_t *)body.p,
+		.len = (uint32_t)body.n,
+	};
+	uint8_t head[JR_FRAME_BYTES];
+
+	jr_frame_encode(&frame, head);
+	strbuf_add(buf, head, sizeof(head));
+	strbuf_add(buf, body.p, body.n);
+}
+
+static void files_append(struct journal *j, enum jr_type type, struct str body)
+{
+	struct files *f = files_of(j);
+
+	if (j->is_failed)
+		return;
+	add_record(&f->buf, type, j->next++, body);
+	j->has_news = true;
+}
+
+static int files_commit(struct journal *j)
+{
+	struct files *f = files_of(j);
+	int ret = f->buf.failed ? -ENOMEM : 0;
+
+	if (j->is_failed)
+		return -EIO;
+	if (!j->has_news)
+		return 0;
+	if (ret == 0)
+		ret = write_at(f->log_fd, f->buf.p, f->buf.n, f->log_at);
+	if (ret < 0) {
+		/* What stays of it would be cut as a torn tail. */
+		if (ftruncate(f->log_fd, (off_t)f->log_at) < 0)
+			log_warn("cannot take back half a record", "dir=%s: %s",
+				 f->path, strerror(errno));
+		fail_with(f, ret, "write");
+		return ret;
+	}
+	f->log_at += f->buf.n;
+	j->log_bytes += f->buf.n;
+	j->bytes += f->buf.n;
+	j->records += j->next - f->written;
+	f->written = j->next;
+	j->has_news = false;
+	strbuf_reset(&f->buf);
+	return 0;
+}
+
+static int sync_work(struct files *f, struct job *job)
+{
+	int ret = f->sync_ret;
+
+	f->sync_ret = 0;
+	return fdatasync(f->sync_fd) < 0 ? -errno : ret;
+}
+
+static void sync_ended(struct files *f, struct job *job, int ret)
+{
+	f->j.syncs++;
+	if (ret < 0)
+		fail_with(f, ret, "sync");
+	f->j.events.synced(ret, f->j.events.arg);
+}
+
+static void files_sync(struct journal *j)
+{
+	struct files *f = files_of(j);
+
+	ASSERT(f->log_fd >= 0);
+	f->sync_fd = f->log_fd;
+	f->sync.work = sync_work;
+	f->sync.ended = sync_ended;
+	job_submit(f, &f->sync);
+}
+
+/* --- snapshots --- */
+
+/* The full log reaches the disk, and the name of the new one. */
+static int turn_work(struct files *f, struct job *job)
+{
+	int ret = 0;
+
+	if (f->old_fd >= 0) {
+		if (!f->never_sync && fdatasync(f->old_fd) < 0)
+			ret = -errno;
+		close(f->old_fd);
+		f->old_fd = -1;
+	}
+	if (!f->never_sync && fsync(f->dir_fd) < 0)
+		ret = -errno;
+	if (ret < 0)
+		f->sync_ret = ret;
+	return ret;
+}
+
+static void turn_ended(struct files *f, struct job *job, int ret)
+{
+}
+
+static int files_snap_begin(struct journal *j)
+{
+	struct files *f = files_of(j);
+	uint32_t flags = j->is_failed ? JR_FRESH : 0;
+	int fd, ret = j->is_failed ? 0 : files_commit(j);
+
+	ASSERT(!f->has_snapshot);
+	if (ret < 0)
+		return ret;
+	/* The hole keeps the logs before the failure and those after it from
+	 * being read as one. */
+	j->next += j->is_failed;
+	ret = log_create(f, flags, &fd);
+	if (ret < 0) {
+		j->next = f->written;
+		return ret;
+	}
+	f->snap_header = (struct jr_header){
+		.kind = JR_SNAPSHOT,
+		.sequence = j->next - 1,
+		.created_s = time_wall_ns() / NS_PER_S,
+	};
+	memcpy(f->snap_header.cluster_id, f->cluster_id, sizeof(f->cluster_id));
+	f->written = j->next;
+	f->old_fd = f->log_fd;
+	f->log_fd = fd;
+	f->log_at = JR_HEADER_BYTES;
+	j->log_bytes = 0;
+	j->is_failed = false;
+	f->has_snapshot = true;
+	f->snap_count = 0;
+	strbuf_reset(&f->snap);
+	f->turn.work = turn_work;
+	f->turn.ended = turn_ended;
+	job_submit(f, &f->turn);
+	return 0;
+}
+
+static void files_snap_add(struct journal *j, enum jr_type type,
+			   struct str body)
+{
+	struct files *f = files_of(j);
+
+	ASSERT(f->has_snapshot);
+	add_record(&f->snap, type, f->snap_count++, body);
+}
+
+static int push_work(struct files *f, struct job *job)
+{
+	int ret = 0;
+
+	if (f->snap.failed)
+		return -ENOMEM;
+	if (!f->writer)
+		ret = snap_create(f->dir_fd, &f->snap_header, &f->writer);
+	return ret < 0 ? ret : snap_add(f->writer, f->snap.p, f->snap.n);
+}
+
+static void push_ended(struct files *f, struct job *job, int ret)
+{
+	strbuf_reset(&f->snap);
+	f->j.events.snap_pushed(ret, f->j.events.arg);
+}
+
+static void files_snap_push(struct journal *j)
+{
+	struct files *f = files_of(j);
+
+	f->push.work = push_work;
+	f->push.ended = push_ended;
+	job_submit(f, &f->push);
+}
+
+/* What the snapshot makes unnecessary.  What can't be deleted now is at the
+ * next snapshot. */
+static void prune(int dir_fd, uint64_t sequence)
+{
+	struct jr_list list;
+	struct err err = {0};
+
+	if (jr_dir_list(dir_fd, &list, &err) < 0)
+		return;
+	for (size_t i = 0; i < list.count; i++) {
+		const struct jr_name *name = &list.names[i];
+
+		if (name->kind == JR_LOG ? name->sequence <= sequence
+					 : name->sequence < sequence)
+			unlinkat(dir_fd, name->text, 0);
+	}
+	jr_list_fini(&list);
+}
+
+static int end_work(struct files *f, struct job *job)
+{
+	int ret = push_work(f, job);
+
+	if (ret < 0)
+		return ret;
+	ret = snap_finish(TAKE(f->writer), &f->j.snapshot_bytes);
+	if (ret == 0)
+		prune(f->dir_fd, f->snap_header.sequence);
+	return ret;
+}
+
+static void end_ended(struct files *f, struct job *job, int ret)
+{
+	strbuf_reset(&f->snap);
+	f->has_snapshot = false;
+	f->j.events.snap_ended(ret, f->j.events.arg);
+}
+
+static void files_snap_end(struct journal *j)
+{
+	struct files *f = files_of(j);
+	struct strbuf body = {0};
+
+	jr_end_encode(&(struct jr_end){f->snap_count}, &body);
+	files_snap_add(j, JR_END, strbuf_str(&body));
+	strbuf_fini(&body);
+	f->end.work = end_work;
+	f->end.ended = end_ended;
+	job_submit(f, &f->end);
+}
+
+static void files_snap_abort(struct journal *j)
+{
+	struct files *f = files_of(j);
+
+	snap_abort(TAKE(f->writer));
+	strbuf_fini(&f->snap);
+	f->has_snapshot = false;
+}
+
+/* --- open, recover, close --- */
+
+static int undo_torn(int dir_fd, const struct jr_report *report)
+{
+	int fd, ret = 0;
+
+	if (!report->torn.text[0])
+		return 0;
+	if (!report->torn_at)
+		return unlinkat(dir_fd, report->torn.text, 0) < 0 ? -errno : 0;
+	fd = openat(dir_fd, report->torn.text, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)report->torn_at) < 0 || fsync(fd) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static void drop_logs_from(int dir_fd, uint64_t sequence)
+{
+	struct jr_list list;
+	struct err err = {0};
+
+	if (jr_dir_list(dir_fd, &list, &err) < 0)
+		return;
+	for (size_t i = 0; i < list.count; i++)
+		if (list.names[i].kind == JR_LOG &&
+		    list.names[i].sequence >= sequence)
+			unlinkat(dir_fd, list.names[i].text, 0);
+	jr_list_fini(&list);
+}
+
+static int skip_record(const struct jr_frame *frame, void *arg, struct err *err)
+{
+	return 0;
+}
+
+static int cut(int dir_fd, struct jr_report *report, struct err *err)
+{
+	struct jr_report fault;
+	int ret = jr_walk(dir_fd, NULL, skip_record, NULL, report, err);
+
+	if (ret == 0 || !report->fault.text[0])
+		return ret;
+	fault = *report;
+	fault.torn = fault.fault;
+	fault.torn_at = fault.fault_at;
+	drop_logs_from(dir_fd, fault.fault.sequence + 1);
+	ret = undo_torn(dir_fd, &fault);
+	if (ret == 0 && fsync(dir_fd) < 0)
+		ret = -errno;
+	*err = (struct err){0};
+	return ret < 0 ? err_set(err, ret, "cannot cut: %s", strerror(-ret))
+		       : 1;
+}
+
+int files_cut(const char *path, struct jr_report *report, struct err *err)
+{
+	int lock_fd, dir_fd = jr_dir_open(path, false, err);
+	int ret = dir_fd;
+
+	if (dir_fd < 0)
+		return ret;
+	lock_fd = ret = jr_dir_lock(dir_fd, path, err);
+	if (lock_fd >= 0) {
+		ret = cut(dir_fd, report, err);
+		close(lock_fd);
+	}
+	close(dir_fd);
+	return ret;
+}
+
+static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
+			 struct jr_report *report, struct err *err)
+{
+	struct files *f = files_of(j);
+	struct err why = {0};
+	int ret = jr_walk(f->dir_fd, f->cluster_id, fn, arg, report, &why);
+
+	if (ret < 0)
+		return err_set(err, ret, "%.60s: %s", f->path, why.text);
+	ret = undo_torn(f->dir_fd, report);
+	if (ret < 0)
+		return err_set(err, ret,
+			       "cannot cut the torn tail of %s/%s: %s", f->path,
+			       report->torn.text, strerror(-ret));
+	if (report->torn_bytes)
+		log_warn("the journal's torn tail was cut",
+			 "file=%s/%s at=%llu bytes=%llu", f->path,
+			 report->torn.text, (unsigned long long)report->torn_at,
+			 (unsigned long long)report->torn_bytes);
+	if (report->void_from)
+		drop_logs_from(f->dir_fd, report->void_from);
+	jr_dir_sweep(f->dir_fd);
+	j->next = f->written = report->next;
+	j->log_bytes = report->log_bytes;
+	ret = log_create(f, 0, &f->log_fd);
+	if (ret < 0) {
+		f->log_fd = -1;
+		return err_set(err, ret, "cannot begin a log in %s: %s",
+			       f->path, strerror(-ret));
+	}
+	f->log_at = JR_HEADER_BYTES;
+	if (!f->never_sync && fsync(f->dir_fd) < 0)
+		return err_set(err, -errno, "cannot sync %s: %s", f->path,
+			       strerror(errno));
+	return 0;
+}
+
+static void files_close(struct journal *j)
+{
+	struct files *f = files_of(j);
+
+	ASSERT(j->busy == 0);
+	shard_stop(&f->thread);
+	snap_abort(TAKE(f->writer));
+	if (f->log_fd >= 0) {
+		files_commit(j);
+		if (!f->never_sync && fdatasync(f->log_fd) < 0)
+			log_err("the journal could not be synced", "dir=%s: %s",
+				f->path, strerror(errno));
+		close(f->log_fd);
+	}
+	if (f->old_fd >= 0)
+		close(f->old_fd);
+	if (f->lock_fd >= 0)
+		close(f->lock_fd);
+	if (f->dir_fd >= 0)
+		close(f->dir_fd);
+	strbuf_fini(&f->buf);
+	strbuf_fini(&f->snap);
+	free(f);
+}
+
+static const struct journal_ops files_ops = {
+	.recover = files_recover,
+	.append = files_append,
+	.commit = files_commit,
+	.sync = files_sync,
+	.snap_begin = files_snap_begin,
+	.snap_add = files_snap_add,
+	.snap_push = files_snap_push,
+	.snap_end = files_snap_end,
+	.snap_abort = files_snap_abort,
+	.close = files_close,
+};
+
+int files_open(const struct files_opts *opts, struct journal **out,
+	       struct err *err)
+{
+	struct files *f = calloc(1, sizeof(*f));
+	int ret;
+
+	if (!f)
+		return err_set(err, -ENOMEM, "out of memory");
+	f->j.ops = &files_ops;
+	f->j.events = opts->events;
+	f->loop = opts->loop;
+	f->never_sync = opts->never_sync;
+	f->lock_fd = f->log_fd = f->old_fd = -1;
+	snprintf(f->path, sizeof(f->path), "%s", opts->path);
+	snprintf(f->cluster_id, sizeof(f->cluster_id), "%s", opts->cluster_id);
+	f->dir_fd = ret = jr_dir_open(opts->path, true, err);
+	if (ret >= 0)
+		f->lock_fd = ret = jr_dir_lock(f->dir_fd, opts->path, err);
+	if (ret >= 0)
+		ret = shard_start(&f->thread,
+				  &(struct loop_opts){.name = "journal"}, err);
+	if (ret < 0) {
+		files_close(&f->j);
+		return ret;
+	}
+	*out = &f->j;
+	return 0;
+}

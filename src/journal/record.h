@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a journal says: bodies of records as structs and as bytes.  Pure
+ * functions.  Texts and tables of a decoded record point into its body.
+ *
+ * Each record says the whole truth about what it names, so that replaying a
+ * log over a snapshot that has some of it already ends in the same state.
+ */
+#ifndef JOURNAL_RECORD_H
+#define JOURNAL_RECORD_H
+
+#include "base/str.h"
+#include "base/uuid.h"
+#include "journal/frame.h"
+
+#define JR_PATHS_MAX	8
+#define JR_REPLICAS_MAX 16
+#define JR_EXTENTS_MAX	64 /* of one replica */
+#define JR_KEY_MAX	4096
+#define JR_TEXT_MAX	1024
+#define JR_CRCS_MAX	((size_t)2 << 20)
+
+enum jr_type {
+#define RECORD(NAME, number, text) JR_##NAME = (number),
+#include "journal/tbl/records.h"
+#undef RECORD
+};
+/* "object", or NULL. */
+const char *jr_type_name(uint32_t type);
+
+/* A segment as it is now; replaces what was known of that number. */
+struct jr_segment {
+	uint32_t no; /* how extents name it; never used twice */
+	struct uuid id;
+	uint32_t kind; /* 0 memory, 1 pool */
+	bool is_draining;
+	uint64_t base, size, ns_bytes;
+	uint32_t block_bytes;
+	uint64_t epoch;
+	struct uuid client; /* owner of a memory segment */
+	struct str identity, name, host_id;
+	uint32_t path_count;
+	struct str paths[JR_PATHS_MAX];
+};
+
+struct jr_extent {
+	uint32_t segment;
+	uint64_t off, len; /* as allocated */
+	uint64_t bytes;	   /* of the object in it */
+};
+
+struct jr_replica {
+	uint32_t kind, index;
+	uint32_t extent_count;
+	struct jr_extent extents[JR_EXTENTS_MAX];
+};
+
+/* A complete object; replaces what had its key.  As a grant: space that a
+ * writer may be at, nothing but generation and replicas. */
+struct jr_object {
+	uint64_t generation;
+	struct uuid client;
+	uint64_t size;
+	uint32_t data_type;
+	bool is_hard_pinned;
+	uint64_t soft_pin_ms; /* left when it was written; 0 = none */
+	struct str key;
+	struct str crcs; /* 4 bytes each, little-endian */
+	uint32_t replica_count;
+	struct jr_replica replicas[JR_REPLICAS_MAX];
+};
+
+/* Gone is the object of that key, if it has that generation, or one replica
+ * of it. */
+struct jr_gone {
+	uint64_t generation;
+	uint32_t index;
+	struct str key;
+};
+
+struct jr_segment_gone {
+	uint32_t no;
+};
+
+/* Numbers below are used up, of allocations and of segments. */
+struct jr_marks {
+	uint64_t generation;
+	uint32_t segment_no;
+};
+
+/* Snapshots end with it. */
+struct jr_end {
+	uint64_t records; /* before it */
+};
+
+/* Appended to out (whose failed flag says it all). */
+void jr_segment_encode(const struct jr_segment *r, struct strbuf *out);
+void jr_object_encode(const struct jr_object *r, struct strbuf *out);
+void jr_gone_encode(const struct jr_gone *r, struct strbuf *out);
+void jr_segment_gone_encode(const struct jr_segment_gone *r,
+			    struct strbuf *out);
+void jr_marks_encode(const struct jr_marks *r, struct strbuf *out);
+void jr_end_encode(const struct jr_end *r, struct strbuf *out);
+
+/* false: a length or a value is out of range. */
+bool jr_segment_decode(struct str body, struct jr_segment *out);
+bool jr_object_decode(struct str body, struct jr_object *out);
+bool jr_gone_decode(struct str body, struct jr_gone *out);
+bool jr_segment_gone_decode(struct str body, struct jr_segment_gone *out);
+bool jr_marks_decode(struct str body, struct jr_marks *out);
+bool jr_end_decode(struct str body, struct jr_end *out);
+
+#endif

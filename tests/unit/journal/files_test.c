@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The journal over files: lives, snapshots, a full disk, and who may have it.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/resource.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "journal/files.h"
+#include "t_dir.h"
+
+struct life {
+	struct loop *loop;
+	struct journal *j;
+	unsigned synced, pushed, ended;
+	int ret; /* of the last event */
+	uint64_t count, sum;
+	struct jr_report report;
+};
+
+static void on_synced(int ret, void *arg)
+{
+	struct life *life = arg;
+
+	life->synced++;
+	life->ret = ret;
+}
+
+static void on_pushed(int ret, void *arg)
+{
+	struct life *life = arg;
+
+	life->pushed++;
+	life->ret = ret;
+}
+
+static void on_ended(int ret, void *arg)
+{
+	struct life *life = arg;
+
+	life->ended++;
+	life->ret = ret;
+}
+
+static int see(const struct jr_frame *frame, void *arg, struct err *err)
+{
+	struct life *life = arg;
+
+	life->count++;
+	life->sum = life->sum * 31 + frame->body[0];
+	return 0;
+}
+
+static int try_begin(struct life *life, struct t_dir *d, const char *cluster)
+{
+	struct err err = {0};
+	struct files_opts opts = {
+		.path = d->path,
+		.cluster_id = cluster,
+		.events = {on_synced, on_pushed, on_ended, life},
+	};
+	int ret;
+
+	*life = (struct life){0};
+	assert_int_equal(loop_create(&(struct loop_opts){.name = "t"},
+				     &life->loop, &err),
+			 0);
+	opts.loop = life->loop;
+	ret = files_open(&opts, &life->j, &err);
+	if (ret < 0) {
+		loop_destroy(life->loop);
+		return ret;
+	}
+	ret = life->j->ops->recover(life->j, see, life, &life->report, &err);
+	if (ret < 0) {
+		life->j->ops->close(life->j);
+		loop_destroy(life->loop);
+	}
+	return ret;
+}
+
+static void begin(struct life *life, struct t_dir *d)
+{
+	assert_int_equal(try_begin(life, d, "c"), 0);
+}
+
+static void settle(struct life *life)
+{
+	while (life->j->busy)
+		loop_turn(life->loop, NS_PER_S);
+}
+
+static void end(struct life *life)
+{
+	settle(life);
+	life->j->ops->close(life->j);
+	loop_destroy(life->loop);
+}
+
+static void append(struct life *life, char c)
+{
+	life->j->ops->append(life->j, JR_OBJECT, (struct str){&c, 1});
+}
+
+static void test_lives(void **state)
+{
+	struct life life;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	assert_int_equal(life.count, 0);
+	append(&life, 1);
+	append(&life, 2);
+	assert_int_equal(life.j->ops->commit(life.j), 0);
+	append(&life, 3);
+	end(&life); /* commits */
+	for (unsigned i = 0; i < 3; i++) {
+		begin(&life, &d);
+		assert_int_equal(life.count, 3);
+		assert_int_equal(life.sum, (1 * 31 + 2) * 31 + 3);
+		end(&life);
+	}
+	begin(&life, &d);
+	append(&life, 4);
+	life.j->ops->commit(life.j);
+	life.j->ops->sync(life.j);
+	settle(&life);
+	assert_int_equal(life.synced, 1);
+	assert_int_equal(life.ret, 0);
+	end(&life);
+	begin(&life, &d);
+	assert_int_equal(life.count, 4);
+	end(&life);
+	t_dir_close(&d);
+}
+
+static void write_snapshot(struct life *life)
+{
+	char c = 50;
+
+	life->j->ops->snap_add(life->j, JR_OBJECT, (struct str){&c, 1});
+	life->j->ops->snap_push(life->j);
+	settle(life);
+	assert_int_equal(life->pushed, 1);
+	assert_int_equal(life->ret, 0);
+	c = 51;
+	life->j->ops->snap_add(life->j, JR_OBJECT, (struct str){&c, 1});
+	append(life, 52);
+	assert_int_equal(life->j->ops->commit(life->j), 0);
+	life->j->ops->snap_end(life->j);
+	settle(life);
+	assert_int_equal(life->ended, 1);
+	assert_int_equal(life->ret, 0);
+}
+
+static unsigned count_files(struct t_dir *d)
+{
+	struct jr_list list;
+	struct err err = {0};
+	unsigned n;
+
+	assert_int_equal(jr_dir_list(d->fd, &list, &err), 0);
+	n = (unsigned)list.count;
+	jr_list_fini(&list);
+	return n;
+}
+
+static void test_snapshot(void **state)
+{
+	struct life life;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	for (unsigned i = 0; i < 3; i++) {
+		begin(&life, &d);
+		append(&life, 1);
+		assert_int_equal(life.j->ops->snap_begin(life.j), 0);
+		write_snapshot(&life);
+		/* Older logs and snapshots are gone. */
+		assert_int_equal(count_files(&d), 2);
+		end(&life);
+		begin(&life, &d);
+		assert_int_equal(life.report.snapshot_records, 2);
+		assert_int_equal(life.count, 3);
+		assert_int_equal(life.sum, (50 * 31 + 51) * 31 + 52);
+		end(&life);
+	}
+	/* One that is not finished changes nothing. */
+	begin(&life, &d);
+	append(&life, 7);
+	assert_int_equal(life.j->ops->snap_begin(life.j), 0);
+	life.j->ops->snap_add(life.j, JR_OBJECT, STR("x"));
+	life.j->ops->snap_push(life.j);
+	settle(&life);
+	life.j->ops->snap_abort(life.j);
+	append(&life, 8);
+	end(&life);
+	begin(&life, &d);
+	assert_int_equal(life.count, 5);
+	end(&life);
+	t_dir_close(&d);
+}
+
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit rl;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &rl), 0);
+	rl.rlim_cur = bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &rl), 0);
+}
+
+static void test_full_disk(void **state)
+{
+	struct life life;
+	struct t_dir d;
+	char big[4096] = {9};
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	append(&life, 1);
+	assert_int_equal(life.j->ops->commit(life.j), 0);
+	limit_files(1024);
+	life.j->ops->append(life.j, JR_OBJECT, (struct str){big, sizeof(big)});
+	assert_int_equal(life.j->ops->commit(life.j), -EFBIG);
+	assert_true(life.j->is_failed);
+	/* Dropped: whoever appends was told. */
+	append(&life, 2);
+	assert_false(life.j->has_news);
+	limit_files(RLIM_INFINITY);
+	/* Killed now, the state is the one that was acknowledged. */
+	assert_int_equal(life.j->ops->snap_begin(life.j), 0);
+	append(&life, 3);
+	assert_int_equal(life.j->ops->commit(life.j), 0);
+	life.j->ops->snap_abort(life.j);
+	end(&life);
+	begin(&life, &d);
+	assert_int_equal(life.count, 1);
+	assert_int_equal(life.sum, 1);
+	end(&life);
+	t_dir_close(&d);
+}
+
+static void test_full_disk_recovers(void **state)
+{
+	struct life life;
+	struct t_dir d;
+	char big[4096] = {9};
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	append(&life, 1);
+	limit_files(1024);
+	life.j->ops->append(life.j, JR_OBJECT, (struct str){big, sizeof(big)});
+	assert_int_equal(life.j->ops->commit(life.j), -EFBIG);
+	limit_files(100);
+	assert_int_equal(life.j->ops->snap_begin(life.j), -EFBIG);
+	assert_true(life.j->is_failed);
+	limit_files(RLIM_INFINITY);
+	assert_int_equal(life.j->ops->snap_begin(life.j), 0);
+	assert_false(life.j->is_failed);
+	write_snapshot(&life);
+	append(&life, 4);
+	end(&life);
+	begin(&life, &d);
+	assert_int_equal(life.count, 4);
+	assert_int_equal(life.sum, ((50 * 31 + 51) * 31 + 52) * 31 + 4);
+	end(&life);
+	t_dir_close(&d);
+}
+
+static void test_one_master(void **state)
+{
+	struct life life, other;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	assert_int_equal(try_begin(&other, &d, "c"), -EBUSY);
+	append(&life, 1);
+	end(&life);
+	assert_int_equal(try_begin(&other, &d, "another"), -EINVAL);
+	begin(&life, &d);
+	assert_int_equal(life.count, 1);
+	end(&life);
+	t_dir_close(&d);
+}
+
+static void test_cut(void **state)
+{
+	struct jr_report report;
+	struct err err = {0};
+	struct life life;
+	struct t_dir d;
+	uint8_t *bytes;
+	size_t n;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	for (char c = 1; c < 10; c++)
+		append(&life, c);
+	end(&life);
+	assert_int_equal(files_cut(d.path, &report, &err), 0);
+	bytes = t_dir_read(&d, "journal-0000000000000001.log", &n);
+	bytes[JR_HEADER_BYTES + 4 * (JR_FRAME_BYTES + 1) + 3] ^= 1;
+	t_dir_write(&d, "journal-0000000000000001.log", bytes, n);
+	free(bytes);
+	assert_int_equal(try_begin(&life, &d, "c"), -EBADMSG);
+	assert_int_equal(files_cut(d.path, &report, &err), 1);
+	begin(&life, &d);
+	assert_int_equal(life.count, 4);
+	end(&life);
+	t_dir_close(&d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lives),
+		cmocka_unit_test(test_snapshot),
+		cmocka_unit_test(test_full_disk),
+		cmocka_unit_test(test_full_disk_recovers),
+		cmocka_unit_test(test_one_master),
+		cmocka_unit_test(test_cut),
+	};
+
+	signal(SIGXFSZ, SIG_IGN);
+	log_level_max = LOG_ERROR;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Headers and records as bytes: every bit counts. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "journal/frame.h"
+
+static struct jr_header header(void)
+{
+	return (struct jr_header){
+		.kind = JR_SNAPSHOT,
+		.flags = JR_FRESH,
+		.sequence = 0x1122334455667788,
+		.created_s = 1700000000,
+		.cluster_id = "a-cluster",
+	};
+}
+
+static void test_header(void **state)
+{
+	struct jr_header in = header(), out;
+	uint8_t bytes[JR_HEADER_BYTES];
+	struct err err = {0};
+
+	jr_header_encode(&in, bytes);
+	assert_memory_equal(bytes, "MCJRNSNP\1\0\0\0\0\1\0\0", 16);
+	assert_int_equal(jr_header_decode(bytes, &out, &err), 0);
+	assert_int_equal(out.kind, JR_SNAPSHOT);
+	assert_int_equal(out.flags, JR_FRESH);
+	assert_int_equal(out.sequence, in.sequence);
+	assert_int_equal(out.created_s, in.created_s);
+	assert_string_equal(out.cluster_id, "a-cluster");
+}
+
+static void test_header_every_bit(void **state)
+{
+	struct jr_header in = header(), out;
+	uint8_t bytes[JR_HEADER_BYTES];
+
+	jr_header_encode(&in, bytes);
+	for (size_t bit = 0; bit < sizeof(bytes) * 8; bit++) {
+		struct err err = {0};
+
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_true(jr_header_decode(bytes, &out, &err) < 0);
+		assert_true(err.text[0]);
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+}
+
+static void test_record_every_bit(void **state)
+{
+	uint8_t bytes[JR_FRAME_BYTES + 5] = {0};
+	struct jr_frame in = {.type = 4,
+			      .sequence = 7,
+			      .body = bytes + JR_FRAME_BYTES,
+			      .len = 5};
+	struct jr_frame out;
+
+	memcpy(bytes + JR_FRAME_BYTES, "hello", 5);
+	jr_frame_encode(&in, bytes);
+	assert_int_equal(jr_frame_decode(bytes, sizeof(bytes), 7, &out), 25);
+	assert_int_equal(out.type, 4);
+	assert_int_equal(out.len, 5);
+	assert_memory_equal(out.body, "hello", 5);
+	assert_int_equal(jr_frame_decode(bytes, sizeof(bytes), 8, &out),
+			 -ERANGE);
+	for (size_t n = 0; n < sizeof(bytes); n++)
+		assert_int_equal(jr_frame_decode(bytes, n, 7, &out), -EAGAIN);
+	for (size_t bit = 0; bit < sizeof(bytes) * 8; bit++) {
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_true(jr_frame_decode(bytes, sizeof(bytes), 7, &out) < 0);
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+}
+
+static void test_record_behind(void **state)
+{
+	uint8_t bytes[100] = {0};
+	struct jr_frame in = {
+		.type = 1, .sequence = 9, .body = bytes, .len = 0};
+
+	assert_false(jr_has_record_behind(bytes, sizeof(bytes), 7));
+	jr_frame_encode(&in, bytes + 33);
+	assert_true(jr_has_record_behind(bytes, sizeof(bytes), 7));
+	assert_true(jr_has_record_behind(bytes, sizeof(bytes), 8));
+	/* Itself is not behind itself, nor is one of long ago or far away. */
+	assert_false(jr_has_record_behind(bytes, sizeof(bytes), 9));
+	assert_false(jr_has_record_behind(bytes, sizeof(bytes), 10));
+	assert_false(jr_has_record_behind(bytes, sizeof(bytes), 1));
+	bytes[34] ^= 1;
+	assert_false(jr_has_record_behind(bytes, sizeof(bytes), 7));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_header),
+		cmocka_unit_test(test_header_every_bit),
+		cmocka_unit_test(test_record_every_bit),
+		cmocka_unit_test(test_record_behind),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
