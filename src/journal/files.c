@@ -102,7 +102,6 @@ static void fail_with(struct files *f, int ret, const char *what)
 	f->j.has_news = false;
 	f->j.next = f->written;
 	strbuf_reset(&f->buf);
-	f->buf.failed = false;
 }
 
 static int write_at(int fd, const void *p, size_t n, uint64_t at)
@@ -152,22 +151,27 @@ static int log_create(struct files *f, uint32_t flags, int *fd)
 }
 
 static void add_record(struct strbuf *buf, enum jr_type type, uint64_t sequence,
-		       struct str body)
+		       const struct strbuf *body)
 {
 	struct jr_frame frame = {
 		.type = type,
 		.sequence = sequence,
-		.body = (const uint8_t *)body.p,
-		.len = (uint32_t)body.n,
+		.body = (const uint8_t *)body->p,
+		.len = (uint32_t)body->n,
 	};
 	uint8_t head[JR_FRAME_BYTES];
 
+	if (body->failed) {
+		buf->failed = true;
+		return;
+	}
 	jr_frame_encode(&frame, head);
 	strbuf_add(buf, head, sizeof(head));
-	strbuf_add(buf, body.p, body.n);
+	strbuf_add(buf, body->p, body->n);
 }
 
-static void files_append(struct journal *j, enum jr_type type, struct str body)
+static void files_append(struct journal *j, enum jr_type type,
+			 const struct strbuf *body)
 {
 	struct files *f = files_of(j);
 
@@ -296,7 +300,7 @@ static int files_snap_begin(struct journal *j)
 }
 
 static void files_snap_add(struct journal *j, enum jr_type type,
-			   struct str body)
+			   const struct strbuf *body)
 {
 	struct files *f = files_of(j);
 
@@ -374,7 +378,7 @@ static void files_snap_end(struct journal *j)
 	struct strbuf body = {0};
 
 	jr_end_encode(&(struct jr_end){f->snap_count}, &body);
-	files_snap_add(j, JR_END, strbuf_str(&body));
+	files_snap_add(j, JR_END, &body);
 	strbuf_fini(&body);
 	f->end.work = end_work;
 	f->end.ended = end_ended;

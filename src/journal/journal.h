@@ -34,8 +34,10 @@ struct journal_ops {
 	 * May block. */
 	int (*recover)(struct journal *j, jr_record_fn fn, void *arg,
 		       struct jr_report *report, struct err *err);
-	/* Never fails here; a journal that has failed drops it. */
-	void (*append)(struct journal *j, enum jr_type type, struct str body);
+	/* Never fails here (nor for a body that could not be built: the next
+	 * commit says so); a journal that has failed drops it. */
+	void (*append)(struct journal *j, enum jr_type type,
+		       const struct strbuf *body);
 	/* Everything appended is written, so that it outlives the process, or
 	 * none of it and the journal has failed: -errno. */
 	int (*commit)(struct journal *j);
@@ -46,7 +48,8 @@ struct journal_ops {
 	 * what makes a failed journal work again, once the snapshot counts.
 	 */
 	int (*snap_begin)(struct journal *j);
-	void (*snap_add)(struct journal *j, enum jr_type type, struct str body);
+	void (*snap_add)(struct journal *j, enum jr_type type,
+			 const struct strbuf *body);
 	void (*snap_push)(struct journal *j); /* one at a time */
 	void (*snap_end)(struct journal *j);  /* after the last push */
 	/* No event; no push may be under way. */

@@ -109,6 +109,8 @@ void jr_gone_encode(const struct jr_gone *r, struct strbuf *out)
 void jr_segment_gone_encode(const struct jr_segment_gone *r, struct strbuf *out)
 {
 	put32(out, r->no);
+	put_uuid(out, &r->id);
+	put_text(out, r->identity);
 }
 
 void jr_marks_encode(const struct jr_marks *r, struct strbuf *out)
@@ -289,6 +291,8 @@ bool jr_segment_gone_decode(struct str body, struct jr_segment_gone *out)
 	struct reader rd = {body, false};
 
 	out->no = get32(&rd);
+	get_into(&rd, out->id.b, sizeof(out->id.b));
+	out->identity = get_word(&rd, JR_TEXT_MAX);
 	return is_done(&rd);
 }
 

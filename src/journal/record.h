@@ -78,8 +78,11 @@ struct jr_gone {
 	struct str key;
 };
 
+/* Writers of its last time may still be at it. */
 struct jr_segment_gone {
-	uint32_t no;
+	uint32_t no; /* 0: known by the others only */
+	struct uuid id;
+	struct str identity;
 };
 
 /* Numbers below are used up, of allocations and of segments. */

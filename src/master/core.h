@@ -4,7 +4,7 @@
  *
  * Whoever calls in sets core->now_ns first (core_enter), so that tests turn
  * the clock by hand.  Every change of state goes through few functions
- * (object.h, segment.h): that is where a journal will listen.
+ * (object.h, segment.h, put.h): that is where the journal listens (note.h).
  *
  *	object 1 ── n replica 1 ── n extent n ── 1 segment
  *
@@ -106,6 +106,10 @@ struct recency {
 struct segment {
 	struct list node; /* core.segments or core.dying */
 	struct uuid id;
+	uint32_t no; /* its name in the journal, never used again */
+	/* Known from a former life of the master, and not seen in this one:
+	 * OFFLINE until its node mounts it or its superblock was adopted. */
+	bool is_awaited;
 	enum kind kind;
 	enum segment_state state;
 	char *name;
@@ -264,6 +268,9 @@ struct core {
 	struct rng rng;
 	uint64_t mark;
 	struct stats stats;
+	uint32_t segment_no; /* last one given */
+	struct notes *notes; /* note.h; NULL: nobody listens */
+	bool is_replaying;   /* extents are not taken yet, recover.c */
 };
 
 int core_create(const struct core_opts *opts, struct core **out);

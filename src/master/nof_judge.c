@@ -174,7 +174,8 @@ static struct segment *find_mounted(struct core *core,
 }
 
 /* It is mounted: the same thing by the same or by another address? */
-static enum mooncake_status judge_mounted(struct segment *seg,
+static enum mooncake_status judge_mounted(struct core *core,
+					  struct segment *seg,
 					  const struct nof_found *found,
 					  struct err *err)
 {
@@ -206,7 +207,7 @@ static enum mooncake_status judge_mounted(struct segment *seg,
 	for (unsigned i = 0; i < found->path_count; i++) {
 		if (segment_has_path(seg, found->paths[i]))
 			continue;
-		if (segment_add_path(seg, found->paths[i]) < 0) {
+		if (segment_add_path(core, seg, found->paths[i]) < 0) {
 			err_set(err, -ENOSPC, "%s has %d endpoints already",
 				seg->name, SEGMENT_PATHS);
 			return MOONCAKE_INVALID_PARAMS;
@@ -288,7 +289,7 @@ enum mooncake_status nof_judge(struct core *core, struct nof_found *found,
 
 	*mounted = find_mounted(core, found);
 	if (*mounted)
-		return judge_mounted(*mounted, found, err);
+		return judge_mounted(core, *mounted, found, err);
 	until = segment_tomb(core, &found->sb.segment, found->identity);
 	if (until) {
 		err_set(err, -EAGAIN,

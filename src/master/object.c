@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "master/evict.h"
+#include "master/note.h"
 #include "master/quarantine.h"
 #include "master/scan.h"
 #include "proto/frame.h"
@@ -86,7 +87,8 @@ static void give_key_up(struct core *core, struct object *obj)
 	ASSERT(ret == 0); /* the table was as full before */
 }
 
-void obj_destroy(struct core *core, struct object *obj)
+/* Nothing is said of it. */
+static void destroy(struct core *core, struct object *obj)
 {
 	while (!list_is_empty(&obj->replicas))
 		obj_drop_replica(
@@ -100,6 +102,13 @@ void obj_destroy(struct core *core, struct object *obj)
 	bins_give(&core->bins, obj->crcs,
 		  obj_crc_count(obj->size) * sizeof(uint32_t));
 	bins_give(&core->bins, obj, sizeof(*obj) + obj->key_len);
+}
+
+void obj_destroy(struct core *core, struct object *obj)
+{
+	if (obj->is_complete)
+		note_object_gone(core, obj);
+	destroy(core, obj);
 }
 
 static size_t replica_alloc_size(unsigned count)
@@ -207,10 +216,12 @@ bool obj_lose_replica(struct core *core, struct replica *rep)
 {
 	struct object *obj = rep->obj;
 
+	if (obj->is_complete)
+		note_replica_gone(core, rep);
 	obj_drop_replica(core, rep);
 	if (!list_is_empty(&obj->replicas))
 		return false;
-	obj_destroy(core, obj);
+	destroy(core, obj);
 	return true;
 }
 
@@ -247,8 +258,10 @@ int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs)
 		evict_note(core, rep);
 	}
 	hist_add(&core->stats.value_bytes, obj->size);
+	/* In one record: it is there, and what had the key is not. */
+	note_object(core, obj);
 	if (obj->former)
-		obj_destroy(core, obj->former);
+		destroy(core, obj->former);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "master/evict.h"
+#include "master/note.h"
 #include "master/object.h"
 #include "master/quarantine.h"
 #include "proto/frame.h"
@@ -300,6 +301,7 @@ int put_start(struct core *core, struct put_ask *ask, struct str key,
 	pin(core, ask, obj);
 	ret = place_all(core, ask, obj);
 	if (ret == 0) {
+		note_grant(core, obj);
 		*out = obj;
 		return MOONCAKE_OK;
 	}

@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "master/note.h"
+
 int quarantine_reserve(struct core *core, size_t count)
 {
 	struct quarantine *q = &core->quarantine;
@@ -67,17 +69,26 @@ void quarantine_put(struct core *core, const struct extent *ext,
 
 	ASSERT(q->live > 0);
 	q->live--;
+	if (core->is_replaying)
+		return;
 	if (release_ns <= core->now_ns) {
 		ext_give(ext->seg->space, &ext->ext);
 		return;
 	}
-	ext->seg->quarantined += ext->ext.len;
-	push(q, &(struct resting){
-			.release_ns = release_ns,
-			.is_written = ext->replica->state == REPLICA_PROCESSING,
-			.seg = ext->seg,
-			.ext = ext->ext,
-		});
+	note_resting(core, ext);
+	quarantine_rest(core, &(struct resting){
+				      .release_ns = release_ns,
+				      .is_written = ext->replica->state ==
+						    REPLICA_PROCESSING,
+				      .seg = ext->seg,
+				      .ext = ext->ext,
+			      });
+}
+
+void quarantine_rest(struct core *core, const struct resting *r)
+{
+	r->seg->quarantined += r->ext.len;
+	push(&core->quarantine, r);
 }
 
 size_t quarantine_release(struct core *core)

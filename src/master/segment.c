@@ -12,6 +12,7 @@
 
 #include "master/copy.h"
 #include "master/evict.h"
+#include "master/note.h"
 #include "master/object.h"
 #include "master/quarantine.h"
 #include "nvme/endpoint.h"
@@ -49,13 +50,26 @@ static void online_del(struct core *core, struct segment *seg)
 	UNREACHABLE();
 }
 
+static int add_path(struct segment *seg, const char *text)
+{
+	char *copy;
+
+	if (seg->endpoint_count == SEGMENT_PATHS)
+		return -ENOSPC;
+	copy = str_dup(str_of(text));
+	if (!copy)
+		return -ENOMEM;
+	seg->endpoints[seg->endpoint_count++] = copy;
+	return 0;
+}
+
 static int copy_texts(struct segment *seg, const struct segment_desc *desc,
 		      struct err *err)
 {
 	struct endpoint ep;
 
 	for (unsigned i = 0; i < desc->endpoint_count; i++) {
-		int ret = segment_add_path(seg, desc->endpoints[i]);
+		int ret = add_path(seg, desc->endpoints[i]);
 
 		if (ret < 0)
 			return err_set(err, ret,
@@ -124,6 +138,8 @@ int segment_add(struct core *core, const struct segment_desc *desc,
 	seg->state = SEG_ONLINE;
 	online_add(core, seg);
 	copy_is_due(core); /* there is room */
+	seg->no = desc->no ? desc->no : ++core->segment_no;
+	note_segment(core, seg);
 	*out = seg;
 	return 0;
 fail:
@@ -171,17 +187,13 @@ struct segment *segment_find_identity(struct core *core, const char *identity)
 	return NULL;
 }
 
-int segment_add_path(struct segment *seg, const char *text)
+int segment_add_path(struct core *core, struct segment *seg, const char *text)
 {
-	char *copy;
+	int ret = add_path(seg, text);
 
-	if (seg->endpoint_count == SEGMENT_PATHS)
-		return -ENOSPC;
-	copy = str_dup(str_of(text));
-	if (!copy)
-		return -ENOMEM;
-	seg->endpoints[seg->endpoint_count++] = copy;
-	return 0;
+	if (ret == 0)
+		note_segment(core, seg);
+	return ret;
 }
 
 static bool takes_extents(const struct segment *seg)
@@ -225,6 +237,7 @@ void segment_set_draining(struct core *core, struct segment *seg,
 	}
 	seg->is_draining = is_draining;
 	online_update(core, seg, took);
+	note_segment(core, seg);
 }
 
 uint64_t segment_busy_until(const struct core *core, const struct segment *seg)
@@ -273,6 +286,8 @@ void segment_start_unmount(struct core *core, struct segment *seg)
 	bool took = takes_extents(seg);
 
 	ASSERT(seg->state != SEG_UNMOUNTING);
+	/* What is on it goes with it; that is not said once more. */
+	note_segment_gone(core, seg);
 	seg->state = SEG_UNMOUNTING;
 	online_update(core, seg, took);
 	list_del(&seg->node);

@@ -20,6 +20,7 @@ struct segment_desc {
 	const char *identity;
 	const char *host_id; /* NULL = the host of the first endpoint */
 	struct uuid client;
+	uint32_t no; /* of a former life; 0 = a new one */
 };
 
 /* ONLINE at once.  -EINVAL, -ENOSPC (SEGMENTS_MAX), -ENOMEM with err. */
@@ -32,7 +33,7 @@ struct segment *segment_find_path(struct core *core, const char *text);
 struct segment *segment_find_identity(struct core *core, const char *identity);
 bool segment_has_path(const struct segment *seg, const char *text);
 /* Another way to the same namespace; -ENOSPC when it has SEGMENT_PATHS. */
-int segment_add_path(struct segment *seg, const char *text);
+int segment_add_path(struct core *core, struct segment *seg, const char *text);
 /* ONLINE or OFFLINE; message says why. */
 void segment_set_state(struct core *core, struct segment *seg,
 		       enum segment_state state, const char *message);

@@ -102,9 +102,27 @@ static void end(struct life *life)
 	loop_destroy(life->loop);
 }
 
+static void append_bytes(struct life *life, const void *p, size_t n)
+{
+	struct strbuf sb = {0};
+
+	strbuf_add(&sb, p, n);
+	life->j->ops->append(life->j, JR_OBJECT, &sb);
+	strbuf_fini(&sb);
+}
+
 static void append(struct life *life, char c)
 {
-	life->j->ops->append(life->j, JR_OBJECT, (struct str){&c, 1});
+	append_bytes(life, &c, 1);
+}
+
+static void snap_add(struct life *life, char c)
+{
+	struct strbuf sb = {0};
+
+	strbuf_addc(&sb, c);
+	life->j->ops->snap_add(life->j, JR_OBJECT, &sb);
+	strbuf_fini(&sb);
 }
 
 static void test_lives(void **state)
@@ -142,15 +160,12 @@ static void test_lives(void **state)
 
 static void write_snapshot(struct life *life)
 {
-	char c = 50;
-
-	life->j->ops->snap_add(life->j, JR_OBJECT, (struct str){&c, 1});
+	snap_add(life, 50);
 	life->j->ops->snap_push(life->j);
 	settle(life);
 	assert_int_equal(life->pushed, 1);
 	assert_int_equal(life->ret, 0);
-	c = 51;
-	life->j->ops->snap_add(life->j, JR_OBJECT, (struct str){&c, 1});
+	snap_add(life, 51);
 	append(life, 52);
 	assert_int_equal(life->j->ops->commit(life->j), 0);
 	life->j->ops->snap_end(life->j);
@@ -195,7 +210,7 @@ static void test_snapshot(void **state)
 	begin(&life, &d);
 	append(&life, 7);
 	assert_int_equal(life.j->ops->snap_begin(life.j), 0);
-	life.j->ops->snap_add(life.j, JR_OBJECT, STR("x"));
+	snap_add(&life, 9);
 	life.j->ops->snap_push(life.j);
 	settle(&life);
 	life.j->ops->snap_abort(life.j);
@@ -227,7 +242,7 @@ static void test_full_disk(void **state)
 	append(&life, 1);
 	assert_int_equal(life.j->ops->commit(life.j), 0);
 	limit_files(1024);
-	life.j->ops->append(life.j, JR_OBJECT, (struct str){big, sizeof(big)});
+	append_bytes(&life, big, sizeof(big));
 	assert_int_equal(life.j->ops->commit(life.j), -EFBIG);
 	assert_true(life.j->is_failed);
 	/* Dropped: whoever appends was told. */
@@ -257,7 +272,7 @@ static void test_full_disk_recovers(void **state)
 	begin(&life, &d);
 	append(&life, 1);
 	limit_files(1024);
-	life.j->ops->append(life.j, JR_OBJECT, (struct str){big, sizeof(big)});
+	append_bytes(&life, big, sizeof(big));
 	assert_int_equal(life.j->ops->commit(life.j), -EFBIG);
 	limit_files(100);
 	assert_int_equal(life.j->ops->snap_begin(life.j), -EFBIG);

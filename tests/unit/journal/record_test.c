@@ -137,9 +137,12 @@ static void test_small_ones(void **state)
 	assert_true(str_eq(gone.key, STR("key")));
 	CHECK_CUTS(sb, jr_gone_decode, &gone);
 	strbuf_reset(&sb);
-	jr_segment_gone_encode(&(struct jr_segment_gone){8}, &sb);
+	jr_segment_gone_encode(
+		&(struct jr_segment_gone){8, {{1}}, STR("uuid:1")}, &sb);
 	assert_true(jr_segment_gone_decode(strbuf_str(&sb), &seg));
 	assert_int_equal(seg.no, 8);
+	assert_int_equal(seg.id.b[0], 1);
+	assert_true(str_eq(seg.identity, STR("uuid:1")));
 	CHECK_CUTS(sb, jr_segment_gone_decode, &seg);
 	strbuf_reset(&sb);
 	jr_marks_encode(&(struct jr_marks){77, 5}, &sb);

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Metadata as records, on the metadata shard.  Invariant: a record holds all
+ * of what it names as it is when it is written, so that replaying records
+ * twice, or over a snapshot that has seen them, changes nothing.
+ */
+#include "master/note.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "proto/frame.h"
+
+/* Numbers that one mark takes; a restart skips what is left of them. */
+#define GENERATIONS_AHEAD ((uint64_t)1 << 24)
+#define SEGMENTS_AHEAD	  1024u
+
+static_assert(JR_PATHS_MAX == SEGMENT_PATHS, "paths");
+static_assert(JR_REPLICAS_MAX == REPLICAS_MAX, "replicas");
+static_assert(JR_EXTENTS_MAX == EXTENTS_MAX, "extents");
+
+int notes_init(struct core *core, struct journal *journal)
+{
+	struct notes *notes = calloc(1, sizeof(*notes));
+
+	if (!notes)
+		return -ENOMEM;
+	notes->journal = journal;
+	core->notes = notes;
+	return 0;
+}
+
+void notes_fini(struct core *core)
+{
+	struct notes *notes = TAKE(core->notes);
+
+	if (!notes)
+		return;
+	strbuf_fini(&notes->body);
+	free(notes);
+}
+
+/* --- to whom --- */
+
+static struct strbuf *begin(struct notes *notes)
+{
+	strbuf_reset(&notes->body);
+	return &notes->body;
+}
+
+static void append(struct notes *notes, enum jr_type type)
+{
+	struct journal *j = notes->journal;
+
+	if (!j->has_news && notes->has_news)
+		notes->has_news(notes->arg);
+	j->ops->append(j, type, &notes->body);
+}
+
+static void save(struct notes *notes, enum jr_type type)
+{
+	struct journal *j = notes->journal;
+
+	j->ops->snap_add(j, type, &notes->body);
+}
+
+/* --- what --- */
+
+static void encode_segment(struct notes *notes, const struct segment *seg)
+{
+	struct jr_segment r = {
+		.no = seg->no,
+		.id = seg->id,
+		.kind = seg->kind,
+		.is_draining = seg->is_draining,
+		.base = seg->base,
+		.size = seg->size,
+		.ns_bytes = seg->ns_bytes,
+		.block_bytes = seg->block_bytes,
+		.epoch = seg->epoch,
+		.client = seg->client,
+		.identity = str_of(seg->identity),
+		.name = str_of(seg->name),
+		.host_id = str_of(seg->host_id),
+		.path_count = seg->endpoint_count,
+	};
+
+	for (unsigned i = 0; i < seg->endpoint_count; i++)
+		r.paths[i] = str_of(seg->endpoints[i]);
+	jr_segment_encode(&r, begin(notes));
+}
+
+static void encode_marks(struct notes *notes)
+{
+	jr_marks_encode(
+		&(struct jr_marks){
+			.generation = notes->generations_marked,
+			.segment_no = notes->segments_marked,
+		},
+		begin(notes));
+}
+
+/* Before a number is used. */
+static void mark(struct core *core, struct notes *notes)
+{
+	if (core->generation <= notes->generations_marked &&
+	    core->segment_no <= notes->segments_marked)
+		return;
+	notes->generations_marked = core->generation + GENERATIONS_AHEAD;
+	notes->segments_marked = core->segment_no + SEGMENTS_AHEAD;
+	encode_marks(notes);
+	append(notes, JR_MARKS);
+}
+
+static struct jr_extent extent_record(const struct segment *seg,
+				      const struct ext *ext, uint64_t bytes)
+{
+	return (struct jr_extent){
+		.segment = seg->no,
+		.off = ext->off,
+		.len = ext->len,
+		.bytes = bytes,
+	};
+}
+
+static bool is_leaving(const struct replica *rep)
+{
+	for (unsigned i = 0; i < rep->extent_count; i++)
+		if (rep->extents[i].seg->state == SEG_UNMOUNTING)
+			return true;
+	return false;
+}
+
+static void fill_replicas(struct jr_object *r, const struct object *obj)
+{
+	const struct replica *rep;
+
+	r->replica_count = 0;
+	list_for_each (rep, &obj->replicas, node) {
+		struct jr_replica *to = &r->replicas[r->replica_count];
+
+		if (is_leaving(rep))
+			continue;
+		r->replica_count++;
+		to->kind = rep->kind;
+		to->index = rep->index;
+		to->extent_count = rep->extent_count;
+		for (unsigned i = 0; i < rep->extent_count; i++)
+			to->extents[i] = extent_record(rep->extents[i].seg,
+						       &rep->extents[i].ext,
+						       rep->extents[i].bytes);
+	}
+}
+
+/* false: there is nothing to be said of it. */
+static bool encode_grant(struct notes *notes, const struct object *obj)
+{
+	struct jr_object *r = &notes->object;
+
+	r->generation = obj->generation;
+	r->client = obj->client;
+	r->size = obj->size;
+	r->data_type = 0;
+	r->is_hard_pinned = false;
+	r->soft_pin_ms = 0;
+	r->key = r->crcs = STR("");
+	fill_replicas(r, obj);
+	jr_object_encode(r, begin(notes));
+	return r->replica_count > 0;
+}
+
+static bool encode_object(const struct core *core, struct notes *notes,
+			  const struct object *obj)
+{
+	struct jr_object *r = &notes->object;
+	uint64_t pin_ns = obj->soft_pin_ns;
+
+	r->generation = obj->generation;
+	r->client = obj->client;
+	r->size = obj->size;
+	r->data_type = obj->data_type;
+	r->is_hard_pinned = obj->is_hard_pinned;
+	r->soft_pin_ms =
+		pin_ns > core->now_ns ? (pin_ns - core->now_ns) / NS_PER_MS : 0;
+	r->key = obj_key(obj);
+	/* Little-endian on disk, as in this machine. */
+	r->crcs.p = (const char *)obj->crcs;
+	r->crcs.n = (size_t)((obj->size + CRC_BLOCK - 1) / CRC_BLOCK) *
+		    sizeof(uint32_t);
+	fill_replicas(r, obj);
+	jr_object_encode(r, begin(notes));
+	return r->replica_count > 0;
+}
+
+/* Space that nobody has, but somebody may be at. */
+static void encode_resting(struct notes *notes, const struct segment *seg,
+			   const struct ext *ext)
+{
+	struct jr_object *r = &notes->object;
+
+	r->generation = 0;
+	r->size = 0;
+	r->data_type = 0;
+	r->is_hard_pinned = false;
+	r->soft_pin_ms = 0;
+	r->key = r->crcs = STR("");
+	r->replica_count = 1;
+	r->replicas[0] =
+		(struct jr_replica){.kind = seg->kind, .extent_count = 1};
+	r->replicas[0].extents[0] = extent_record(seg, ext, ext->len);
+	jr_object_encode(r, begin(notes));
+}
+
+/* --- when it happens --- */
+
+void note_segment(struct core *core, const struct segment *seg)
+{
+	struct notes *notes = core->notes;
+
+	if (!notes)
+		return;
+	mark(core, notes);
+	encode_segment(notes, seg);
+	append(notes, JR_SEGMENT);
+}
+
+static void encode_segment_gone(struct notes *notes, uint32_t no,
+				const struct uuid *id, const char *identity)
+{
+	struct jr_segment_gone r = {
+		.no = no, .id = *id, .identity = str_of(identity)};
+
+	jr_segment_gone_encode(&r, begin(notes));
+}
+
+void note_segment_gone(struct core *core, const struct segment *seg)
+{
+	struct notes *notes = core->notes;
+
+	if (!notes)
+		return;
+	encode_segment_gone(notes, seg->no, &seg->id, seg->identity);
+	append(notes, JR_SEGMENT_GONE);
+}
+
+void note_grant(struct core *core, const struct object *obj)
+{
+	struct notes *notes = core->notes;
+
+	if (!notes)
+		return;
+	mark(core, notes);
+	if (encode_grant(notes, obj))
+		append(notes, JR_GRANT);
+}
+
+static void note_gone(struct notes *notes, enum jr_type type,
+		      const struct object *obj, uint32_t index)
+{
+	struct jr_gone r = {
+		.generation = obj->generation,
+		.index = index,
+		.key = obj_key(obj),
+	};
+
+	jr_gone_encode(&r, begin(notes));
+	append(notes, type);
+}
+
+void note_object_gone(struct core *core, const struct object *obj)
+{
+	if (core->notes)
+		note_gone(core->notes, JR_OBJECT_GONE, obj, 0);
+}
+
+void note_object(struct core *core, const struct object *obj)
+{
+	struct notes *notes = core->notes;
+
+	if (!notes)
+		return;
+	if (encode_object(core, notes, obj))
+		append(notes, JR_OBJECT);
+	else if (obj->former) /* all it has is on its way out */
+		note_object_gone(core, obj->former);
+}
+
+void note_replica_gone(struct core *core, const struct replica *rep)
+{
+	if (core->notes && !is_leaving(rep))
+		note_gone(core->notes, JR_REPLICA_GONE, rep->obj, rep->index);
+}
+
+void note_resting(struct core *core, const struct extent *ext)
+{
+	struct notes *notes = core->notes;
+
+	/* The log has the grant; only a snapshot may have missed both. */
+	if (!notes || !notes->is_saving || ext->seg->state == SEG_UNMOUNTING)
+		return;
+	encode_resting(notes, ext->seg, &ext->ext);
+	append(notes, JR_GRANT);
+}
+
+/* --- all of it --- */
+
+static void save_tombs(struct core *core, struct notes *notes)
+{
+	for (unsigned i = 0; i < TOMBS_MAX; i++) {
+		const struct tomb *tomb = &core->tombs[i];
+
+		if (tomb->until_ns <= core->now_ns)
+			continue;
+		encode_segment_gone(notes, 0, &tomb->segment, tomb->identity);
+		save(notes, JR_SEGMENT_GONE);
+	}
+}
+
+void save_rest(struct core *core)
+{
+	struct notes *notes = core->notes;
+	const struct quarantine *q = &core->quarantine;
+	const struct segment *seg;
+
+	encode_marks(notes);
+	save(notes, JR_MARKS);
+	list_for_each (seg, &core->segments, node) {
+		encode_segment(notes, seg);
+		save(notes, JR_SEGMENT);
+	}
+	/* Those that are being emptied count as gone. */
+	list_for_each (seg, &core->dying, node) {
+		encode_segment_gone(notes, 0, &seg->id, seg->identity);
+		save(notes, JR_SEGMENT_GONE);
+	}
+	save_tombs(core, notes);
+	for (size_t i = 0; i < q->count; i++) {
+		const struct resting *r = &q->heap[i];
+
+		if (r->seg->state == SEG_UNMOUNTING)
+			continue;
+		encode_resting(notes, r->seg, &r->ext);
+		save(notes, JR_GRANT);
+	}
+}
+
+void save_object(struct core *core, const struct object *obj)
+{
+	struct notes *notes = core->notes;
+
+	if (obj->is_complete) {
+		if (encode_object(core, notes, obj))
+			save(notes, JR_OBJECT);
+	} else if (encode_grant(notes, obj)) {
+		save(notes, JR_GRANT);
+	}
+}

@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Replay of a journal, on the metadata shard before it serves.
+ *
+ * Extents are taken from their segments only at the end: a snapshot that was
+ * written while the world went on may hold two objects that never had the same
+ * space at the same time.  Invariant: until recovery_finish() no extent of any
+ * replica is taken, and nothing rests.
+ */
+#include "master/recover.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "journal/record.h"
+#include "master/client.h"
+#include "master/object.h"
+#include "master/quarantine.h"
+#include "master/segment.h"
+
+struct seg_ref {
+	struct hnode hnode;
+	uint32_t no;
+	struct segment *seg;
+	struct seg_ref *next; /* of all */
+};
+
+struct recovery {
+	struct core *core;
+	struct htab segments; /* struct seg_ref by number */
+	struct seg_ref *refs;
+	uint64_t generation; /* greatest one seen */
+	struct jr_extent *resting;
+	size_t resting_count, resting_cap;
+	struct jr_object object; /* scratch */
+};
+
+static int corrupt(const struct jr_frame *frame, const char *what,
+		   struct err *err)
+{
+	const char *name = jr_type_name(frame->type);
+
+	return err_set(err, -EBADMSG,
+		       "record %llu (%s) cannot be applied: %s. It was written "
+		       "whole, so this is a bug: keep a copy of the directory "
+		       "and report it",
+		       (unsigned long long)frame->sequence,
+		       name ? name : "unknown", what);
+}
+
+static int no_memory(struct err *err)
+{
+	return err_set(err, -ENOMEM, "out of memory for the journal's objects");
+}
+
+/* --- segments --- */
+
+static struct str ref_key(const struct hnode *node)
+{
+	const char *p = (const char *)node - offsetof(struct seg_ref, hnode);
+	const struct seg_ref *ref = (const struct seg_ref *)p;
+
+	return (struct str){(const char *)&ref->no, sizeof(ref->no)};
+}
+
+static struct seg_ref *ref_find(struct recovery *rec, uint32_t no)
+{
+	struct str key = {(const char *)&no, sizeof(no)};
+	struct hnode *node = htab_get(&rec->segments, key, hash_str(key));
+
+	return node ? container_of(node, struct seg_ref, hnode) : NULL;
+}
+
+static int ref_add(struct recovery *rec, uint32_t no, struct segment *seg)
+{
+	struct seg_ref *ref = calloc(1, sizeof(*ref));
+
+	if (!ref)
+		return -ENOMEM;
+	ref->no = no;
+	ref->seg = seg;
+	ref->hnode.hash = hash_str(ref_key(&ref->hnode));
+	if (htab_add(&rec->segments, &ref->hnode) < 0) {
+		free(ref);
+		return -ENOMEM;
+	}
+	ref->next = rec->refs;
+	rec->refs = ref;
+	return 0;
+}
+
+/* NULL when it was unmounted since. */
+static struct segment *find_segment(struct recovery *rec, uint32_t no)
+{
+	struct seg_ref *ref = ref_find(rec, no);
+
+	return ref ? ref->seg : NULL;
+}
+
+static int add_segment(struct recovery *rec, const struct jr_segment *r,
+		       struct err *err)
+{
+	char *texts[JR_PATHS_MAX + 3] = {0};
+	struct segment_desc desc = {
+		.id = r->id,
+		.kind = (enum kind)r->kind,
+		.endpoint_count = r->path_count,
+		.endpoints = texts,
+		.base = r->base,
+		.size = r->size,
+		.ns_bytes = r->ns_bytes,
+		.block_bytes = r->block_bytes,
+		.epoch = r->epoch,
+		.client = r->client,
+		.no = r->no,
+	};
+	const struct str words[] = {r->name, r->host_id, r->identity};
+	struct segment *seg;
+	int ret = 0;
+
+	for (unsigned i = 0; i < r->path_count + 3; i++) {
+		texts[i] =
+			str_dup(i < r->path_count ? r->paths[i]
+						  : words[i - r->path_count]);
+		if (!texts[i])
+			ret = no_memory(err);
+	}
+	desc.name = texts[r->path_count];
+	desc.host_id = texts[r->path_count + 1];
+	desc.identity = texts[r->path_count + 2];
+	if (ret == 0)
+		ret = segment_add(rec->core, &desc, &seg, err);
+	if (ret == 0) {
+		segment_set_state(rec->core, seg, SEG_OFFLINE,
+				  "of the master's former life; not seen yet");
+		seg->is_awaited = true;
+		segment_set_draining(rec->core, seg, r->is_draining);
+		ret = ref_add(rec, r->no, seg);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		free(texts[i]);
+	return ret;
+}
+
+static int update_segment(struct recovery *rec, struct segment *seg,
+			  const struct jr_segment *r)
+{
+	int ret = 0;
+
+	seg->epoch = MAX(seg->epoch, r->epoch);
+	segment_set_draining(rec->core, seg, r->is_draining);
+	for (unsigned i = 0; i < r->path_count && ret == 0; i++) {
+		char *text = str_dup(r->paths[i]);
+
+		if (!text)
+			return -ENOMEM;
+		if (!segment_has_path(seg, text))
+			ret = segment_add_path(rec->core, seg, text);
+		free(text);
+	}
+	return ret;
+}
+
+static int apply_segment(struct recovery *rec, const struct jr_frame *frame,
+			 struct str body, struct err *err)
+{
+	struct segment *seg;
+	struct err why = {0};
+	struct jr_segment r;
+	int ret;
+
+	if (!jr_segment_decode(body, &r) || r.no == 0)
+		return corrupt(frame, "its fields make no sense", err);
+	rec->core->segment_no = MAX(rec->core->segment_no, r.no);
+	seg = find_segment(rec, r.no);
+	if (seg) {
+		ret = update_segment(rec, seg, &r);
+		if (ret < 0)
+			err_set(&why, ret, "it does not fit the segment");
+	} else if (ref_find(rec, r.no)) {
+		return 0; /* gone before the snapshot's state was */
+	} else {
+		ret = add_segment(rec, &r, &why);
+	}
+	if (ret == -ENOMEM)
+		return no_memory(err);
+	return ret < 0 ? corrupt(frame, why.text, err) : 0;
+}
+
+/* --- objects --- */
+
+static int rest(struct recovery *rec, const struct jr_extent *ext)
+{
+	if (rec->resting_count == rec->resting_cap) {
+		size_t cap = MAX(rec->resting_cap * 2, (size_t)1024);
+		struct jr_extent *more =
+			realloc(rec->resting, cap * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		rec->resting = more;
+		rec->resting_cap = cap;
+	}
+	rec->resting[rec->resting_count++] = *ext;
+	return 0;
+}
+
+static int rest_replica(struct recovery *rec, const struct replica *rep)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < rep->extent_count && ret == 0; i++)
+		ret = rest(rec, &(struct jr_extent){
+					.segment = rep->extents[i].seg->no,
+					.off = rep->extents[i].ext.off,
+					.len = rep->extents[i].ext.len,
+				});
+	return ret;
+}
+
+/* It goes; somebody may still read it. */
+static int let_go(struct recovery *rec, struct object *obj)
+{
+	const struct replica *rep;
+	int ret = 0;
+
+	list_for_each (rep, &obj->replicas, node)
+		if (ret == 0)
+			ret = rest_replica(rec, rep);
+	obj_destroy(rec->core, obj);
+	return ret;
+}
+
+static int add_replica(struct recovery *rec, struct object *obj,
+		       const struct jr_replica *r)
+{
+	struct extent extents[EXTENTS_MAX];
+	struct replica *rep;
+	int ret;
+
+	for (unsigned i = 0; i < r->extent_count; i++) {
+		struct segment *seg = find_segment(rec, r->extents[i].segment);
+
+		if (!seg)
+			return 0;
+		extents[i] = (struct extent){
+			.seg = seg,
+			.bytes = r->extents[i].bytes,
+			.ext = {r->extents[i].off, r->extents[i].len, 0},
+		};
+	}
+	ret = quarantine_reserve(rec->core, r->extent_count);
+	if (ret == 0)
+		ret = obj_add_replica(rec->core, obj, (enum kind)r->kind,
+				      extents, r->extent_count);
+	if (ret < 0)
+		return ret;
+	rep = list_entry(obj->replicas.prev, struct replica, node);
+	rep->index = r->index;
+	return 0;
+}
+
+/* What has the key goes; the very same object is only said again. */
+static int make_place(struct recovery *rec, const struct jr_object *r)
+{
+	struct object *old = obj_find(rec->core, r->key);
+
+	if (!old)
+		return 0;
+	if (old->generation != r->generation)
+		return let_go(rec, old);
+	obj_destroy(rec->core, old);
+	return 0;
+}
+
+static int add_object(struct recovery *rec, const struct jr_object *r)
+{
+	struct core *core = rec->core;
+	struct object *obj;
+	uint64_t pin_ms;
+	int ret = make_place(rec, r);
+
+	if (ret < 0)
+		return ret;
+	obj = obj_create(core, r->key, NULL, r->size);
+	if (!obj)
+		return -ENOMEM;
+	obj->generation = r->generation;
+	obj->client = r->client;
+	obj->data_type = r->data_type;
+	obj->is_hard_pinned = r->is_hard_pinned;
+	pin_ms = MIN(r->soft_pin_ms, core->opts.soft_pin_max_ns / NS_PER_MS);
+	if (pin_ms)
+		obj->soft_pin_ns = core->now_ns + pin_ms * NS_PER_MS;
+	for (unsigned i = 0; i < r->replica_count && ret == 0; i++)
+		ret = add_replica(rec, obj, &r->replicas[i]);
+	if (ret == 0 && list_is_empty(&obj->replicas)) {
+		obj_destroy(core, obj); /* its segments are gone */
+		return 0;
+	}
+	/* Some reader of the former life may have a lease. */
+	obj->lease_ns = core->now_ns + core->opts.lease_ns;
+	if (ret == 0)
+		ret = obj_complete(core, obj, (const uint8_t *)r->crcs.p);
+	if (ret < 0)
+		obj_destroy(core, obj);
+	return ret;
+}
+
+static bool is_sound(const struct jr_object *r)
+{
+	for (unsigned i = 0; i < r->replica_count; i++) {
+		uint64_t sum = 0;
+
+		for (unsigned k = 0; k < r->replicas[i].extent_count; k++)
+			if (r->replicas[i].extents[k].bytes >
+				    r->replicas[i].extents[k].len ||
+			    add_overflows(sum, r->replicas[i].extents[k].bytes,
+					  &sum))
+				return false;
+		if (sum != r->size)
+			return false;
+	}
+	return r->key.n > 0 && r->size > 0 && r->size <= OBJECT_BYTES_MAX &&
+	       r->replica_count > 0 && r->generation > 0 &&
+	       r->crcs.n == (size_t)obj_crc_count(r->size) * sizeof(uint32_t);
+}
+
+static int apply_object(struct recovery *rec, const struct jr_frame *frame,
+			struct str body, struct err *err)
+{
+	struct jr_object *r = &rec->object;
+
+	if (!jr_object_decode(body, r) || !is_sound(r))
+		return corrupt(frame, "its fields make no sense", err);
+	rec->generation = MAX(rec->generation, r->generation);
+	return add_object(rec, r) < 0 ? no_memory(err) : 0;
+}
+
+static int apply_grant(struct recovery *rec, const struct jr_frame *frame,
+		       struct str body, struct err *err)
+{
+	struct jr_object *r = &rec->object;
+	int ret = 0;
+
+	if (!jr_object_decode(body, r))
+		return corrupt(frame, "its fields make no sense", err);
+	rec->generation = MAX(rec->generation, r->generation);
+	for (unsigned i = 0; i < r->replica_count; i++)
+		for (unsigned k = 0;
+		     k < r->replicas[i].extent_count && ret == 0; k++)
+			ret = rest(rec, &r->replicas[i].extents[k]);
+	return ret < 0 ? no_memory(err) : 0;
+}
+
+/* The object, when it is that one. */
+static struct object *find_gone(struct recovery *rec, const struct jr_gone *r)
+{
+	struct object *obj = obj_find(rec->core, r->key);
+
+	return obj && obj->generation == r->generation ? obj : NULL;
+}
+
+static int apply_object_gone(struct recovery *rec, const struct jr_frame *frame,
+			     struct str body, struct err *err)
+{
+	struct object *obj;
+	struct jr_gone r;
+
+	if (!jr_gone_decode(body, &r))
+		return corrupt(frame, "its fields make no sense", err);
+	obj = find_gone(rec, &r);
+	return obj && let_go(rec, obj) < 0 ? no_memory(err) : 0;
+}
+
+static int apply_replica_gone(struct recovery *rec,
+			      const struct jr_frame *frame, struct str body,
+			      struct err *err)
+{
+	struct replica *rep = NULL;
+	struct object *obj;
+	struct jr_gone r;
+
+	if (!jr_gone_decode(body, &r))
+		return corrupt(frame, "its fields make no sense", err);
+	obj = find_gone(rec, &r);
+	if (obj)
+		rep = obj_replica(obj, r.index);
+	if (!rep)
+		return 0;
+	if (rest_replica(rec, rep) < 0)
+		return no_memory(err);
+	obj_lose_replica(rec->core, rep);
+	return 0;
+}
+
+/* Its writers may still be about: the namespace must not come back at once. */
+static void make_tomb(struct core *core, const struct jr_segment_gone *r)
+{
+	struct tomb *tomb = &core->tombs[core->tomb_next++ % TOMBS_MAX];
+	size_t n = MIN(r->identity.n, sizeof(tomb->identity) - 1);
+
+	*tomb = (struct tomb){.segment = r->id};
+	tomb->until_ns =
+		core->now_ns + core->opts.write_ns + core->opts.margin_ns;
+	memcpy(tomb->identity, r->identity.p, n);
+}
+
+static int apply_segment_gone(struct recovery *rec,
+			      const struct jr_frame *frame, struct str body,
+			      struct err *err)
+{
+	struct jr_segment_gone r;
+	struct seg_ref *ref;
+
+	if (!jr_segment_gone_decode(body, &r))
+		return corrupt(frame, "its fields make no sense", err);
+	make_tomb(rec->core, &r);
+	if (r.no == 0)
+		return 0;
+	ref = ref_find(rec, r.no);
+	if (!ref)
+		return ref_add(rec, r.no, NULL) < 0 ? no_memory(err) : 0;
+	if (ref->seg) {
+		segment_start_unmount(rec->core, TAKE(ref->seg));
+		while (segments_reap(rec->core, UINT32_MAX))
+			;
+	}
+	return 0;
+}
+
+static int apply_marks(struct recovery *rec, const struct jr_frame *frame,
+		       struct str body, struct err *err)
+{
+	struct core *core = rec->core;
+	struct jr_marks r;
+
+	if (!jr_marks_decode(body, &r))
+		return corrupt(frame, "its fields make no sense", err);
+	rec->generation = MAX(rec->generation, r.generation);
+	core->segment_no = MAX(core->segment_no, r.segment_no);
+	return 0;
+}
+
+int recovery_apply(const struct jr_frame *frame, void *arg, struct err *err)
+{
+	static int (*const apply[])(struct recovery * rec,
+				    const struct jr_frame *frame,
+				    struct str body, struct err *err) = {
+		[JR_SEGMENT] = apply_segment,
+		[JR_SEGMENT_GONE] = apply_segment_gone,
+		[JR_GRANT] = apply_grant,
+		[JR_OBJECT] = apply_object,
+		[JR_REPLICA_GONE] = apply_replica_gone,
+		[JR_OBJECT_GONE] = apply_object_gone,
+		[JR_MARKS] = apply_marks,
+	};
+	struct str body = {(const char *)frame->body, frame->len};
+
+	if (frame->type >= ARRAY_SIZE(apply) || !apply[frame->type])
+		return corrupt(frame, "its type is unknown", err);
+	return apply[frame->type](arg, frame, body, err);
+}
+
+/* --- the end --- */
+
+/* Its extents, or none of them: -EBUSY, -EINVAL, -ENOMEM. */
+static int take_extents(struct replica *rep)
+{
+	for (unsigned i = 0; i < rep->extent_count; i++) {
+		struct extent *ext = &rep->extents[i];
+		int ret = ext_take_at(ext->seg->space, ext->ext.off,
+				      ext->ext.len, &ext->ext);
+
+		if (ret == 0)
+			continue;
+		while (i-- > 0)
+			ext_give(rep->extents[i].seg->space,
+				 &rep->extents[i].ext);
+		return ret;
+	}
+	return 0;
+}
+
+/* Every extent has one owner from here on. */
+static int take_all(struct recovery *rec, uint64_t *lost)
+{
+	struct object *obj, *next_obj;
+	struct replica *rep, *next;
+
+	list_for_each_safe (obj, next_obj, &rec->core->all, all_node) {
+		bool is_gone = false;
+
+		list_for_each_safe (rep, next, &obj->replicas, node) {
+			int ret = is_gone ? 0 : take_extents(rep);
+
+			if (ret == -ENOMEM)
+				return ret;
+			if (ret == 0)
+				continue;
+			++*lost;
+			is_gone = obj_lose_replica(rec->core, rep);
+			if (is_gone)
+				break;
+		}
+	}
+	return 0;
+}
+
+/* The youngest first: what an older one shares with it was free in between,
+ * so nobody is at it any more. */
+static int rest_all(struct recovery *rec)
+{
+	struct core *core = rec->core;
+	uint64_t longest = MAX(core->opts.write_ns, core->opts.lease_ns);
+
+	for (size_t i = rec->resting_count; i-- > 0;) {
+		const struct jr_extent *ext = &rec->resting[i];
+		struct resting r = {
+			.release_ns =
+				core->now_ns + longest + core->opts.margin_ns,
+			.is_written = true,
+			.seg = find_segment(rec, ext->segment),
+		};
+		int ret;
+
+		if (!r.seg)
+			continue;
+		if (quarantine_reserve(core, 1) < 0)
+			return -ENOMEM;
+		ret = ext_take_at(r.seg->space, ext->off, ext->len, &r.ext);
+		if (ret == -ENOMEM)
+			return ret;
+		if (ret == 0)
+			quarantine_rest(core, &r);
+	}
+	return 0;
+}
+
+static int wake_segments(struct core *core)
+{
+	struct segment *seg;
+
+	list_for_each (seg, &core->segments, node) {
+		seg->leased_until_ns = core->now_ns + core->opts.lease_ns;
+		if (seg->kind == KIND_NOF)
+			seg->epoch++; /* of this life */
+		else if (!client_seen(core, &seg->client))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int recovery_finish(struct recovery *rec, struct err *err)
+{
+	struct core *core = rec->core;
+	uint64_t lost = 0;
+	int ret = take_all(rec, &lost);
+
+	core->is_replaying = false;
+	if (ret == 0)
+		ret = rest_all(rec);
+	if (lost)
+		log_err("replicas dropped: the journal gives their space to "
+			"others, too",
+			"replicas=%llu", (unsigned long long)lost);
+	core->generation = MAX(core->generation, rec->generation);
+	if (ret == 0)
+		ret = wake_segments(core);
+	recovery_destroy(rec);
+	return ret < 0 ? no_memory(err) : 0;
+}
+
+int recovery_create(struct core *core, struct recovery **out)
+{
+	struct recovery *rec = calloc(1, sizeof(*rec));
+
+	ASSERT(list_is_empty(&core->all) && !core->notes);
+	if (!rec)
+		return -ENOMEM;
+	rec->core = core;
+	if (htab_init(&rec->segments, 64, ref_key) < 0) {
+		free(rec);
+		return -ENOMEM;
+	}
+	core->is_replaying = true;
+	*out = rec;
+	return 0;
+}
+
+void recovery_destroy(struct recovery *rec)
+{
+	if (!rec)
+		return;
+	while (rec->refs) {
+		struct seg_ref *ref = rec->refs;
+
+		rec->refs = ref->next;
+		htab_del(&rec->segments, &ref->hnode);
+		free(ref);
+	}
+	htab_fini(&rec->segments);
+	free(rec->resting);
+	free(rec);
+}
