@@ -62,6 +62,8 @@ int signals_open(struct signals *s, struct loop *loop,
 	s->arg = arg;
 	s->on_signal = on_signal;
 	sigaction(SIGPIPE, &ignore, NULL);
+	/* A file at its limit is an error of the write, as a full disk is. */
+	sigaction(SIGXFSZ, &ignore, NULL);
 	/* nohup: a blocked signal is not ignored any more, so don't. */
 	fill(&set, sigaction(SIGHUP, NULL, &hup) || hup.sa_handler != SIG_IGN);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);

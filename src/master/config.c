@@ -144,6 +144,26 @@ static const struct flag flags[] = {
 	     "Larger objects of the pool are cut into such pieces, on as many "
 	     "namespaces; 0 = never.",
 	     .min = 0, .max = 64 * GiB, .arg = "SIZE"),
+	FLAG(STR, "journal_dir", journal_dir, "",
+	     "Directory of this master alone in which the metadata outlives "
+	     "it; "
+	     "empty: when the master ends, the store is empty.",
+	     .group = "Journal", .arg = "DIR"),
+	FLAG(STR, "journal_sync", journal_sync, "interval",
+	     "What outlives a power failure. always: all that was answered; "
+	     "interval: all but the last --journal_sync_interval_ms; never: "
+	     "what the kernel has written by then. A killed master loses "
+	     "nothing with any of them.",
+	     .arg = "NAME"),
+	FLAG(MS, "journal_sync_interval_ms", journal_sync_interval_ms, "100ms",
+	     "How often the journal is brought to disk.", .min = 1,
+	     .max = 60000, .arg = "TIME"),
+	FLAG(SIZE, "journal_snapshot_bytes", journal_snapshot_bytes, "256MB",
+	     "Log that makes a snapshot worth while.", .min = 1048576,
+	     .max = 1e15, .arg = "SIZE"),
+	FLAG(UINT, "snapshot_interval_seconds", snapshot_interval_seconds,
+	     "600", "How often a snapshot is written when anything changed.",
+	     .min = 1, .max = 604800, .arg = "S"),
 	FLAG(BOOL, "enable_http_metadata_server", enable_http_metadata_server,
 	     "false", "Run the HTTP metadata server in this process.",
 	     .group = "Embedded metadata server"),
@@ -161,9 +181,9 @@ static const struct flag flags[] = {
 	     .group = "Not available yet"),
 	FLAG(BOOL, "enable_oplog", enable_oplog, "false", "Replicated log."),
 	FLAG(BOOL, "enable_snapshot", enable_snapshot, "false",
-	     "Snapshots of the metadata."),
+	     "Always on with --journal_dir, and not without it."),
 	FLAG(BOOL, "enable_snapshot_restore", enable_snapshot_restore, "false",
-	     "Restoring them."),
+	     "Always on with --journal_dir, and not without it."),
 	FLAG(BOOL, "enable_multi_tenants", enable_multi_tenants, "false",
 	     "Tenants and quotas."),
 	FLAG(BOOL, "enable_offload", enable_offload, "false",
@@ -179,13 +199,13 @@ const struct flag_prog master_prog = {
 	.name = "mooncake_master",
 	.summary = "the master of a Mooncake store: who has which object where",
 	.usage = "[options]",
-	.details =
-		"Clients and tools talk to it on --rpc_port; people and "
-		"Prometheus on --metrics_port (/health, /metrics, "
-		"/get_all_segments). Metadata is in memory: when the master "
-		"ends, the store is empty. Times may be given as 10000, 10s, "
-		"30m or 1h.",
+	.details = "Clients and tools talk to it on --rpc_port; people and "
+		   "Prometheus on --metrics_port (/health, /metrics, "
+		   "/get_all_segments). Without --journal_dir the metadata is "
+		   "in memory only: when the master ends, the store is empty. "
+		   "Times may be given as 10000, 10s, 30m or 1h.",
 	.examples = "  mooncake_master --rpc_port=50051 --metrics_port=9003\n"
+		    "  mooncake_master --journal_dir=/var/lib/mooncake\n"
 		    "  mooncake_master --config_path=master.json\n"
 		    "  mooncake_master --enable_http_metadata_server "
 		    "--default_nof_replica_num=1\n",
@@ -216,10 +236,12 @@ static void warn_absent(const struct master_config *c)
 		{c->enable_ha, "--enable_ha: this master runs ALONE, nothing "
 			       "takes over when it fails"},
 		{c->enable_oplog, "--enable_oplog: nothing is replicated"},
-		{c->enable_snapshot,
-		 "--enable_snapshot: metadata is NOT saved"},
-		{c->enable_snapshot_restore,
-		 "--enable_snapshot_restore: the store starts EMPTY"},
+		{c->enable_snapshot && !c->journal_dir[0],
+		 "--enable_snapshot without --journal_dir: metadata is NOT "
+		 "saved"},
+		{c->enable_snapshot_restore && !c->journal_dir[0],
+		 "--enable_snapshot_restore without --journal_dir: the store "
+		 "starts EMPTY"},
 		{c->enable_multi_tenants,
 		 "--enable_multi_tenants: all clients share one name space, "
 		 "without quotas"},
@@ -258,9 +280,39 @@ static bool strategy_of(const char *name, enum strategy *out)
 	return false;
 }
 
+static bool sync_of(const char *name, enum keep_sync *out)
+{
+	static const char *const names[] = {
+		[KEEP_INTERVAL] = "interval",
+		[KEEP_ALWAYS] = "always",
+		[KEEP_NEVER] = "never",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(name, names[i]) != 0)
+			continue;
+		*out = (enum keep_sync)i;
+		return true;
+	}
+	return false;
+}
+
+bool config_journal(const struct master_config *c, struct keeper_opts *out)
+{
+	*out = (struct keeper_opts){
+		.dir = c->journal_dir,
+		.sync_interval_ns = c->journal_sync_interval_ms * NS_PER_MS,
+		.snapshot_bytes = c->journal_snapshot_bytes,
+		.snapshot_interval_ns = c->snapshot_interval_seconds * NS_PER_S,
+	};
+	sync_of(c->journal_sync, &out->sync);
+	return c->journal_dir[0];
+}
+
 int config_check(const struct master_config *c, struct err *err)
 {
 	enum strategy strategy;
+	enum keep_sync sync;
 
 	if (c->v > 0)
 		log_level_max = LOG_DEBUG;
@@ -295,6 +347,11 @@ int config_check(const struct master_config *c, struct err *err)
 			       "--memory_allocator='%.40s': expected offset or "
 			       "cachelib",
 			       c->memory_allocator);
+	if (!sync_of(c->journal_sync, &sync))
+		return err_set(err, -EINVAL,
+			       "--journal_sync='%.40s': expected always, "
+			       "interval or never",
+			       c->journal_sync);
 	if (!strategy_of(c->allocation_strategy, &strategy))
 		log_warn("unknown allocation strategy, random is used",
 			 "allocation_strategy=%.60s", c->allocation_strategy);

@@ -6,6 +6,7 @@
 #include "base/flag.h"
 #include "io/addr.h"
 #include "master/core.h"
+#include "master/keeper.h"
 
 struct master_config {
 	char *config_path;
@@ -32,6 +33,10 @@ struct master_config {
 	uint64_t nof_lost_timeout_sec, nof_stripe_bytes;
 	uint64_t copy_bytes_per_s, scrub_bytes_per_s, scrub_interval_ms;
 
+	char *journal_dir, *journal_sync;
+	uint64_t journal_sync_interval_ms, journal_snapshot_bytes;
+	uint64_t snapshot_interval_seconds;
+
 	bool enable_http_metadata_server;
 	uint64_t http_metadata_server_port;
 	char *http_metadata_server_host;
@@ -50,6 +55,9 @@ extern const struct flag_prog master_prog;
  * level, warns.  -EINVAL with a sentence. */
 int config_check(const struct master_config *config, struct err *err);
 void config_core(const struct master_config *config, struct core_opts *out);
+/* false: no journal is asked for. */
+bool config_journal(const struct master_config *config,
+		    struct keeper_opts *out);
 /* May resolve names; not on a loop. */
 int config_rpc_addr(const struct master_config *config, struct addr *out,
 		    struct err *err);

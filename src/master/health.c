@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "master/note.h"
 #include "master/segment.h"
 
 static void set_offline(struct core *core, struct segment *seg, const char *why)
@@ -40,7 +41,8 @@ static void judge(const struct segment *seg, const struct vol_probe *probe,
 		snprintf(why, len,
 			 "the superblock there belongs to another "
 			 "segment");
-	else if (probe->sb.epoch != seg->epoch)
+	else if (seg->is_awaited ? probe->sb.epoch > seg->epoch
+				 : probe->sb.epoch != seg->epoch)
 		snprintf(why, len,
 			 "fenced: the superblock has epoch %llu, expected %llu",
 			 (unsigned long long)probe->sb.epoch,
@@ -131,6 +133,8 @@ void health_probed(struct core *core, struct segment *seg,
 		set_offline(core, seg, why);
 		return;
 	}
+	if (seg->is_awaited)
+		return; /* its superblock comes first */
 	if (seg->state == SEG_OFFLINE) {
 		core->stats.came_back++;
 		log_info("segment is ONLINE again",
@@ -138,6 +142,32 @@ void health_probed(struct core *core, struct segment *seg,
 			 (unsigned long long)seg->replicas);
 		segment_set_state(core, seg, SEG_ONLINE, "");
 	}
+}
+
+bool health_is_awaited(struct core *core, struct segment *seg,
+		       const struct vol_probe *probe, struct superblock *sb)
+{
+	char why[256];
+
+	if (!seg->is_awaited || seg->state == SEG_UNMOUNTING || probe->ret < 0)
+		return false;
+	judge(seg, probe, why, sizeof(why));
+	if (why[0])
+		return false;
+	/* Another master may have gone on from a copy of the same journal:
+	 * whoever writes last has it, and the other one sees that. */
+	if (probe->sb.epoch == seg->epoch) {
+		seg->epoch++;
+		note_segment(core, seg);
+	}
+	*sb = probe->sb;
+	sb->epoch = seg->epoch;
+	return true;
+}
+
+void health_adopted(struct segment *seg)
+{
+	seg->is_awaited = false;
 }
 
 bool health_reported(struct core *core, struct segment *seg, const char *text)

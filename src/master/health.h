@@ -19,6 +19,12 @@ void health_path_probed(struct core *core, struct segment *seg, unsigned path,
  * Sets the state, counts and logs. */
 void health_probed(struct core *core, struct segment *seg,
 		   const struct vol_probe *probe);
+/* It is awaited, and this is what is awaited: *sb is what has to be written
+ * there for it to be of this life. */
+bool health_is_awaited(struct core *core, struct segment *seg,
+		       const struct vol_probe *probe, struct superblock *sb);
+/* That is written. */
+void health_adopted(struct segment *seg);
 /* A client could not reach it: true when it should be probed at once. */
 bool health_reported(struct core *core, struct segment *seg, const char *text);
 

@@ -200,6 +200,7 @@ static int open_service(struct master *m)
 		.probe_timeout_ms = (uint32_t)c->nof_heartbeat_probe_timeout_ms,
 		.has_summary = c->enable_metric_reporting,
 	};
+	struct keeper_opts journal;
 	struct vol_opts vol_opts;
 	int ret = vol_opts_init(&vol_opts, m->err);
 
@@ -212,6 +213,8 @@ static int open_service(struct master *m)
 	if (ret < 0)
 		return ret;
 	config_core(c, &opts.core);
+	if (config_journal(c, &journal))
+		opts.journal = &journal;
 	return service_open(m->loop, &opts, m->vols, &m->svc, m->err);
 }
 

@@ -67,7 +67,7 @@ static void answer(struct nof_mount *m, struct segment *seg, bool already)
 	}
 	rsp.segment = reply_segment(&m->req->arena, seg);
 	rsp.already = already;
-	rpc_reply(m->req, 0, &rsp.base);
+	service_reply(m->svc, m->req, 0, &rsp.base);
 }
 
 static void fail(struct nof_mount *m, enum mooncake_status st,
@@ -83,7 +83,7 @@ static void fail(struct nof_mount *m, enum mooncake_status st,
 	count(m, 1);
 	rsp.status = st;
 	rsp.error = text;
-	rpc_reply(m->req, 0, &rsp.base);
+	service_reply(m->svc, m->req, 0, &rsp.base);
 }
 
 /* Milliseconds for the next I/O; 0 = none left. */

@@ -71,7 +71,7 @@ static void answer(struct service *svc, struct drain_job *job)
 		}
 		job->rsp.segments[job->rsp.n_segments++] = one;
 	}
-	rpc_reply(job->req, 0, &job->rsp.base);
+	service_reply(svc, job->req, 0, &job->rsp.base);
 }
 
 /* --- what is on them --- */
@@ -171,7 +171,7 @@ void rpc_drain(struct service *svc, struct rpc_req *req)
 	if (err.code) {
 		job->rsp.status = MOONCAKE_INVALID_PARAMS;
 		job->rsp.error = err.text;
-		rpc_reply(req, 0, &job->rsp.base);
+		service_reply(svc, req, 0, &job->rsp.base);
 		return;
 	}
 	drain_matching(svc, job, &id, by_endpoint ? &ep : NULL);

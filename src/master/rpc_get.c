@@ -106,7 +106,7 @@ void rpc_get(struct service *svc, struct rpc_req *req)
 	if (run.reply.failed)
 		service_refuse(req, MOONCAKE_INTERNAL_ERROR);
 	else
-		rpc_reply(req, 0, &rsp.base);
+		service_reply(svc, req, 0, &rsp.base);
 }
 
 void rpc_exist(struct service *svc, struct rpc_req *req)
@@ -132,7 +132,7 @@ void rpc_exist(struct service *svc, struct rpc_req *req)
 	}
 	rsp.n_status = msg->n_keys;
 	stats_op(&svc->core->stats, OP_EXIST, msg->n_keys, 0);
-	rpc_reply(req, 0, &rsp.base);
+	service_reply(svc, req, 0, &rsp.base);
 }
 
 static enum mooncake_status report_one(struct service *svc,
@@ -172,5 +172,5 @@ void rpc_report(struct service *svc, struct rpc_req *req)
 	for (size_t i = 0; i < msg->n_items; i++)
 		rsp.status[i] = report_one(svc, msg->items[i]);
 	rsp.n_status = msg->n_items;
-	rpc_reply(req, 0, &rsp.base);
+	service_reply(svc, req, 0, &rsp.base);
 }

@@ -119,7 +119,7 @@ static void visit(struct list_job *job, const struct core *core,
 	sift_down(job->heap, job->count);
 }
 
-static void list_finish(struct list_job *job)
+static void list_finish(struct service *svc, struct list_job *job)
 {
 	Mc__ListKeysRsp rsp = MC__LIST_KEYS_RSP__INIT;
 	struct rpc_req *req = job->req;
@@ -136,7 +136,7 @@ static void list_finish(struct list_job *job)
 	if (!list || job->failed)
 		service_refuse(req, MOONCAKE_INTERNAL_ERROR);
 	else
-		rpc_reply(req, 0, &rsp.base);
+		service_reply(svc, req, 0, &rsp.base);
 	for (size_t i = 0; i < count; i++)
 		free(heap[i].key.data);
 	free(heap);
@@ -151,7 +151,7 @@ static bool list_step(struct service *svc, struct slice *slice)
 
 		if (!obj || job->failed) {
 			scan_stop(&job->scan);
-			list_finish(job);
+			list_finish(svc, job);
 			return false;
 		}
 		visit(job, svc->core, obj);
@@ -203,6 +203,6 @@ void rpc_stats(struct service *svc, struct rpc_req *req)
 	rsp.nof_capacity = usage.capacity[KIND_NOF];
 	rsp.quarantined = usage.quarantined;
 	rsp.summary = summary.failed || !summary.p ? "" : summary.p;
-	rpc_reply(req, 0, &rsp.base);
+	service_reply(svc, req, 0, &rsp.base);
 	strbuf_fini(&summary);
 }

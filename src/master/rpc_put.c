@@ -131,7 +131,7 @@ static void put_finish(struct service *svc, struct put_job *job)
 	if (reply.failed)
 		service_refuse(job->req, MOONCAKE_INTERNAL_ERROR);
 	else
-		rpc_reply(job->req, 0, &job->rsp.base);
+		service_reply(svc, job->req, 0, &job->rsp.base);
 }
 
 /* One of many keys: the next ones are looked up together. */
@@ -295,7 +295,7 @@ static void end_reply(struct service *svc, struct rpc_req *req, enum op_kind op,
 	for (size_t i = 0; i < rsp->n_status; i++)
 		failed += rsp->status[i] != MOONCAKE_OK;
 	stats_op(&svc->core->stats, op, rsp->n_status, failed);
-	rpc_reply(req, 0, &rsp->base);
+	service_reply(svc, req, 0, &rsp->base);
 }
 
 static void warm_end(const struct core *core, const Mc__PutEndReq *msg,

@@ -35,7 +35,7 @@ void rpc_remove(struct service *svc, struct rpc_req *req)
 	}
 	rsp.n_status = msg->n_keys;
 	stats_op(&svc->core->stats, OP_REMOVE, msg->n_keys, failed);
-	rpc_reply(req, 0, &rsp.base);
+	service_reply(svc, req, 0, &rsp.base);
 }
 
 /* In the request's arena. */
@@ -55,7 +55,7 @@ static void answer(struct service *svc, struct remove_job *job, int32_t status,
 	rsp.count = job->remover.count;
 	rsp.error = error;
 	stats_op(&svc->core->stats, job->op, 1, status != MOONCAKE_OK);
-	rpc_reply(job->req, 0, &rsp.base);
+	service_reply(svc, job->req, 0, &rsp.base);
 }
 
 static bool remove_step(struct service *svc, struct slice *slice)

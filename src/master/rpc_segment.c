@@ -37,7 +37,15 @@ void rpc_hello(struct service *svc, struct rpc_req *req)
 	rsp.client_ttl_ms = (uint32_t)(ttl_ns / NS_PER_MS);
 	rsp.ping_interval_ms =
 		(uint32_t)(MIN(ttl_ns / 5, NS_PER_S) / NS_PER_MS) + 1;
-	rpc_reply(req, 0, &rsp.base);
+	service_reply(svc, req, 0, &rsp.base);
+}
+
+/* One that is awaited is to be mounted again. */
+static bool is_mounted(struct core *core, const struct uuid *id)
+{
+	const struct segment *seg = segment_find(core, id);
+
+	return seg && !seg->is_awaited;
 }
 
 void rpc_ping(struct service *svc, struct rpc_req *req)
@@ -63,12 +71,12 @@ void rpc_ping(struct service *svc, struct rpc_req *req)
 		}
 		for (size_t i = 0; i < msg->n_segment_ids; i++)
 			if (!reply_uuid(&msg->segment_ids[i], &id) ||
-			    !segment_find(svc->core, &id))
+			    !is_mounted(svc->core, &id))
 				rsp.unknown_segments[rsp.n_unknown_segments++] =
 					msg->segment_ids[i];
 	}
 	stats_op(&svc->core->stats, OP_PING, 1, rsp.status != MOONCAKE_OK);
-	rpc_reply(req, 0, &rsp.base);
+	service_reply(svc, req, 0, &rsp.base);
 }
 
 /* --- mount of memory --- */
@@ -158,6 +166,19 @@ static void drop_former(struct service *svc, const struct memory_mount *mm)
 	}
 }
 
+/* Its node lived on while the master did not; so did what is in it. */
+static void welcome(struct service *svc, struct segment *seg)
+{
+	if (client_seen(svc->core, &seg->client))
+		service_client_seen(svc);
+	if (!seg->is_awaited)
+		return;
+	seg->is_awaited = false;
+	segment_set_state(svc->core, seg, SEG_ONLINE, "");
+	log_info("memory segment is back", "segment=\"%s\" replicas=%llu",
+		 seg->name, (unsigned long long)seg->replicas);
+}
+
 static enum mooncake_status mount_memory(struct service *svc,
 					 const struct memory_mount *mm,
 					 struct segment **seg, bool *already,
@@ -168,8 +189,10 @@ static enum mooncake_status mount_memory(struct service *svc,
 		*already = true;
 		if (uuid_eq(&(*seg)->client, &mm->desc.client) &&
 		    (*seg)->ns_bytes == mm->desc.size &&
-		    (*seg)->base == mm->desc.base)
+		    (*seg)->base == mm->desc.base) {
+			welcome(svc, *seg);
 			return MOONCAKE_OK;
+		}
 		err_set(err, -EEXIST,
 			"segment '%.100s' is mounted by another client or "
 			"with another size",
@@ -217,7 +240,7 @@ void rpc_mount(struct service *svc, struct rpc_req *req)
 	else
 		rsp.error = err.text;
 	rsp.already = already && rsp.status == MOONCAKE_OK;
-	rpc_reply(req, 0, &rsp.base);
+	service_reply(svc, req, 0, &rsp.base);
 }
 
 /* --- unmount --- */
@@ -263,7 +286,7 @@ static void finish(struct service *svc, struct unmount_job *job,
 		   enum op_kind op)
 {
 	stats_op(&svc->core->stats, op, 1, job->rsp.status != MOONCAKE_OK);
-	rpc_reply(job->req, 0, &job->rsp.base);
+	service_reply(svc, job->req, 0, &job->rsp.base);
 }
 
 void rpc_unmount_gone(struct segment *seg, void *arg)
@@ -377,5 +400,5 @@ void rpc_list_segments(struct service *svc, struct rpc_req *req)
 	if (!rsp.segments)
 		service_refuse(req, MOONCAKE_INTERNAL_ERROR);
 	else
-		rpc_reply(req, 0, &rsp.base);
+		service_reply(svc, req, 0, &rsp.base);
 }

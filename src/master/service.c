@@ -56,6 +56,15 @@ void service_refuse(struct rpc_req *req, enum mooncake_status st)
 	rpc_reply(req, st, NULL);
 }
 
+void service_reply(struct service *svc, struct rpc_req *req, int32_t status,
+		   const ProtobufCMessage *rsp)
+{
+	if (svc->keeper)
+		keeper_reply(svc->keeper, req, status, rsp);
+	else
+		rpc_reply(req, status, rsp);
+}
+
 static void call_run(struct mbox_msg *msg)
 {
 	struct call *call = container_of(msg, struct call, msg);
@@ -63,6 +72,11 @@ static void call_run(struct mbox_msg *msg)
 	if (call->svc->is_stopping) {
 		service_refuse(call->req,
 			       MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS);
+		return;
+	}
+	if (call->svc->keeper &&
+	    keeper_refuses(call->svc->keeper, call->req->method)) {
+		service_refuse(call->req, MOONCAKE_PERSISTENT_FAIL);
 		return;
 	}
 	service_enter(call->svc);
@@ -159,6 +173,9 @@ static void evict_fire(struct timer *timer)
 	struct core *core = service_enter(svc);
 	uint64_t next = 0;
 
+	/* What is evicted now could not be told to the journal. */
+	if (svc->keeper && keeper_is_broken(svc->keeper))
+		return;
 	for (enum kind kind = 0; kind < KIND_COUNT; kind++) {
 		uint64_t at = evict_background(core, kind, EVICT_SLICE);
 
@@ -248,18 +265,29 @@ int service_open(struct loop *loop, const struct service_opts *opts,
 	svc->reap_task.run = reap_run;
 	svc->summary_ns = svc->started_ns;
 	svc->summary_stats = svc->core->stats;
+	if (opts->journal) {
+		int ret = keeper_open(svc, opts->journal, &svc->keeper, err);
+
+		svc->opts.journal = NULL; /* lives as long as this call */
+		if (ret < 0) {
+			core_destroy(svc->core);
+			free(svc);
+			return ret;
+		}
+	}
 	if (opts->has_summary)
 		timer_set(loop, &svc->summary_timer, SUMMARY_NS);
 	*out = svc;
 	return 0;
 }
 
-static void try_stopped(struct service *svc)
+void service_try_stopped(struct service *svc)
 {
 	void (*stopped)(void *arg) = svc->stopped;
 
 	if (!svc->is_stopping || svc->vol_ops > 0 || !stopped ||
-	    !list_is_empty(&svc->slices) || !list_is_empty(&svc->core->dying))
+	    !list_is_empty(&svc->slices) || !list_is_empty(&svc->core->dying) ||
+	    (svc->keeper && !keeper_is_idle(svc->keeper)))
 		return;
 	svc->stopped = NULL;
 	stopped(svc->stopped_arg);
@@ -269,7 +297,7 @@ void service_vol_op_done(struct service *svc)
 {
 	ASSERT(svc->vol_ops > 0);
 	svc->vol_ops--;
-	try_stopped(svc);
+	service_try_stopped(svc);
 }
 
 /* Slices, the dying and the connections that are probed end by themselves. */
@@ -278,7 +306,7 @@ static bool stop_step(struct service *svc, struct slice *slice)
 	if (!list_is_empty(&svc->slices) || !list_is_empty(&svc->core->dying))
 		return true;
 	free(slice);
-	try_stopped(svc);
+	service_try_stopped(svc);
 	return false;
 }
 
@@ -299,9 +327,11 @@ void service_stop(struct service *svc, void (*done)(void *arg), void *arg)
 	nof_mounts_abort(svc);
 	list_for_each (seg, &svc->core->segments, node)
 		watch_stop(seg);
+	if (svc->keeper)
+		keeper_stop(svc->keeper);
 	if (!slice) {
 		log_err("out of memory while stopping", "state=%s", "stopping");
-		try_stopped(svc);
+		service_try_stopped(svc);
 		return;
 	}
 	slice->step = stop_step;
@@ -313,6 +343,7 @@ void service_destroy(struct service *svc)
 	if (!svc)
 		return;
 	ASSERT(svc->is_stopping && list_is_empty(&svc->parked));
+	keeper_close(svc->keeper);
 	core_destroy(svc->core);
 	free(svc);
 }

@@ -11,6 +11,7 @@
 
 #include "io/loop.h"
 #include "master/core.h"
+#include "master/keeper.h"
 #include "pool/vol.h"
 #include "rpc/server.h"
 
@@ -19,7 +20,8 @@ struct service_opts {
 	const char *cluster_id; /* outlives the service */
 	uint64_t probe_interval_ns;
 	uint32_t probe_timeout_ms;
-	bool has_summary; /* log it every 10 s */
+	bool has_summary;		   /* log it every 10 s */
+	const struct keeper_opts *journal; /* NULL: nothing is kept */
 };
 
 struct service {
@@ -32,9 +34,11 @@ struct service {
 
 	/* the shard's */
 	struct core *core;
-	struct list parked; /* struct put_job, rpc_put.c */
-	struct list slices; /* struct slice */
-	struct list mounts; /* struct nof_mount, mount_nof.c */
+	struct keeper *keeper;		   /* NULL: no journal */
+	uint64_t recovery_ns, snapshot_ns; /* how long it took; the last one */
+	struct list parked;		   /* struct put_job, rpc_put.c */
+	struct list slices;		   /* struct slice */
+	struct list mounts;		   /* struct nof_mount, mount_nof.c */
 	struct timer park_timer, evict_timer, client_timer, summary_timer;
 	struct loop_task slice_task, reap_task;
 	unsigned vol_ops; /* probes and labels under way */
@@ -76,6 +80,11 @@ void service_reap(struct service *svc);
 void service_client_seen(struct service *svc);
 /* A probe or label has ended. */
 void service_vol_op_done(struct service *svc);
+/* Something that the end waits for has ended. */
+void service_try_stopped(struct service *svc);
+/* As rpc_reply(), when what the answer says can't be lost any more. */
+void service_reply(struct service *svc, struct rpc_req *req, int32_t status,
+		   const ProtobufCMessage *rsp);
 /* Status only, for a message that has a status field or none. */
 void service_refuse(struct rpc_req *req, enum mooncake_status st);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Probing of pool segments, on the metadata shard; vol's workers do the I/O and
- * post the result.  Invariant: while is_busy the probe struct is vol's, so a
- * stopped watch is freed when the probe comes back.
+ * post the result.  Invariant: while is_busy the probe or the label is vol's,
+ * so a stopped watch is freed when it comes back.
  */
 #include "master/watch.h"
 
@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "master/health.h"
 
-#define DOUBT_NS   (1 * NS_PER_S)    /* period while something is wrong */
-#define PAUSE_NS   (100 * NS_PER_MS) /* least gap between two probes */
-#define JITTER_PCT 10
+#define DOUBT_NS	 (1 * NS_PER_S)	   /* period while something is wrong */
+#define PAUSE_NS	 (100 * NS_PER_MS) /* least gap between two probes */
+#define JITTER_PCT	 10
+#define LABEL_TIMEOUT_MS 5000
 /* Every so many rounds another path goes first, so that one that died is seen,
  * and wear is read. */
 #define LOOK_AROUND 6
@@ -25,6 +27,8 @@ struct watch {
 	struct timer timer;
 	struct mbox_msg msg;
 	struct vol_probe probe;
+	struct vol_label label; /* of a segment that is awaited */
+	bool is_labeling;
 	unsigned first; /* the path that worked last */
 	unsigned tried; /* paths in this round */
 	unsigned rounds;
@@ -76,6 +80,56 @@ static void submit(struct watch *w)
 	vol_probe_submit(w->svc->vols, &w->probe);
 }
 
+static void label_done(struct vol_label *label)
+{
+	struct watch *w = container_of(label, struct watch, label);
+
+	loop_post(w->svc->loop, &w->msg);
+}
+
+static void label_submit(struct watch *w, const struct superblock *sb)
+{
+	w->label = (struct vol_label){
+		.done = label_done,
+		.timeout_ms = LABEL_TIMEOUT_MS,
+		.sb = *sb,
+	};
+	snprintf(w->label.endpoint, sizeof(w->label.endpoint), "%s",
+		 w->seg->endpoints[path_of(w)]);
+	w->is_busy = true;
+	w->is_labeling = true;
+	w->svc->vol_ops++;
+	vol_label_submit(w->svc->vols, &w->label);
+}
+
+/* A probe of the whole segment then finds it as it has to be. */
+static void labeled(struct watch *w)
+{
+	w->is_labeling = false;
+	if (w->label.ret < 0) {
+		log_warn("cannot write the superblock of this life",
+			 "segment=\"%s\": %s", w->seg->name, w->label.err.text);
+		arm(w);
+		return;
+	}
+	health_adopted(w->seg);
+	watch_now(w->seg);
+}
+
+static void judged(struct watch *w)
+{
+	struct core *core = w->svc->core;
+	struct superblock sb;
+
+	w->first = path_of(w);
+	w->tried = 0;
+	health_probed(core, w->seg, &w->probe);
+	if (health_is_awaited(core, w->seg, &w->probe, &sb))
+		label_submit(w, &sb);
+	else
+		arm(w);
+}
+
 static void probed(struct mbox_msg *msg)
 {
 	struct watch *w = container_of(msg, struct watch, msg);
@@ -84,17 +138,16 @@ static void probed(struct mbox_msg *msg)
 
 	w->is_busy = false;
 	w->ended_ns = core->now_ns;
-	if (w->seg)
+	if (w->seg && !w->is_labeling)
 		health_path_probed(core, w->seg, path_of(w), &w->probe);
 	if (!w->seg) {
 		free(w);
+	} else if (w->is_labeling) {
+		labeled(w);
 	} else if (w->probe.ret < 0 && ++w->tried < w->seg->endpoint_count) {
 		submit(w);
 	} else {
-		w->first = path_of(w);
-		w->tried = 0;
-		health_probed(core, w->seg, &w->probe);
-		arm(w);
+		judged(w);
 	}
 	service_vol_op_done(svc);
 }

@@ -150,7 +150,8 @@ static void conn_answer_posted(struct mbox_msg *msg)
 	conn_take_answer(container_of(msg, struct rpc_req, msg));
 }
 
-void rpc_reply(struct rpc_req *req, int32_t status, const ProtobufCMessage *rsp)
+void rpc_encode(struct rpc_req *req, int32_t status,
+		const ProtobufCMessage *rsp)
 {
 	int ret;
 
@@ -173,12 +174,22 @@ void rpc_reply(struct rpc_req *req, int32_t status, const ProtobufCMessage *rsp)
 						  .id = req->id,
 						  .status = status,
 					  });
+}
+
+void rpc_send(struct rpc_req *req)
+{
 	if (loop_is_owner(req->loop)) {
 		conn_take_answer(req);
 		return;
 	}
 	req->msg.run = conn_answer_posted;
 	loop_post(req->loop, &req->msg);
+}
+
+void rpc_reply(struct rpc_req *req, int32_t status, const ProtobufCMessage *rsp)
+{
+	rpc_encode(req, status, rsp);
+	rpc_send(req);
 }
 
 /* --- reading --- */

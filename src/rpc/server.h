@@ -50,6 +50,11 @@ int rpc_server_open(const struct rpc_server_opts *opts, struct addr *bound,
  * The encoding happens inside; req is gone afterwards. */
 void rpc_reply(struct rpc_req *req, int32_t status,
 	       const ProtobufCMessage *rsp);
+/* The same in two steps, for answers that have to wait for something: between
+ * them node is the caller's, and rpc_reply() may still say something else. */
+void rpc_encode(struct rpc_req *req, int32_t status,
+		const ProtobufCMessage *rsp);
+void rpc_send(struct rpc_req *req);
 /* On the listener's loop; open requests are answered or dropped first. */
 void rpc_server_close(struct rpc_server *rs, void (*done)(void *arg),
 		      void *arg);

@@ -53,5 +53,13 @@ COUNTER(checks, "master_scrubbed_objects_total",
 	"Objects of the pool that were read to check them")
 COUNTER(checked_bytes, "master_scrubbed_bytes_total",
 	"Bytes of all their replicas")
+COUNTER(journal_syncs, "master_journal_syncs_total",
+	"Times the journal was brought to disk")
+COUNTER(journal_failures, "master_journal_failures_total",
+	"Times the journal could not be written")
+COUNTER(snapshots_ok, "master_snapshot_success",
+	"Snapshots of the metadata that are on disk")
+COUNTER(snapshots_failed, "master_snapshot_fail",
+	"Snapshots of the metadata that came to nothing")
 COUNTER(clients_expired, "master_clients_expired_total",
 	"Clients that missed their TTL")

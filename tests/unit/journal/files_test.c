@@ -116,7 +116,7 @@ static void append(struct life *life, char c)
 	append_bytes(life, &c, 1);
 }
 
-static void snap_add(struct life *life, char c)
+static void save_record(struct life *life, char c)
 {
 	struct strbuf sb = {0};
 
@@ -160,12 +160,12 @@ static void test_lives(void **state)
 
 static void write_snapshot(struct life *life)
 {
-	snap_add(life, 50);
+	save_record(life, 50);
 	life->j->ops->snap_push(life->j);
 	settle(life);
 	assert_int_equal(life->pushed, 1);
 	assert_int_equal(life->ret, 0);
-	snap_add(life, 51);
+	save_record(life, 51);
 	append(life, 52);
 	assert_int_equal(life->j->ops->commit(life->j), 0);
 	life->j->ops->snap_end(life->j);
@@ -210,7 +210,7 @@ static void test_snapshot(void **state)
 	begin(&life, &d);
 	append(&life, 7);
 	assert_int_equal(life.j->ops->snap_begin(life.j), 0);
-	snap_add(&life, 9);
+	save_record(&life, 9);
 	life.j->ops->snap_push(life.j);
 	settle(&life);
 	life.j->ops->snap_abort(life.j);

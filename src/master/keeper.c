@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The journal and the service, on the metadata shard.
+ *
+ * Records of one turn of the loop are one write, which the answers of that turn
+ * wait for.  Invariant: an answer in held waits for the next commit, one in
+ * waiting for the sync after the one under way, one in syncing for that one;
+ * while a snapshot is being written one push or end is under way.
+ */
+#include "master/keeper.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "journal/files.h"
+#include "master/note.h"
+#include "master/recover.h"
+#include "master/scan.h"
+#include "master/service.h"
+#include "master/watch.h"
+
+#define SAVE_OBJECTS  1024
+#define SAVE_RETRY_NS (30 * NS_PER_S)
+#define MEND_NS	      (1 * NS_PER_S)
+#define PROGRESS_NS   (1 * NS_PER_S)
+#define PROGRESS_LOOK 65536
+/* Logs beyond this are not left to the next start to read. */
+#define STOP_SAVE_BYTES (1 * MiB)
+
+struct keeper {
+	struct service *svc;
+	struct keeper_opts opts;
+	struct journal *journal;
+	struct loop_task commit_task;
+	struct timer sync_timer, save_timer;
+	struct list held, waiting, syncing; /* struct rpc_req */
+	bool is_syncing;
+	uint64_t sync_upto; /* record that the sync under way covers */
+	uint64_t synced;    /* records below are on disk */
+	bool is_broken;	    /* from a failure to the next snapshot */
+	bool is_stopping;
+
+	bool is_saving;
+	struct scan scan;
+	uint64_t save_start_ns;
+};
+
+/* Those that may change what has to be kept. */
+static const bool changes[] = {
+	[METHOD_MOUNT] = true,		 [METHOD_UNMOUNT] = true,
+	[METHOD_PUT_START] = true,	 [METHOD_PUT_END] = true,
+	[METHOD_PUT_REVOKE] = true,	 [METHOD_REMOVE] = true,
+	[METHOD_REMOVE_BY_REGEX] = true, [METHOD_REMOVE_ALL] = true,
+	[METHOD_DRAIN] = true,
+};
+
+static bool is_change(uint16_t method)
+{
+	return method < ARRAY_SIZE(changes) && changes[method];
+}
+
+bool keeper_is_broken(const struct keeper *k)
+{
+	return k->is_broken;
+}
+
+bool keeper_refuses(const struct keeper *k, uint16_t method)
+{
+	return k->is_broken && is_change(method);
+}
+
+/* --- answers --- */
+
+static void refuse(struct rpc_req *req)
+{
+	rpc_reply(req, MOONCAKE_PERSISTENT_FAIL, NULL);
+}
+
+static struct rpc_req *take_first(struct list *reqs)
+{
+	struct rpc_req *req = list_first(reqs, struct rpc_req, node);
+
+	list_del(&req->node);
+	return req;
+}
+
+static void refuse_all(struct list *reqs)
+{
+	while (!list_is_empty(reqs))
+		refuse(take_first(reqs));
+}
+
+void keeper_reply(struct keeper *k, struct rpc_req *req, int32_t status,
+		  const ProtobufCMessage *rsp)
+{
+	const struct journal *j = k->journal;
+	bool is_late = k->opts.sync == KEEP_ALWAYS && is_change(req->method) &&
+		       j->next > k->synced;
+
+	if (keeper_refuses(k, req->method)) {
+		refuse(req);
+		return;
+	}
+	rpc_encode(req, status, rsp);
+	if (!j->has_news && !is_late) {
+		rpc_send(req);
+		return;
+	}
+	list_add_tail(&k->held, &req->node);
+	loop_defer(k->svc->loop, &k->commit_task);
+}
+
+/* --- failure --- */
+
+static void save_begin(struct keeper *k);
+
+static void broke(struct keeper *k)
+{
+	struct stats *st = &k->svc->core->stats;
+
+	st->journal_failures++;
+	k->is_broken = true;
+	refuse_all(&k->waiting);
+	timer_cancel(k->svc->loop, &k->sync_timer);
+	if (!k->is_saving && !k->is_stopping)
+		timer_set(k->svc->loop, &k->save_timer, MEND_NS);
+}
+
+/* --- writing and syncing --- */
+
+static void sync_start(struct keeper *k)
+{
+	ASSERT(!k->is_syncing && list_is_empty(&k->syncing));
+	k->is_syncing = true;
+	k->sync_upto = k->journal->next;
+	list_splice_tail(&k->syncing, &k->waiting);
+	k->journal->ops->sync(k->journal);
+}
+
+/* What is written and not on disk gets there, now or soon. */
+static void sync_soon(struct keeper *k)
+{
+	if (k->is_syncing || k->journal->is_failed ||
+	    k->journal->next <= k->synced)
+		return;
+	if (k->opts.sync == KEEP_ALWAYS)
+		sync_start(k);
+	else if (k->opts.sync == KEEP_INTERVAL && !timer_is_set(&k->sync_timer))
+		timer_set(k->svc->loop, &k->sync_timer,
+			  k->opts.sync_interval_ns);
+}
+
+static void sync_fire(struct timer *timer)
+{
+	struct keeper *k = container_of(timer, struct keeper, sync_timer);
+
+	if (!k->is_syncing && !k->journal->is_failed)
+		sync_start(k);
+}
+
+static void save_soon(struct keeper *k)
+{
+	const struct journal *j = k->journal;
+
+	if (k->is_saving || k->is_stopping || k->is_broken)
+		return;
+	if (j->log_bytes >= k->opts.snapshot_bytes)
+		save_begin(k);
+	else if (!timer_is_set(&k->save_timer))
+		timer_set(k->svc->loop, &k->save_timer,
+			  k->opts.snapshot_interval_ns);
+}
+
+static void commit_run(struct loop_task *task)
+{
+	struct keeper *k = container_of(task, struct keeper, commit_task);
+	int ret = k->journal->ops->commit(k->journal);
+	struct list round;
+
+	list_init(&round);
+	list_splice_tail(&round, &k->held);
+	while (!list_is_empty(&round)) {
+		struct rpc_req *req = take_first(&round);
+
+		if (ret < 0 && is_change(req->method))
+			refuse(req);
+		else if (k->opts.sync == KEEP_ALWAYS && is_change(req->method))
+			list_add_tail(&k->waiting, &req->node);
+		else
+			rpc_send(req);
+	}
+	if (ret < 0 && !k->is_broken) {
+		broke(k);
+		return;
+	}
+	sync_soon(k);
+	save_soon(k);
+}
+
+static void has_news(void *arg)
+{
+	struct keeper *k = arg;
+
+	loop_defer(k->svc->loop, &k->commit_task);
+}
+
+/* What was recovered may be looked at: what this life calls its own is on
+ * disk. */
+static void start_watches(struct keeper *k)
+{
+	struct segment *seg;
+
+	if (k->is_stopping || !k->svc->vols)
+		return;
+	list_for_each (seg, &k->svc->core->segments, node) {
+		if (seg->kind != KIND_NOF || seg->watch)
+			continue;
+		if (watch_start(k->svc, seg) < 0)
+			log_err("out of memory for the probes of a segment",
+				"segment=\"%s\"", seg->name);
+		else
+			watch_now(seg);
+	}
+}
+
+static void on_synced(int ret, void *arg)
+{
+	struct keeper *k = arg;
+
+	k->is_syncing = false;
+	k->svc->core->stats.journal_syncs++;
+	if (ret < 0) {
+		refuse_all(&k->syncing);
+		broke(k);
+	} else {
+		k->synced = MAX(k->synced, k->sync_upto);
+		while (!list_is_empty(&k->syncing))
+			rpc_send(take_first(&k->syncing));
+		start_watches(k);
+		sync_soon(k);
+	}
+	service_try_stopped(k->svc);
+}
+
+/* --- snapshots --- */
+
+static void save_over(struct keeper *k, int ret)
+{
+	struct core *core = k->svc->core;
+	struct stats *st = &core->stats;
+
+	scan_stop(&k->scan);
+	core->notes->is_saving = false;
+	k->is_saving = false;
+	timer_cancel(k->svc->loop, &k->save_timer);
+	if (ret == 0) {
+		st->snapshots_ok++;
+		k->svc->snapshot_ns = core->now_ns;
+		log_info("snapshot written", "bytes=%llu objects=%llu ms=%llu",
+			 (unsigned long long)k->journal->snapshot_bytes,
+			 (unsigned long long)core->objects.count,
+			 (unsigned long long)((time_mono_ns() -
+					       k->save_start_ns) /
+					      NS_PER_MS));
+	} else {
+		st->snapshots_failed++;
+		log_warn("snapshot failed", "dir=%s: %s", k->opts.dir,
+			 strerror(-ret));
+	}
+	if (k->is_broken && ret == 0 && !k->journal->is_failed) {
+		k->is_broken = false;
+		k->synced = k->journal->next;
+		log_info("the journal works again", "dir=%s", k->opts.dir);
+		start_watches(k);
+	}
+	if (!k->is_stopping && (ret < 0 || k->is_broken))
+		timer_set(k->svc->loop, &k->save_timer,
+			  k->is_broken ? MEND_NS : SAVE_RETRY_NS);
+	service_try_stopped(k->svc);
+}
+
+/* A slice of the walk; the rest goes on when it is written. */
+static void save_some(struct keeper *k)
+{
+	struct core *core = service_enter(k->svc);
+	struct journal *j = k->journal;
+
+	for (unsigned i = 0; i < SAVE_OBJECTS; i++) {
+		struct object *obj = scan_next(core, &k->scan);
+
+		if (obj) {
+			save_object(core, obj);
+			continue;
+		}
+		scan_stop(&k->scan);
+		core->notes->is_saving = false;
+		j->ops->snap_end(j);
+		return;
+	}
+	j->ops->snap_push(j);
+}
+
+static void on_pushed(int ret, void *arg)
+{
+	struct keeper *k = arg;
+
+	/* What the log has lost must not be in a snapshot in part. */
+	if (ret == 0 && k->journal->is_failed)
+		ret = -EIO;
+	if (ret == 0) {
+		save_some(k);
+		return;
+	}
+	k->journal->ops->snap_abort(k->journal);
+	save_over(k, ret);
+}
+
+static void on_ended(int ret, void *arg)
+{
+	save_over(arg, ret);
+}
+
+static void save_begin(struct keeper *k)
+{
+	struct core *core = service_enter(k->svc);
+	struct journal *j = k->journal;
+	int ret;
+
+	ASSERT(!k->is_saving);
+	timer_cancel(k->svc->loop, &k->save_timer);
+	k->save_start_ns = time_mono_ns();
+	ret = j->ops->snap_begin(j);
+	if (ret < 0) {
+		/* Its first step is to write what the answers wait for. */
+		if (j->is_failed && !k->is_broken)
+			broke(k);
+		core->stats.snapshots_failed++;
+		timer_set(k->svc->loop, &k->save_timer,
+			  k->is_broken ? MEND_NS : SAVE_RETRY_NS);
+		return;
+	}
+	k->is_saving = true;
+	core->notes->is_saving = true;
+	save_rest(core);
+	scan_start(core, &k->scan);
+	save_some(k);
+}
+
+static void save_fire(struct timer *timer)
+{
+	struct keeper *k = container_of(timer, struct keeper, save_timer);
+
+	if (k->is_saving || k->is_stopping)
+		return;
+	if (k->is_broken || k->journal->log_bytes)
+		save_begin(k);
+}
+
+/* --- birth and death --- */
+
+struct progress {
+	struct recovery *rec;
+	uint64_t records, next_ns;
+};
+
+static int apply(const struct jr_frame *frame, void *arg, struct err *err)
+{
+	struct progress *p = arg;
+
+	if (++p->records % PROGRESS_LOOK == 0 && time_mono_ns() >= p->next_ns) {
+		log_info("reading the journal", "records=%llu",
+			 (unsigned long long)p->records);
+		p->next_ns = time_mono_ns() + PROGRESS_NS;
+	}
+	return recovery_apply(frame, p->rec, err);
+}
+
+static int recover(struct keeper *k, struct err *err)
+{
+	struct core *core = k->svc->core;
+	uint64_t start_ns = time_mono_ns();
+	struct progress p = {.next_ns = start_ns + PROGRESS_NS};
+	struct jr_report report;
+	int ret = recovery_create(core, &p.rec);
+
+	if (ret < 0)
+		return err_set(err, ret, "out of memory");
+	ret = k->journal->ops->recover(k->journal, apply, &p, &report, err);
+	if (ret < 0) {
+		core->is_replaying = false;
+		recovery_destroy(p.rec);
+		return ret;
+	}
+	ret = recovery_finish(p.rec, err);
+	k->svc->recovery_ns = time_mono_ns() - start_ns;
+	if (ret == 0 && p.records)
+		log_info(
+			"journal read",
+			"dir=%s objects=%llu segments=%u snapshot_records=%llu "
+			"log_records=%llu ms=%llu",
+			k->opts.dir, (unsigned long long)core->objects.count,
+			core->segment_count,
+			(unsigned long long)report.snapshot_records,
+			(unsigned long long)report.log_records,
+			(unsigned long long)(k->svc->recovery_ns / NS_PER_MS));
+	return ret;
+}
+
+/* The epochs of this life are on disk before a superblock has them. */
+static void note_epochs(struct keeper *k)
+{
+	struct core *core = k->svc->core;
+	struct segment *seg;
+
+	list_for_each (seg, &core->segments, node) {
+		if (seg->kind == KIND_NOF)
+			note_segment(core, seg);
+		else
+			service_client_seen(k->svc);
+	}
+	if (k->journal->ops->commit(k->journal) < 0)
+		broke(k);
+	else if (core->segment_count)
+		sync_start(k);
+	else
+		k->synced = k->journal->next;
+}
+
+int keeper_open(struct service *svc, const struct keeper_opts *opts,
+		struct keeper **out, struct err *err)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+	const struct files_opts files = {
+		.path = opts->dir,
+		.cluster_id = svc->opts.cluster_id,
+		.loop = svc->loop,
+		.events = {on_synced, on_pushed, on_ended, k},
+		.never_sync = opts->sync == KEEP_NEVER,
+	};
+	int ret;
+
+	if (!k)
+		return err_set(err, -ENOMEM, "out of memory");
+	k->svc = svc;
+	k->opts = *opts;
+	k->commit_task.run = commit_run;
+	k->sync_timer.fire = sync_fire;
+	k->save_timer.fire = save_fire;
+	list_init(&k->held);
+	list_init(&k->waiting);
+	list_init(&k->syncing);
+	list_init(&k->scan.node);
+	ret = files_open(&files, &k->journal, err);
+	if (ret == 0)
+		ret = recover(k, err);
+	if (ret == 0 && notes_init(svc->core, k->journal) < 0)
+		ret = err_set(err, -ENOMEM, "out of memory");
+	if (ret < 0) {
+		keeper_close(k);
+		return ret;
+	}
+	svc->core->notes->has_news = has_news;
+	svc->core->notes->arg = k;
+	note_epochs(k);
+	*out = k;
+	return 0;
+}
+
+void keeper_stop(struct keeper *k)
+{
+	k->is_stopping = true;
+	timer_cancel(k->svc->loop, &k->sync_timer);
+	timer_cancel(k->svc->loop, &k->save_timer);
+	if (!k->is_saving && !k->is_broken &&
+	    k->journal->log_bytes > STOP_SAVE_BYTES)
+		save_begin(k);
+	timer_cancel(k->svc->loop, &k->save_timer);
+}
+
+bool keeper_is_idle(const struct keeper *k)
+{
+	return !k->is_saving && k->journal->busy == 0 &&
+	       list_is_empty(&k->held) && list_is_empty(&k->waiting) &&
+	       list_is_empty(&k->syncing);
+}
+
+void keeper_close(struct keeper *k)
+{
+	if (!k)
+		return;
+	loop_undefer(k->svc->loop, &k->commit_task);
+	notes_fini(k->svc->core);
+	if (k->journal)
+		k->journal->ops->close(k->journal);
+	free(k);
+}
