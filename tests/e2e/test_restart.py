@@ -149,7 +149,7 @@ def test_memory_comes_back_with_its_node(cluster, there):
     there.master("--client_ttl=2")
     cluster.store_service("64mb")
     cluster.wait_until("the old segment is dropped", lambda:
-                       len(cluster.segments()["segments"]) == 1, 20)
+                       len(cluster.segments()) == 1, 20)
     assert all(value == b"" for value in store.get_batch(sorted(data)))
     store.close()
 
@@ -336,4 +336,4 @@ def test_nothing_is_kept_without_a_journal(cluster, there):
     there.master()
     with pytest.raises(Failed):
         cluster.wait_until("a segment", lambda:
-                           cluster.segments()["segments"], 1)
+                           cluster.segments(), 1)

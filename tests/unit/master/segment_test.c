@@ -29,8 +29,8 @@ static void test_find(void **state)
 	assert_null(segment_find_identity(core, "none"));
 	assert_null(segment_find_identity(core, ""));
 	for (unsigned i = 1; i < SEGMENT_PATHS; i++)
-		assert_int_equal(segment_add_path(seg, "x"), 0);
-	assert_int_equal(segment_add_path(seg, "x"), -28);
+		assert_int_equal(segment_add_path(core, seg, "x"), 0);
+	assert_int_equal(segment_add_path(core, seg, "x"), -28);
 	core_destroy(core);
 }
 
