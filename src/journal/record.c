@@ -90,6 +90,8 @@ void jr_object_encode(const struct jr_object *r, struct strbuf *out)
 	put_uuid(out, &r->client);
 	put64(out, r->size);
 	put32(out, r->data_type);
+	put8(out, r->wanted[0]);
+	put8(out, r->wanted[1]);
 	put8(out, r->is_hard_pinned);
 	put64(out, r->soft_pin_ms);
 	put_text(out, r->key);
@@ -103,6 +105,8 @@ void jr_gone_encode(const struct jr_gone *r, struct strbuf *out)
 {
 	put64(out, r->generation);
 	put32(out, r->index);
+	put8(out, r->wanted[0]);
+	put8(out, r->wanted[1]);
 	put_text(out, r->key);
 }
 
@@ -265,6 +269,8 @@ bool jr_object_decode(struct str body, struct jr_object *out)
 	get_into(&rd, out->client.b, sizeof(out->client.b));
 	out->size = get64(&rd);
 	out->data_type = get32(&rd);
+	out->wanted[0] = get8(&rd);
+	out->wanted[1] = get8(&rd);
 	out->is_hard_pinned = get_bool(&rd);
 	out->soft_pin_ms = get64(&rd);
 	out->key = get_text(&rd, JR_KEY_MAX);
@@ -282,6 +288,8 @@ bool jr_gone_decode(struct str body, struct jr_gone *out)
 
 	out->generation = get64(&rd);
 	out->index = get32(&rd);
+	out->wanted[0] = get8(&rd);
+	out->wanted[1] = get8(&rd);
 	out->key = get_text(&rd, JR_KEY_MAX);
 	return is_done(&rd);
 }

@@ -62,6 +62,7 @@ struct jr_object {
 	struct uuid client;
 	uint64_t size;
 	uint32_t data_type;
+	uint8_t wanted[2]; /* replicas in memory, in the pool */
 	bool is_hard_pinned;
 	uint64_t soft_pin_ms; /* left when it was written; 0 = none */
 	struct str key;
@@ -74,7 +75,8 @@ struct jr_object {
  * of it. */
 struct jr_gone {
 	uint64_t generation;
-	uint32_t index;
+	uint32_t index;	   /* of the replica */
+	uint8_t wanted[2]; /* replicas from then on */
 	struct str key;
 };
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "master/evict.h"
+#include "master/note.h"
 #include "master/object.h"
 #include "master/place.h"
 #include "master/scan.h"
@@ -144,6 +145,7 @@ static void trim(struct core *core, struct object *obj, enum kind kind)
 		    !replica_is_leaving(core, rep))
 			continue;
 		note_moved(rep);
+		note_replica_gone(core, rep);
 		obj_drop_replica(core, rep);
 	}
 	ASSERT(!list_is_empty(&obj->replicas));
@@ -238,6 +240,7 @@ static struct task *repair(struct core *core, struct object *obj,
 	list_for_each (rep, &obj->replicas, node)
 		if (rep->state == REPLICA_PROCESSING)
 			task->target = rep->index;
+	note_grant(core, obj);
 	obj_hold(obj);
 	return task;
 }

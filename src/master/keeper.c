@@ -53,7 +53,7 @@ static const bool changes[] = {
 	[METHOD_PUT_START] = true,	 [METHOD_PUT_END] = true,
 	[METHOD_PUT_REVOKE] = true,	 [METHOD_REMOVE] = true,
 	[METHOD_REMOVE_BY_REGEX] = true, [METHOD_REMOVE_ALL] = true,
-	[METHOD_DRAIN] = true,
+	[METHOD_DRAIN] = true,		 [METHOD_TASKS] = true,
 };
 
 static bool is_change(uint16_t method)

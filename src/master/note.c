@@ -123,7 +123,8 @@ static struct jr_extent extent_record(const struct segment *seg,
 	};
 }
 
-static bool is_leaving(const struct replica *rep)
+/* With its segment, which is on its way out and said so. */
+static bool is_going(const struct replica *rep)
 {
 	for (unsigned i = 0; i < rep->extent_count; i++)
 		if (rep->extents[i].seg->state == SEG_UNMOUNTING)
@@ -131,7 +132,9 @@ static bool is_leaving(const struct replica *rep)
 	return false;
 }
 
-static void fill_replicas(struct jr_object *r, const struct object *obj)
+/* Those that a writer is at, or those that have their bytes. */
+static void fill_replicas(struct jr_object *r, const struct object *obj,
+			  enum replica_state state)
 {
 	const struct replica *rep;
 
@@ -139,7 +142,7 @@ static void fill_replicas(struct jr_object *r, const struct object *obj)
 	list_for_each (rep, &obj->replicas, node) {
 		struct jr_replica *to = &r->replicas[r->replica_count];
 
-		if (is_leaving(rep))
+		if (rep->state != state || is_going(rep))
 			continue;
 		r->replica_count++;
 		to->kind = rep->kind;
@@ -152,19 +155,21 @@ static void fill_replicas(struct jr_object *r, const struct object *obj)
 	}
 }
 
+/* All but the replicas, which are large. */
+static void clear(struct jr_object *r)
+{
+	memset(r, 0, offsetof(struct jr_object, replica_count));
+	r->key = r->crcs = STR("");
+}
+
 /* false: there is nothing to be said of it. */
 static bool encode_grant(struct notes *notes, const struct object *obj)
 {
 	struct jr_object *r = &notes->object;
 
+	clear(r);
 	r->generation = obj->generation;
-	r->client = obj->client;
-	r->size = obj->size;
-	r->data_type = 0;
-	r->is_hard_pinned = false;
-	r->soft_pin_ms = 0;
-	r->key = r->crcs = STR("");
-	fill_replicas(r, obj);
+	fill_replicas(r, obj, REPLICA_PROCESSING);
 	jr_object_encode(r, begin(notes));
 	return r->replica_count > 0;
 }
@@ -175,10 +180,13 @@ static bool encode_object(const struct core *core, struct notes *notes,
 	struct jr_object *r = &notes->object;
 	uint64_t pin_ns = obj->soft_pin_ns;
 
+	clear(r);
 	r->generation = obj->generation;
 	r->client = obj->client;
 	r->size = obj->size;
 	r->data_type = obj->data_type;
+	r->wanted[0] = obj->wanted[KIND_MEM];
+	r->wanted[1] = obj->wanted[KIND_NOF];
 	r->is_hard_pinned = obj->is_hard_pinned;
 	r->soft_pin_ms =
 		pin_ns > core->now_ns ? (pin_ns - core->now_ns) / NS_PER_MS : 0;
@@ -187,7 +195,7 @@ static bool encode_object(const struct core *core, struct notes *notes,
 	r->crcs.p = (const char *)obj->crcs;
 	r->crcs.n = (size_t)((obj->size + CRC_BLOCK - 1) / CRC_BLOCK) *
 		    sizeof(uint32_t);
-	fill_replicas(r, obj);
+	fill_replicas(r, obj, REPLICA_COMPLETE);
 	jr_object_encode(r, begin(notes));
 	return r->replica_count > 0;
 }
@@ -198,12 +206,7 @@ static void encode_resting(struct notes *notes, const struct segment *seg,
 {
 	struct jr_object *r = &notes->object;
 
-	r->generation = 0;
-	r->size = 0;
-	r->data_type = 0;
-	r->is_hard_pinned = false;
-	r->soft_pin_ms = 0;
-	r->key = r->crcs = STR("");
+	clear(r);
 	r->replica_count = 1;
 	r->replicas[0] =
 		(struct jr_replica){.kind = seg->kind, .extent_count = 1};
@@ -260,6 +263,7 @@ static void note_gone(struct notes *notes, enum jr_type type,
 	struct jr_gone r = {
 		.generation = obj->generation,
 		.index = index,
+		.wanted = {obj->wanted[KIND_MEM], obj->wanted[KIND_NOF]},
 		.key = obj_key(obj),
 	};
 
@@ -287,7 +291,7 @@ void note_object(struct core *core, const struct object *obj)
 
 void note_replica_gone(struct core *core, const struct replica *rep)
 {
-	if (core->notes && !is_leaving(rep))
+	if (core->notes && rep->state == REPLICA_COMPLETE)
 		note_gone(core->notes, JR_REPLICA_GONE, rep->obj, rep->index);
 }
 
@@ -348,10 +352,8 @@ void save_object(struct core *core, const struct object *obj)
 {
 	struct notes *notes = core->notes;
 
-	if (obj->is_complete) {
-		if (encode_object(core, notes, obj))
-			save(notes, JR_OBJECT);
-	} else if (encode_grant(notes, obj)) {
+	if (obj->is_complete && encode_object(core, notes, obj))
+		save(notes, JR_OBJECT);
+	if (encode_grant(notes, obj))
 		save(notes, JR_GRANT);
-	}
 }

@@ -214,10 +214,14 @@ void obj_drop_replica(struct core *core, struct replica *rep)
 
 bool obj_lose_replica(struct core *core, struct replica *rep)
 {
+	note_replica_gone(core, rep);
+	return obj_unmount_replica(core, rep);
+}
+
+bool obj_unmount_replica(struct core *core, struct replica *rep)
+{
 	struct object *obj = rep->obj;
 
-	if (obj->is_complete)
-		note_replica_gone(core, rep);
 	obj_drop_replica(core, rep);
 	if (!list_is_empty(&obj->replicas))
 		return false;
@@ -272,6 +276,7 @@ void obj_complete_replica(struct core *core, struct replica *rep)
 		rep->extents[i].seg->unfinished--;
 	rep->state = REPLICA_COMPLETE;
 	evict_note(core, rep);
+	note_object(core, rep->obj);
 }
 
 void obj_hold(struct object *obj)

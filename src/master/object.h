@@ -33,6 +33,8 @@ int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
 void obj_drop_replica(struct core *core, struct replica *rep);
 /* As above, and destroys the object with its last replica; true then. */
 bool obj_lose_replica(struct core *core, struct replica *rep);
+/* The same because of its segment, whose end says it all to the journal. */
+bool obj_unmount_replica(struct core *core, struct replica *rep);
 struct replica *obj_replica(struct object *obj, uint32_t index);
 
 /* Is it the replica's first extent on that segment? */

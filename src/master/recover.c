@@ -17,19 +17,12 @@
 #include "master/client.h"
 #include "master/object.h"
 #include "master/quarantine.h"
+#include "master/seg_table.h"
 #include "master/segment.h"
-
-struct seg_ref {
-	struct hnode hnode;
-	uint32_t no;
-	struct segment *seg;
-	struct seg_ref *next; /* of all */
-};
 
 struct recovery {
 	struct core *core;
-	struct htab segments; /* struct seg_ref by number */
-	struct seg_ref *refs;
+	struct seg_table segments;
 	uint64_t generation; /* greatest one seen */
 	struct jr_extent *resting;
 	size_t resting_count, resting_cap;
@@ -56,46 +49,12 @@ static int no_memory(struct err *err)
 
 /* --- segments --- */
 
-static struct str ref_key(const struct hnode *node)
-{
-	const char *p = (const char *)node - offsetof(struct seg_ref, hnode);
-	const struct seg_ref *ref = (const struct seg_ref *)p;
-
-	return (struct str){(const char *)&ref->no, sizeof(ref->no)};
-}
-
-static struct seg_ref *ref_find(struct recovery *rec, uint32_t no)
-{
-	struct str key = {(const char *)&no, sizeof(no)};
-	struct hnode *node = htab_get(&rec->segments, key, hash_str(key));
-
-	return node ? container_of(node, struct seg_ref, hnode) : NULL;
-}
-
-static int ref_add(struct recovery *rec, uint32_t no, struct segment *seg)
-{
-	struct seg_ref *ref = calloc(1, sizeof(*ref));
-
-	if (!ref)
-		return -ENOMEM;
-	ref->no = no;
-	ref->seg = seg;
-	ref->hnode.hash = hash_str(ref_key(&ref->hnode));
-	if (htab_add(&rec->segments, &ref->hnode) < 0) {
-		free(ref);
-		return -ENOMEM;
-	}
-	ref->next = rec->refs;
-	rec->refs = ref;
-	return 0;
-}
-
 /* NULL when it was unmounted since. */
 static struct segment *find_segment(struct recovery *rec, uint32_t no)
 {
-	struct seg_ref *ref = ref_find(rec, no);
+	struct seg_entry *entry = seg_table_find(&rec->segments, no);
 
-	return ref ? ref->seg : NULL;
+	return entry ? entry->seg : NULL;
 }
 
 static int add_segment(struct recovery *rec, const struct jr_segment *r,
@@ -136,7 +95,7 @@ static int add_segment(struct recovery *rec, const struct jr_segment *r,
 				  "of the master's former life; not seen yet");
 		seg->is_awaited = true;
 		segment_set_draining(rec->core, seg, r->is_draining);
-		ret = ref_add(rec, r->no, seg);
+		ret = seg_table_add(&rec->segments, r->no, seg);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		free(texts[i]);
@@ -178,7 +137,7 @@ static int apply_segment(struct recovery *rec, const struct jr_frame *frame,
 		ret = update_segment(rec, seg, &r);
 		if (ret < 0)
 			err_set(&why, ret, "it does not fit the segment");
-	} else if (ref_find(rec, r.no)) {
+	} else if (seg_table_find(&rec->segments, r.no)) {
 		return 0; /* gone before the snapshot's state was */
 	} else {
 		ret = add_segment(rec, &r, &why);
@@ -236,7 +195,7 @@ static int add_replica(struct recovery *rec, struct object *obj,
 		       const struct jr_replica *r)
 {
 	struct extent extents[EXTENTS_MAX];
-	struct replica *rep;
+	struct replica *rep, *last = NULL;
 	int ret;
 
 	for (unsigned i = 0; i < r->extent_count; i++) {
@@ -256,9 +215,18 @@ static int add_replica(struct recovery *rec, struct object *obj,
 				      extents, r->extent_count);
 	if (ret < 0)
 		return ret;
-	rep = list_entry(obj->replicas.prev, struct replica, node);
-	rep->index = r->index;
+	/* The new one has the greatest index so far. */
+	list_for_each (rep, &obj->replicas, node)
+		if (!last || rep->index > last->index)
+			last = rep;
+	last->index = r->index;
 	return 0;
+}
+
+static void set_wanted(struct object *obj, const uint8_t wanted[2])
+{
+	obj->wanted[KIND_MEM] = wanted[0];
+	obj->wanted[KIND_NOF] = wanted[1];
 }
 
 /* What has the key goes; the very same object is only said again. */
@@ -303,9 +271,12 @@ static int add_object(struct recovery *rec, const struct jr_object *r)
 	obj->lease_ns = core->now_ns + core->opts.lease_ns;
 	if (ret == 0)
 		ret = obj_complete(core, obj, (const uint8_t *)r->crcs.p);
-	if (ret < 0)
+	if (ret < 0) {
 		obj_destroy(core, obj);
-	return ret;
+		return ret;
+	}
+	set_wanted(obj, r->wanted);
+	return 0;
 }
 
 static bool is_sound(const struct jr_object *r)
@@ -391,6 +362,7 @@ static int apply_replica_gone(struct recovery *rec,
 		return 0;
 	if (rest_replica(rec, rep) < 0)
 		return no_memory(err);
+	set_wanted(obj, r.wanted);
 	obj_lose_replica(rec->core, rep);
 	return 0;
 }
@@ -412,16 +384,18 @@ static int apply_segment_gone(struct recovery *rec,
 			      struct err *err)
 {
 	struct jr_segment_gone r;
-	struct seg_ref *ref;
+	struct seg_entry *ref;
 
 	if (!jr_segment_gone_decode(body, &r))
 		return corrupt(frame, "its fields make no sense", err);
 	make_tomb(rec->core, &r);
 	if (r.no == 0)
 		return 0;
-	ref = ref_find(rec, r.no);
+	ref = seg_table_find(&rec->segments, r.no);
 	if (!ref)
-		return ref_add(rec, r.no, NULL) < 0 ? no_memory(err) : 0;
+		return seg_table_add(&rec->segments, r.no, NULL) < 0
+			       ? no_memory(err)
+			       : 0;
 	if (ref->seg) {
 		segment_start_unmount(rec->core, TAKE(ref->seg));
 		while (segments_reap(rec->core, UINT32_MAX))
@@ -580,7 +554,7 @@ int recovery_create(struct core *core, struct recovery **out)
 	if (!rec)
 		return -ENOMEM;
 	rec->core = core;
-	if (htab_init(&rec->segments, 64, ref_key) < 0) {
+	if (seg_table_init(&rec->segments) < 0) {
 		free(rec);
 		return -ENOMEM;
 	}
@@ -593,14 +567,7 @@ void recovery_destroy(struct recovery *rec)
 {
 	if (!rec)
 		return;
-	while (rec->refs) {
-		struct seg_ref *ref = rec->refs;
-
-		rec->refs = ref->next;
-		htab_del(&rec->segments, &ref->hnode);
-		free(ref);
-	}
-	htab_fini(&rec->segments);
+	seg_table_fini(&rec->segments);
 	free(rec->resting);
 	free(rec);
 }

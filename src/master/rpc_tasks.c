@@ -160,5 +160,5 @@ void rpc_tasks(struct service *svc, struct rpc_req *req)
 	if (reply.failed)
 		service_refuse(req, MOONCAKE_INTERNAL_ERROR);
 	else
-		rpc_reply(req, 0, &rsp.base);
+		service_reply(svc, req, 0, &rsp.base);
 }

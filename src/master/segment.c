@@ -321,7 +321,7 @@ static void drop_one(struct core *core, struct segment *seg)
 
 	if (rep->state == REPLICA_PROCESSING)
 		seg->writers_until_ns = MAX(seg->writers_until_ns, until);
-	if (obj_lose_replica(core, rep))
+	if (obj_unmount_replica(core, rep))
 		seg->dropped++;
 	else
 		copy_is_due(core);

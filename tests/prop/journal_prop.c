@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "master/copy.h"
 #include "master/note.h"
 #include "master/recover.h"
 #include "master/scan.h"
@@ -28,7 +29,8 @@ struct world {
 	struct rng rng;
 	struct scan scan;
 	bool is_saving, has_snapshot;
-	unsigned next_segment;
+	unsigned next_segment, next_path;
+	uint64_t last_task;
 };
 
 /* --- what there is, in one number --- */
@@ -62,7 +64,11 @@ static uint64_t object_digest(const struct object *obj)
 	uint64_t replicas = 0;
 
 	list_for_each (rep, &obj->replicas, node)
-		replicas += replica_digest(rep);
+		if (rep->state == REPLICA_COMPLETE)
+			replicas += replica_digest(rep);
+	if (!replicas)
+		return 0; /* nothing but a copy that is being made */
+	sum = mix(sum, obj->wanted[KIND_MEM] * 256u + obj->wanted[KIND_NOF]);
 	sum = mix(sum, obj->size);
 	sum = mix(sum, obj->data_type);
 	sum = mix(sum, obj->is_hard_pinned);
@@ -149,9 +155,11 @@ static void check_users(struct world *w, struct core *core)
 	const struct object *obj;
 	const struct replica *rep;
 
-	list_for_each (obj, &w->core->unfinished, unfinished_node)
+	list_for_each (obj, &w->core->all, all_node)
 		list_for_each (rep, &obj->replicas, node)
-			for (unsigned i = 0; i < rep->extent_count; i++)
+			for (unsigned i = 0; rep->state == REPLICA_PROCESSING &&
+					     i < rep->extent_count;
+			     i++)
 				ASSERT(!is_free(core, rep->extents[i].seg,
 						&rep->extents[i].ext));
 	for (size_t i = 0; i < q->count; i++)
@@ -264,8 +272,7 @@ static void change_segment(struct world *w)
 		segment_set_draining(w->core, seg, !seg->is_draining);
 		break;
 	case 2:
-		snprintf(path, sizeof(path), "path %u",
-			 (unsigned)rng_below(&w->rng, 1000));
+		snprintf(path, sizeof(path), "path %u", w->next_path++);
 		segment_add_path(w->core, seg, path);
 		break;
 	default:
@@ -317,12 +324,31 @@ static void revoke(struct world *w, const char *key)
 		put_revoke(w->core, &T_CLIENT, str_of(key), obj->generation);
 }
 
+/* Clients copy what drains. */
+static void copy(struct world *w)
+{
+	unsigned looks = 100;
+	uint64_t wait_ns;
+	struct object *obj;
+	struct task *task;
+
+	copy_seen_client(w->core);
+	copy_is_waiting(w->core);
+	task = copy_next(w->core, &T_CLIENT, &looks, &obj, &wait_ns);
+	if (task && task->kind == TASK_COPY)
+		w->last_task = task->id;
+	if (rng_below(&w->rng, 2))
+		copy_end(w->core, &T_CLIENT,
+			 &(struct task_result){w->last_task,
+					       rng_below(&w->rng, 5) > 0});
+}
+
 static void step(struct world *w)
 {
 	char key[16];
 
 	key_of(w, key);
-	switch (rng_below(&w->rng, 16)) {
+	switch (rng_below(&w->rng, 18)) {
 	case 0:
 		add_segment(w);
 		break;
@@ -353,6 +379,9 @@ static void step(struct world *w)
 		break;
 	case 8 ... 11:
 		put_some(w, key);
+		break;
+	case 12 ... 13:
+		copy(w);
 		break;
 	default:
 		t_end(w->core, key);

@@ -130,10 +130,11 @@ static void test_small_ones(void **state)
 	struct jr_end end = {0};
 	struct strbuf sb = {0};
 
-	jr_gone_encode(&(struct jr_gone){3, 1, STR("key")}, &sb);
+	jr_gone_encode(&(struct jr_gone){3, 1, {2, 1}, STR("key")}, &sb);
 	assert_true(jr_gone_decode(strbuf_str(&sb), &gone));
 	assert_int_equal(gone.generation, 3);
 	assert_int_equal(gone.index, 1);
+	assert_int_equal(gone.wanted[0], 2);
 	assert_true(str_eq(gone.key, STR("key")));
 	CHECK_CUTS(sb, jr_gone_decode, &gone);
 	strbuf_reset(&sb);
