@@ -16,5 +16,7 @@ struct err {
 
 /* Returns code (negative errno), so that "return err_set(...)" works. */
 int err_set(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* More at the end of the sentence: what became of it since. */
+void err_add(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

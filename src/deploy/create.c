@@ -247,6 +247,8 @@ static int work(struct fleet_host *host, struct err *err)
 
 	fleet_step(host, "connecting");
 	ret = remote_open(&ssh, &job->d.remote, err);
+	if (ret == 0)
+		ret = remote_check_root(job->d.remote, err);
 	if (ret)
 		return ret;
 	job->d.node = &job->node;

@@ -120,7 +120,7 @@ void deployment_unit(struct deployment *d, const char *name, const char *text,
 static void plan_unit(struct deployment *d, const char *name, const char *text)
 {
 	struct strbuf file = {0}, start = {0};
-	char stop[160], log[128];
+	char stop[256], log[128];
 
 	strbuf_addf(&file,
 		    "[Unit]\nDescription=%s\nAfter=network-online.target\n"
@@ -136,7 +136,8 @@ static void plan_unit(struct deployment *d, const char *name, const char *text)
 		    name);
 	snprintf(log, sizeof(log), "journalctl -u %s -n 3 -o cat", name);
 	add_wait(&start, d->socket, log);
-	snprintf(stop, sizeof(stop), "systemctl stop %s.service || :", name);
+	snprintf(stop, sizeof(stop), "systemctl stop %s.service || :\nrm -f %s",
+		 name, d->socket);
 	deployment_unit(d, name, file.p ? file.p : "", start.p ? start.p : "",
 			stop);
 	d->plan.failed |= file.failed || start.failed;
@@ -161,10 +162,14 @@ static void plan_process(struct deployment *d, const char *name)
 		    name, name, name);
 	snprintf(log, sizeof(log), "tail -n 3 /var/log/%s.log", name);
 	add_wait(&start, d->socket, log);
+	/* Its end is waited for, so that what is taken back next stays so. */
 	strbuf_addf(&stop,
-		    "[ ! -s /run/%s.pid ] || kill -- -$(cat /run/%s.pid) || :\n"
-		    "rm -f /run/%s.pid\n",
-		    name, name, name);
+		    "p=$(cat /run/%s.pid) && i=0 && kill -- -$p &&\n"
+		    "while kill -0 -- -$p 2>/dev/null && [ $i -lt 100 ]; do\n"
+		    "  i=$((i + 1)); [ $i -ne 50 ] || kill -KILL -- -$p\n"
+		    "  sleep 0.1; done\n"
+		    "rm -f /run/%s.pid %s\n",
+		    name, name, d->socket);
 	snprintf(title, sizeof(title), "start %s", name);
 	plan_script(&d->plan, title, start.p ? start.p : "",
 		    stop.p ? stop.p : "");
@@ -283,13 +288,19 @@ static const struct backend *backend_of(const struct node *node)
 	return table[node->backend];
 }
 
-static int rounds(struct deployment *d, struct err *err)
+static struct plan_target target_of(const struct deployment *d)
 {
-	const struct plan_target target = {
+	return (struct plan_target){
 		.remote = d->remote,
 		.socket = d->socket,
+		.is_forgetful = d->is_forgetful,
 		.host = d->host,
 	};
+}
+
+static int rounds(struct deployment *d, struct err *err)
+{
+	struct plan_target target;
 	int ret;
 
 	for (int i = 0; i < ROUNDS_MAX; i++) {
@@ -298,6 +309,7 @@ static int rounds(struct deployment *d, struct err *err)
 		ret = backend_of(d->node)->look(d, err);
 		if (ret || d->plan.count == d->done || d->opts->is_dry_run)
 			return ret;
+		target = target_of(d);
 		ret = plan_apply(&d->plan, &d->done, &target, err);
 		if (ret)
 			return ret;
@@ -310,21 +322,19 @@ static int rounds(struct deployment *d, struct err *err)
 
 int deployment_run(struct deployment *d, struct err *err)
 {
-	const struct plan_target target = {
-		.remote = d->remote,
-		.socket = d->socket,
-		.host = d->host,
-	};
+	struct plan_target target;
 	int ret = look_at_host(d, err);
 
-	if (ret)
-		return ret;
-	ret = rounds(d, err);
+	if (ret == 0)
+		ret = rounds(d, err);
+	target = target_of(d);
 	/* A look that refuses comes after steps of earlier rounds. */
 	if (ret && d->done)
 		plan_undo(&d->plan, &d->done, &target, err);
 	else if (d->done)
 		plan_settle(&d->plan, &target);
+	else if (ret == -ETIMEDOUT && remote_is_broken(d->remote))
+		remote_recover(d->remote, err);
 	return ret;
 }
 

@@ -40,6 +40,8 @@ struct deployment {
 	char nqn[NVME_NQN_LEN];
 	char serial[21];
 	char socket[108]; /* of the target's JSON-RPC */
+	/* When the target ends, what this plan told it is forgotten. */
+	bool is_forgetful;
 };
 
 struct backend {

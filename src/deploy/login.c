@@ -31,5 +31,6 @@ struct remote_opts login_opts(const struct login_config *login,
 		.key_file = or_null(login->key_file),
 		.password = password,
 		.connect_ms = (uint32_t)login->connect_ms,
+		.command_ms = (uint32_t)login->command_ms,
 	};
 }

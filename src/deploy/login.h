@@ -9,7 +9,7 @@
 /* Part of a program's config. */
 struct login_config {
 	char *username, *password, *password_file, *key_file;
-	uint64_t port, connect_ms;
+	uint64_t port, connect_ms, command_ms;
 	bool ask_password;
 };
 
@@ -60,7 +60,15 @@ struct login_config {
 	 .min = 1000,							\
 	 .max = 3600000,						\
 	 .arg = "TIME",							\
-	 .help = "Patience for a connection to a node."}
+	 .help = "Patience for a connection to a node."},		\
+	{.name = "command_timeout",					\
+	 .type = FLAG_MS,						\
+	 .off = offsetof(config, field.command_ms),			\
+	 .max = 86400000,						\
+	 .arg = "TIME",							\
+	 .help = "Patience for each command there. Default: 30s to "	\
+		 "look, 1m to change something, 2m to reserve "		\
+		 "hugepages."}
 /* clang-format on */
 
 /* The password, from wherever it comes; NULL when there is none.  Asks at most

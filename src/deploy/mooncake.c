@@ -109,6 +109,11 @@ static int plan_start(struct deployment *d, const struct facts *f,
 			       d->node->host, program, f->missing);
 	}
 	plan_service(d, program);
+	if (!f->has_state && !d->plan.failed) {
+		d->is_forgetful = true;
+		step_undo_add(&d->plan, &d->plan.steps[d->plan.count - 1],
+			      "rm -f " STATE_FILE);
+	}
 	return 0;
 }
 
@@ -232,14 +237,13 @@ static int look_at_target(struct deployment *d, struct err *err)
 	struct relay relay = deployment_relay(d);
 	struct rpc_want *want = rpc_want_new(d);
 	json_t *bdevs = NULL;
-	int code, ret;
+	int ret;
 
 	if (!want)
 		return err_set(err, -ENOMEM, "out of memory");
 	ret = rpcplan_transport(&relay, want, &d->plan, err);
 	if (ret == 0)
-		ret = relay_call(&relay, "bdev_get_bdevs", NULL, &bdevs, &code,
-				 err);
+		ret = relay_list(&relay, "bdev_get_bdevs", &bdevs, err);
 	if (ret == 0)
 		ret = plan_disks(d, bdevs, want, err);
 	if (ret == 0)

@@ -155,7 +155,12 @@ static int ask_one(struct fleet_host *host, struct err *err)
 	if (ret)
 		return ret;
 	fleet_step(host, "asking what it serves");
-	ret = node_namespaces(remote, a->answer->node, &a->answer->list, err);
+	ret = remote_check_root(remote, err);
+	if (ret == 0)
+		ret = node_namespaces(remote, a->answer->node, &a->answer->list,
+				      err);
+	if (ret == -ETIMEDOUT && remote_is_broken(remote))
+		remote_recover(remote, err);
 	remote_close(remote);
 	if (ret == 0)
 		fleet_step(host, "serves %zu namespaces",

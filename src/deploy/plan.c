@@ -251,10 +251,10 @@ static int call(const struct plan_target *t, const char *method,
 {
 	struct relay relay = {.remote = t->remote, .timeout_ms = ms};
 	json_t *result;
-	int code, ret;
+	int ret;
 
 	snprintf(relay.socket, sizeof(relay.socket), "%s", t->socket);
-	ret = relay_call(&relay, method, params, &result, &code, err);
+	ret = relay_call(&relay, method, params, &result, err);
 	json_decref(result);
 	return ret;
 }
@@ -375,6 +375,8 @@ static int step_undo(const struct step *step, const struct plan_target *t,
 		int ret = call(t, step->undo_method, step->undo_params,
 			       step->timeout_ms, err);
 
+		if (ret == -ENOENT && t->is_forgetful)
+			return 0; /* gone, and what it was told with it */
 		return step->is_unsure && is_refused(ret) ? 0 : ret;
 	}
 	if (step->undo_script)
@@ -388,24 +390,14 @@ static int step_undo(const struct step *step, const struct plan_target *t,
 	return 0;
 }
 
-/* Adds to a sentence that is complete already. */
-static void append(struct err *err, const char *text)
-{
-	size_t n = strlen(err->text);
-
-	snprintf(err->text + n, sizeof(err->text) - n, "%s", text);
-}
-
 void plan_undo(const struct plan *plan, size_t *done,
 	       const struct plan_target *t, struct err *err)
 {
 	const char *left = NULL;
-	struct err ignored = {0};
 	unsigned failed = 0;
-	char text[160];
 
 	if (remote_is_broken(t->remote))
-		remote_reopen(t->remote, &ignored);
+		remote_recover(t->remote, err);
 	while (*done > 0) {
 		const struct step *step = &plan->steps[--*done];
 		struct err why = {0};
@@ -418,11 +410,21 @@ void plan_undo(const struct plan *plan, size_t *done,
 		}
 	}
 	if (failed)
-		snprintf(text, sizeof(text), "; NOT taken back: %.60s%s", left,
-			 failed > 1 ? " and more" : "");
+		err_add(err, "; NOT taken back: %.60s%s", left,
+			failed > 1 ? " and more" : "");
 	else
-		snprintf(text, sizeof(text), "; all taken back");
-	append(err, text);
+		err_add(err, "; all taken back");
+}
+
+/* Most causes begin with the host already. */
+static const char *after_host(const struct remote *r, const char *text)
+{
+	const char *host = remote_host(r);
+	size_t n = strlen(host);
+
+	return strncmp(text, host, n) == 0 && strncmp(text + n, ": ", 2) == 0
+		       ? text + n + 2
+		       : text;
 }
 
 int plan_apply(const struct plan *plan, size_t *done,
@@ -449,8 +451,9 @@ int plan_apply(const struct plan *plan, size_t *done,
 		if (ret && step->kind == STEP_SCRIPT)
 			err_set(err, ret, "%.165s", why.text);
 		else if (ret)
-			err_set(err, ret, "step %.60s: %.100s", step->title,
-				why.text);
+			err_set(err, ret, "%.40s: step %.60s: %.100s",
+				remote_host(t->remote), step->title,
+				after_host(t->remote, why.text));
 	}
 	if (ret)
 		plan_undo(plan, done, t, err);

@@ -59,26 +59,28 @@ static void add_script(struct strbuf *out, const struct relay *relay,
 	strbuf_adds(out, fallback);
 }
 
-static int check_answer(json_t *answer, const char *method, json_t **result,
-			int *code, struct err *err)
+static int check_answer(const struct relay *relay, const char *method,
+			json_t *answer, json_t **result, struct err *err)
 {
+	const char *host = remote_host(relay->remote);
 	json_t *error = json_object_get(answer, "error");
 	const char *text = json_string_value(json_object_get(error, "message"));
+	json_int_t code;
 
 	if (json_integer_value(json_object_get(answer, "id")) != REQUEST_ID)
 		return err_set(err, -EPROTO,
-			       "%s: the answer is to something "
-			       "else",
+			       "%s: %s: the answer is to something else", host,
 			       method);
 	if (error) {
-		*code = (int)json_integer_value(json_object_get(error, "code"));
-		return err_set(err, -EREMOTEIO, "%s: %s (%d)", method,
-			       text ? text : "error without a message", *code);
+		code = json_integer_value(json_object_get(error, "code"));
+		return err_set(err, -EREMOTEIO, "%s: %s: %s (%lld)", host,
+			       method, text ? text : "error without a message",
+			       (long long)code);
 	}
 	*result = json_incref(json_object_get(answer, "result"));
 	if (!*result)
-		return err_set(err, -EPROTO, "%s: the answer has no result",
-			       method);
+		return err_set(err, -EPROTO, "%s: %s: the answer has no result",
+			       host, method);
 	return 0;
 }
 
@@ -147,7 +149,7 @@ static int call(struct relay *relay, const char *method, const char *request,
 }
 
 int relay_call(struct relay *relay, const char *method, const json_t *params,
-	       json_t **result, int *code, struct err *err)
+	       json_t **result, struct err *err)
 {
 	json_t *request = json_pack("{s:s, s:s, s:i}", "jsonrpc", "2.0",
 				    "method", method, "id", REQUEST_ID);
@@ -156,7 +158,6 @@ int relay_call(struct relay *relay, const char *method, const json_t *params,
 	int ret;
 
 	*result = NULL;
-	*code = 0;
 	if (request && params &&
 	    json_object_set_new(request, "params", json_deep_copy(params)) == 0)
 		text = json_dumps(request, JSON_COMPACT);
@@ -165,9 +166,22 @@ int relay_call(struct relay *relay, const char *method, const json_t *params,
 	ret = text ? call(relay, method, text, &answer, err)
 		   : err_set(err, -ENOMEM, "out of memory");
 	if (ret == 0)
-		ret = check_answer(answer, method, result, code, err);
+		ret = check_answer(relay, method, answer, result, err);
 	free(text);
 	json_decref(request);
 	json_decref(answer);
 	return ret;
+}
+
+int relay_list(struct relay *relay, const char *method, json_t **result,
+	       struct err *err)
+{
+	int ret = relay_call(relay, method, NULL, result, err);
+
+	if (ret || json_is_array(*result))
+		return ret;
+	json_decref(*result);
+	*result = NULL;
+	return err_set(err, -EPROTO, "%s: %s: the answer is no list",
+		       remote_host(relay->remote), method);
 }

@@ -21,10 +21,13 @@ struct relay {
 /*
  * params may be NULL; it is not taken over.  0 with the result (the caller's);
  * -ENOENT nobody listens on the socket; -EREMOTEIO the target answered with an
- * error, *code is its JSON-RPC code then and err names method and message;
- * other -errno of the session.
+ * error; -EPROTO its answer is none; other -errno of the session.  err names
+ * host, method and cause.
  */
 int relay_call(struct relay *relay, const char *method, const json_t *params,
-	       json_t **result, int *code, struct err *err);
+	       json_t **result, struct err *err);
+/* The same for what answers with an array. */
+int relay_list(struct relay *relay, const char *method, json_t **result,
+	       struct err *err);
 
 #endif

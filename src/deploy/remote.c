@@ -37,6 +37,9 @@ struct remote {
 	struct sshproc proc;
 	struct remote_opts opts;
 	char host[256];
+	char user[64];	/* there */
+	char shell[48]; /* process and start time of the session's shell */
+	uint32_t command_ms;
 	bool is_root;
 	bool is_broken;
 	struct rng rng;
@@ -234,6 +237,13 @@ static int take_status(struct remote_result *res, const char *mark)
 	return 0;
 }
 
+static uint32_t time_limit(const struct remote *r, const struct remote_cmd *cmd)
+{
+	if (r->command_ms)
+		return r->command_ms;
+	return cmd->timeout_ms ? cmd->timeout_ms : COMMAND_MS;
+}
+
 static int explain(struct remote *r, const struct remote_cmd *cmd, int ret,
 		   const struct remote_result *res, struct err *err)
 {
@@ -241,10 +251,8 @@ static int explain(struct remote *r, const struct remote_cmd *cmd, int ret,
 
 	said(&res->errors, why);
 	if (ret == -ETIMEDOUT)
-		return err_set(err, ret,
-			       "%s: no answer within %u s; what was started "
-			       "there may still be running",
-			       r->host, (cmd->timeout_ms + 999) / 1000);
+		return err_set(err, ret, "%s: no answer within %u s", r->host,
+			       (time_limit(r, cmd) + 999) / 1000);
 	if (ret == -E2BIG)
 		return err_set(err, ret,
 			       "%s: the answer is longer than %zu "
@@ -257,8 +265,7 @@ static int explain(struct remote *r, const struct remote_cmd *cmd, int ret,
 int remote_run(struct remote *r, const struct remote_cmd *cmd,
 	       struct remote_result *res, struct err *err)
 {
-	uint32_t ms = cmd->timeout_ms ? cmd->timeout_ms : COMMAND_MS;
-	uint64_t deadline_ns = time_mono_ns() + ms * NS_PER_MS;
+	uint64_t deadline_ns = time_mono_ns() + time_limit(r, cmd) * NS_PER_MS;
 	struct strbuf text = {0};
 	struct side sides[2] = {
 		{.fd = r->proc.out, .out = &res->out, .max = REMOTE_OUT_MAX},
@@ -295,13 +302,18 @@ int remote_must(struct remote *r, const char *what,
 		const struct remote_cmd *cmd, struct err *err)
 {
 	struct remote_result res;
+	struct err cause = {0};
+	size_t host_n = strlen(r->host);
 	char why[SAID_MAX];
-	int ret = remote_run(r, cmd, &res, err);
+	int ret = remote_run(r, cmd, &res, &cause);
 
 	if (ret == 0 && res.status) {
 		said(&res.errors, why);
 		ret = err_set(err, -EREMOTEIO, "%s: can't %s: %s", r->host,
 			      what, why[0] ? why : "the command failed");
+	} else if (ret < 0) { /* cause begins with the host, too */
+		err_set(err, ret, "%s: can't %.80s%s", r->host, what,
+			strlen(cause.text) > host_n ? cause.text + host_n : "");
 	}
 	remote_result_fini(&res);
 	return ret;
@@ -364,6 +376,32 @@ int remote_write(struct remote *r, const struct remote_file *file,
 
 /* --- opening and closing --- */
 
+/* One line that is found among what a login prints. */
+#define HELLO "mooncake-hello "
+static const char hello_script[] = "echo " HELLO "$(id -u) $(id -un) $PPID "
+				   "$(cut -d' ' -f22 /proc/$PPID/stat)\n";
+
+static void take_word(struct str *rest, char *out, size_t size, char end)
+{
+	struct str word = str_cut(*rest, end, rest);
+
+	snprintf(out, size, STR_FMT, (int)MIN(word.n, size - 1), word.p);
+}
+
+static void take_hello(struct remote *r, const struct strbuf *out)
+{
+	const char *at = find_mark(out, HELLO);
+	struct str rest;
+
+	if (!at)
+		return;
+	at += strlen(HELLO);
+	rest = (struct str){at, (size_t)(out->p + out->n - at)};
+	r->is_root = str_eq(str_cut(rest, ' ', &rest), STR("0"));
+	take_word(&rest, r->user, sizeof(r->user), ' ');
+	take_word(&rest, r->shell, sizeof(r->shell), '\n');
+}
+
 /* Who are we there?  Its answer also proves that the shell works. */
 static int hello(struct remote *r, uint32_t ms, struct err *err)
 {
@@ -371,11 +409,12 @@ static int hello(struct remote *r, uint32_t ms, struct err *err)
 	struct err cause = {0};
 	char why[SAID_MAX];
 	int ret = remote_run(
-		r, &(struct remote_cmd){.script = "id -u", .timeout_ms = ms},
+		r,
+		&(struct remote_cmd){.script = hello_script, .timeout_ms = ms},
 		&res, &cause);
 
 	if (ret == 0)
-		r->is_root = str_eq(str_trim(strbuf_str(&res.out)), STR("0"));
+		take_hello(r, &res.out);
 	said(&res.errors, why);
 	remote_result_fini(&res);
 	if (ret == 0)
@@ -398,7 +437,11 @@ static int start(struct remote *r, struct err *err)
 	int ret = sshproc_start(&r->proc, &r->opts, ms, err);
 
 	r->is_broken = false;
-	return ret ? ret : hello(r, ms, err);
+	r->command_ms = 0;
+	if (ret == 0)
+		ret = hello(r, ms, err);
+	r->command_ms = r->opts.command_ms;
+	return ret;
 }
 
 bool remote_is_broken(const struct remote *r)
@@ -406,10 +449,84 @@ bool remote_is_broken(const struct remote *r)
 	return r->is_broken;
 }
 
-int remote_reopen(struct remote *r, struct err *err)
+/* Ends the processes that descend from the shell $p, which began at $t; its
+ * number may be somebody else's by now.  Status 3 and a list: they stay. */
+static const char end_script[] =
+	"kids() { for c in $(cat /proc/$1/task/*/children 2>/dev/null); do\n"
+	"  kids $c; echo $c; done; }\n"
+	"[ \"$(cut -d' ' -f22 /proc/$p/stat 2>/dev/null)\" = \"$t\" ] || exit "
+	"0\n"
+	"k=\"$(kids $p) $p\"; i=0\n"
+	"kill -KILL $k 2>/dev/null\n"
+	"while :; do\n"
+	"  l=\n"
+	"  for c in $k; do\n"
+	"    s=$(cut -d' ' -f2,3 /proc/$c/stat 2>/dev/null)\n"
+	"    case $s in ''|*Z) ;; *) l=\"$l $c ${s% *}\";; esac; done\n"
+	"  [ -n \"$l\" ] || exit 0\n"
+	"  i=$((i + 1)); [ $i -lt 50 ] || { echo \"$l\"; exit 3; }\n"
+	"  sleep 0.1\ndone\n";
+
+static void end_what_is_left(struct remote *r, const char *shell,
+			     struct err *err)
 {
+	struct strbuf script = {0};
+	struct remote_result res;
+	struct err ignored = {0};
+	struct str start, pid = str_cut(str_of(shell), ' ', &start);
+	uint64_t n;
+
+	if (str_to_u64(pid, &n) || str_to_u64(start, &n))
+		return;
+	strbuf_addf(&script, "p=" STR_FMT " t=" STR_FMT "\n%s", STR_ARG(pid),
+		    STR_ARG(start), end_script);
+	if (!script.failed &&
+	    remote_run(r,
+		       &(struct remote_cmd){
+			       .script = script.p,
+			       .as_root = true,
+		       },
+		       &res, &ignored) == 0 &&
+	    res.status == 3)
+		err_add(err, "; still running there:" STR_FMT,
+			(int)MIN(res.out.n, (size_t)40), res.out.p);
+	remote_result_fini(&res);
+	strbuf_fini(&script);
+}
+
+void remote_recover(struct remote *r, struct err *err)
+{
+	char shell[sizeof(r->shell)];
+	struct err why = {0};
+
+	memcpy(shell, r->shell, sizeof(shell));
 	sshproc_end(&r->proc);
-	return start(r, err);
+	if (start(r, &why))
+		err_add(err, "; no way back to it");
+	else
+		end_what_is_left(r, shell, err);
+}
+
+int remote_check_root(struct remote *r, struct err *err)
+{
+	struct remote_result res = {0};
+	char why[SAID_MAX];
+	int ret;
+
+	if (r->is_root)
+		return 0;
+	ret = remote_run(r,
+			 &(struct remote_cmd){.script = ":", .as_root = true},
+			 &res, err);
+	said(&res.errors, why);
+	if (ret == 0 && res.status)
+		ret = err_set(err, -EPERM,
+			      "%s: the user %s is not root there, and sudo "
+			      "does not let it (%.90s); log in as root, or "
+			      "allow sudo without a password",
+			      r->host, r->user, why);
+	remote_result_fini(&res);
+	return ret;
 }
 
 int remote_open(const struct remote_opts *opts, struct remote **out,

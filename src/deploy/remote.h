@@ -26,6 +26,7 @@ struct remote_opts {
 	 * ours: ssh asks this program for it (remote_askpass()). */
 	const char *password;
 	uint32_t connect_ms; /* to a working shell */
+	uint32_t command_ms; /* for each command, 0 = what it asks for */
 };
 
 /*
@@ -37,8 +38,14 @@ int remote_open(const struct remote_opts *opts, struct remote **out,
 /* Closes the session; what runs there is sent a hang-up.  NULL is fine. */
 void remote_close(struct remote *r);
 const char *remote_host(const struct remote *r);
-/* After a failure: a new session in place of the lost one. */
-int remote_reopen(struct remote *r, struct err *err);
+/*
+ * After a failure: a new session in place of the lost one, and what the lost
+ * one has left running there is ended.  What can't be ended, or that there is
+ * no way back, is added to err's sentence.
+ */
+void remote_recover(struct remote *r, struct err *err);
+/* 0 when commands can be run as root; -EPERM with what sudo says. */
+int remote_check_root(struct remote *r, struct err *err);
 /* Something failed, and nothing can be run any more. */
 bool remote_is_broken(const struct remote *r);
 
@@ -56,7 +63,7 @@ void remote_result_fini(struct remote_result *res);
  * and waits for its end.  as_root: by "sudo -n" when the user is not root.
  * 0 when it ran, whatever its status; -ETIMEDOUT: it is still running there
  * and the session is closed; -EPIPE: the connection was lost.  After a failure
- * the remote is only good for remote_reopen() and remote_close().
+ * the remote is only good for remote_recover() and remote_close().
  */
 struct remote_cmd {
 	const char *script;

@@ -54,9 +54,9 @@ int rpcplan_transport(struct relay *relay, const struct rpc_want *want,
 	json_t *list, *item, *params;
 	char title[96];
 	size_t i;
-	int code, ret;
+	int ret;
 
-	ret = relay_call(relay, "nvmf_get_transports", NULL, &list, &code, err);
+	ret = relay_list(relay, "nvmf_get_transports", &list, err);
 	if (ret)
 		return ret;
 	json_array_foreach(list, i, item)
@@ -267,9 +267,9 @@ int rpcplan_subsystem(struct relay *relay, const struct rpc_want *want,
 		      struct plan *plan, struct err *err)
 {
 	json_t *list, *ss;
-	int code, ret;
+	int ret;
 
-	ret = relay_call(relay, "nvmf_get_subsystems", NULL, &list, &code, err);
+	ret = relay_list(relay, "nvmf_get_subsystems", &list, err);
 	if (ret)
 		return ret;
 	ss = find_subsystem(list, want->nqn);
@@ -292,17 +292,16 @@ static int whole_config(struct relay *relay, json_t **out, struct err *err)
 {
 	json_t *names, *item, *all = json_array();
 	size_t i;
-	int code, ret;
+	int ret;
 
-	ret = relay_call(relay, "framework_get_subsystems", NULL, &names, &code,
-			 err);
+	ret = relay_list(relay, "framework_get_subsystems", &names, err);
 	json_array_foreach(names, i, item)
 	{
 		json_t *name = json_object_get(item, "subsystem"), *config;
 		json_t *params = json_pack("{s:O}", "name", name);
 
 		ret = relay_call(relay, "framework_get_config", params, &config,
-				 &code, err);
+				 err);
 		json_decref(params);
 		if (ret)
 			break;
@@ -414,9 +413,9 @@ int rpc_namespaces(struct relay *relay, const struct node *node,
 {
 	json_t *list, *item;
 	size_t i;
-	int code, ret;
+	int ret;
 
-	ret = relay_call(relay, "nvmf_get_subsystems", NULL, &list, &code, err);
+	ret = relay_list(relay, "nvmf_get_subsystems", &list, err);
 	if (ret)
 		return ret;
 	json_array_foreach(list, i, item)

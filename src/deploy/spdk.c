@@ -403,20 +403,19 @@ static int look_at_target(struct deployment *d, const struct choice *c,
 	struct rpc_want *want = rpc_want_new(d);
 	json_t *ctrls = NULL, *bdevs = NULL;
 	size_t before = d->plan.count;
-	int code, ret;
+	int ret;
 
 	if (!want)
 		return err_set(err, -ENOMEM, "out of memory");
 	ret = rpcplan_transport(&relay, want, &d->plan, err);
 	if (ret == 0)
-		ret = relay_call(&relay, "bdev_nvme_get_controllers", NULL,
-				 &ctrls, &code, err);
+		ret = relay_list(&relay, "bdev_nvme_get_controllers", &ctrls,
+				 err);
 	if (ret == 0)
 		plan_attach(d, c, ctrls);
 	/* Names are known when the disks are attached. */
 	if (ret == 0 && d->plan.count == before) {
-		ret = relay_call(&relay, "bdev_get_bdevs", NULL, &bdevs, &code,
-				 err);
+		ret = relay_list(&relay, "bdev_get_bdevs", &bdevs, err);
 		if (ret == 0)
 			collect_bdevs(bdevs, ctrls, c, want);
 		if (ret == 0)
@@ -433,8 +432,11 @@ static int look(struct deployment *d, struct err *err)
 	struct facts *f = calloc(1, sizeof(*f));
 	struct choice choice;
 	size_t before = d->plan.count;
-	int ret = f ? look_around(d, f, err)
-		    : err_set(err, -ENOMEM, "out of memory");
+	int ret;
+
+	d->is_forgetful = true;
+	ret = f ? look_around(d, f, err)
+		: err_set(err, -ENOMEM, "out of memory");
 
 	if (ret == 0)
 		ret = choose(d, f, &choice, err);

@@ -34,8 +34,8 @@ static int run(struct tool *tool, const struct tool_prog *prog, struct err *err)
 	/* The master first: without it, asking targets is in vain. */
 	if (ret == 0)
 		ret = rpc_sync_dial(master ? master : config->master,
-				  (uint32_t)config->timeout_ms, &tool->master,
-				  err);
+				    (uint32_t)config->timeout_ms, &tool->master,
+				    err);
 	if (ret == 0)
 		ret = tool_collect(tool, !prog->is_removal, err);
 	if (ret == 0)

@@ -108,7 +108,8 @@ class Target:
 
     def bdev_nvme_attach_controller(self, name, trtype, traddr):
         driver = os.path.join(ROOT, "../sys/bus/pci/devices", traddr, "driver")
-        if os.path.basename(os.readlink(driver)) != "vfio-pci":
+        if not os.path.lexists(driver) or \
+                os.path.basename(os.readlink(driver)) != "vfio-pci":
             raise Error(-19, "No such device")
         # A second namespace where a test has said so.
         two = os.path.exists(os.path.join(ROOT, "two-namespaces"))

@@ -96,26 +96,37 @@ mount --make-rprivate /
 mkdir -p /etc/mooncake
 for d in /run /var/tmp /etc/mooncake /usr/local /opt /srv /var/log; do
   mount -t tmpfs -o mode=755 none $d; done
+[ ! -e /root/.bashrc ] || mount --bind /dev/null /root/.bashrc
 mkdir -p /run/sshd /usr/local/bin
+install -m 644 $folder/authorized /run/authorized
 echo "$name-$folder" >/run/machine-id
 [ ! -e /etc/machine-id ] || mount --bind /run/machine-id /etc/machine-id
 i=0; while ! ip link show eth0 >/dev/null 2>&1; do
   i=$((i + 1)); [ $i -lt 500 ] || exit 9; sleep 0.02; done
 ip link set lo up; ip addr add $addr peer $here dev eth0; ip link set eth0 up
-# The user that sshd wants, where only its files were unpacked.
-if ! grep -q ^sshd: /etc/passwd; then
-  { cat /etc/passwd; echo 'sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin'; } \
-    >/run/passwd
-  mount --bind /run/passwd /etc/passwd; fi
+# A user without rights, and the one that sshd wants, where only its files were
+# unpacked.
+{ grep -v '^op:' /etc/passwd; echo 'op:x:65532:65534::/tmp:/bin/sh'
+  grep -q ^sshd: /etc/passwd ||
+    echo 'sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin'; } >/run/passwd
+{ grep -v '^op:' /etc/shadow; echo "op:$password:19000:0:99999:7:::"; } \
+  >/run/shadow
+chmod 600 /run/shadow
+for f in passwd shadow; do mount --bind /run/$f /etc/$f; done
 exec $sshd -D -e -f $folder/$name.sshd
 """
 
 
+# Of the user op: "correct horse".
+PASSWORD = ("$6$mooncake$pVlF4CdtGZAtCccL.V5W6zoVJGIv6bt6w9/tbm"
+            "03r6uomvs62oUmStQ/8Kh3Da23S01mwDeqaVLL85/yj9ILj.")
+
+
 class Node:
     def __init__(self, nodes, number, is_known=True, name=None, addrs=None,
-                 **env):
-        """addrs: this machine's address and the node's; env: what its ssh
-        sessions find in their environment."""
+                 sshd=(), **env):
+        """addrs: this machine's address and the node's; sshd: more lines for
+        its configuration; env: what its sessions find in their environment."""
         self.nodes = nodes
         self.name = name or f"ssd{number}"
         self.link = f"mc{os.getpid() % 100000}n{number}"
@@ -130,10 +141,12 @@ class Node:
             f.write(nodes.user_pub + "\n")
         with open(os.path.join(folder, self.name + ".sshd"), "w") as f:
             f.write(f"HostKey {nodes.host_key}\nPidFile none\nUsePAM no\n"
-                    f"AuthorizedKeysFile {folder}/authorized\n"
+                    f"AuthorizedKeysFile /run/authorized\n"
                     "StrictModes no\nPermitRootLogin yes\n"
-                    "PasswordAuthentication no\nListenAddress 0.0.0.0\n"
+                    "ListenAddress 0.0.0.0\n"
                     "MaxStartups 100\nUseDNS no\n")
+            for line in sshd:
+                f.write(line + "\n")
             for key, value in env.items():
                 f.write(f"SetEnv {key}={value}\n")
         if is_known:
@@ -144,7 +157,8 @@ class Node:
             ["unshare", "-m", "-p", "-n", "-u", "--fork", "--mount-proc",
              "--kill-child", "sh", "-c", NODE_SCRIPT],
             env={**os.environ, "name": self.name, "addr": self.addr,
-                 "here": self.here, "folder": folder, "sshd": SSHD},
+                 "here": self.here, "folder": folder, "sshd": SSHD,
+                 "password": PASSWORD},
             stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
         self.plug_in()
         self.wait_ssh()
@@ -186,6 +200,33 @@ class Node:
         r = self.ssh(command)
         assert r.returncode == 0, (command, r.stdout, r.stderr)
         return r.stdout
+
+    # --- what goes wrong there ---
+
+    def before(self, word, action):
+        """From now on a JSON-RPC request with that word in it waits until the
+        shell command has run there, once."""
+        folder = os.path.join(self.path, "before")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, word), "w") as f:
+            f.write(action + "\n")
+        self.must(f"cat >/usr/local/bin/python3 <<'END'\n#!/bin/sh\n"
+                  f"cd {folder} && cat >request\nfor w in *; do\n"
+                  "  [ $w != request ] && grep -q \"$w\" request || continue\n"
+                  "  mv $w ../done-$w; . ../done-$w; done\n"
+                  "exec /usr/bin/python3 \"$@\" <request\nEND\n"
+                  "chmod +x /usr/local/bin/python3")
+
+    def state(self):
+        """What a deployment may change there: files, processes, drivers."""
+        return self.must(
+            "cd / && find etc/mooncake etc/systemd usr/local/lib srv "
+            "var/tmp run -not -path 'run/utmp*' -exec ls -ld {} + |"
+            " awk '{print $1, $3, $5, $9, $10, $11}';"
+            "ps -eo user,args | grep -v -e sshd -e 'ps -eo' -e awk -e grep -e sort "
+            "-e 'sh -c' -e 'sh -s' -e '\\[' -e '^USER' | sort;"
+            f"ls -l {self.path}/sys/bus/pci/devices/*/driver 2>/dev/null |"
+            "sed 's/.*-> //' || :")
 
     def stop(self):
         self.proc.kill()
@@ -244,5 +285,6 @@ cd "$(dirname "$0")/.."
 echo "setup $* $PCI_ALLOWED" >>calls
 driver=vfio-pci; [ "$1" != reset ] || driver=nvme
 for bdf in $PCI_ALLOWED; do
+  [ -d ../sys/bus/pci/devices/$bdf ] || continue
   ln -sfn ../../drivers/$driver ../sys/bus/pci/devices/$bdf/driver; done
 """

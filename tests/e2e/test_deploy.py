@@ -171,7 +171,7 @@ def test_ssh_that_fails(cluster, nodes):
     assert r.returncode == 1 and "refused" in r.stdout, r.stdout
     with open(nodes.known_hosts, "a") as f:
         f.write(f"{n.addr} {nodes.host_pub}\n")
-    r = create(cluster, nodes, node, "--username=nobody")
+    r = create(cluster, nodes, node, "--username=nosuchuser")
     assert r.returncode == 1 and "Permission denied" in r.stdout, r.stdout
 
 

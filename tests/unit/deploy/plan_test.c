@@ -111,7 +111,7 @@ static void server_stop(struct server *s)
 	close(s->fd);
 }
 
-static int call(const char *socket, json_t **result, int *code, struct err *err)
+static int call(const char *socket, json_t **result, struct err *err)
 {
 	struct relay relay = {.remote = remote, .timeout_ms = 5000};
 	json_t *params = json_pack("{s:s}", "nqn", "it's");
@@ -119,35 +119,41 @@ static int call(const char *socket, json_t **result, int *code, struct err *err)
 
 	*err = (struct err){0};
 	snprintf(relay.socket, sizeof(relay.socket), "%s", socket);
-	ret = relay_call(&relay, "nvmf_get", params, result, code, err);
+	ret = relay_call(&relay, "nvmf_get", params, result, err);
 	json_decref(params);
 	return ret;
 }
 
 static void test_relay(void **state)
 {
+	struct relay relay = {.remote = remote, .timeout_ms = 5000};
 	struct server s;
 	struct err err;
 	json_t *result;
-	int code;
 
 	server_start(&s, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":[7]}\n");
-	assert_int_equal(call(s.path, &result, &code, &err), 0);
+	assert_int_equal(call(s.path, &result, &err), 0);
 	assert_int_equal(json_integer_value(json_array_get(result, 0)), 7);
 	json_decref(result);
 	assert_non_null(strstr(s.seen[0], "\"params\":{\"nqn\":\"it's\"}"));
 	server_stop(&s);
-	assert_int_equal(call(s.path, &result, &code, &err), -ENOENT);
-	assert_int_equal(call("/nonexistent", &result, &code, &err), -ENOENT);
+	assert_int_equal(call(s.path, &result, &err), -ENOENT);
+	assert_int_equal(call("/nonexistent", &result, &err), -ENOENT);
 
 	server_start(&s, "{\"id\":1,\"error\":{\"code\":-19,"
 			 "\"message\":\"No such device\"}}");
-	assert_int_equal(call(s.path, &result, &code, &err), -EREMOTEIO);
-	assert_int_equal(code, -19);
-	assert_string_equal(err.text, "nvmf_get: No such device (-19)");
+	assert_int_equal(call(s.path, &result, &err), -EREMOTEIO);
+	assert_string_equal(err.text, "n1: nvmf_get: No such device (-19)");
 	server_stop(&s);
 	server_start(&s, "{\"id\":2,\"result\":true}");
-	assert_int_equal(call(s.path, &result, &code, &err), -EPROTO);
+	assert_int_equal(call(s.path, &result, &err), -EPROTO);
+	server_stop(&s);
+	server_start(&s, "{\"id\":1,\"result\":5}");
+	err = (struct err){0};
+	snprintf(relay.socket, sizeof(relay.socket), "%s", s.path);
+	assert_int_equal(relay_list(&relay, "nvmf_get", &result, &err),
+			 -EPROTO);
+	assert_null(result);
 	server_stop(&s);
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -146,6 +147,75 @@ static void test_deadline(void **state)
 				    &res, &err),
 			 -EPIPE);
 	remote_result_fini(&res);
+	remote_close(r);
+}
+
+/* The process whose number the script has left in a file. */
+static pid_t pid_in(const char *name)
+{
+	char path[80];
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	for (int i = 0; i < 1000 && pid == 0; i++) {
+		FILE *f = fopen(path, "r");
+
+		if (f && fscanf(f, "%d", &pid) != 1)
+			pid = 0;
+		if (f)
+			fclose(f);
+		if (pid == 0)
+			usleep(5000);
+	}
+	return pid;
+}
+
+/* What hangs there is ended over a new session, with what it has started; what
+ * was made to stay there (a service) stays. */
+static void test_recover(void **state)
+{
+	struct remote *r;
+	struct remote_result res;
+	struct err err = {0};
+	char script[256];
+	pid_t hangs, stays;
+
+	/* As behind sshd: the end of ssh ends nothing there. */
+	fake_ssh("setsid -w sh -c \"$*\"");
+	assert_int_equal(
+		remote_open(&(struct remote_opts){.host = "node7"}, &r, &err),
+		0);
+
+	snprintf(script, sizeof(script),
+		 "(setsid sleep 1000 & echo $! >%s/stays)\n"
+		 "sh -c 'echo $$ >%s/hangs; sleep 1000'\n",
+		 dir, dir);
+	assert_int_equal(remote_run(r,
+				    &(struct remote_cmd){
+					    .script = script,
+					    .timeout_ms = 300,
+				    },
+				    &res, &err),
+			 -ETIMEDOUT);
+	remote_result_fini(&res);
+	hangs = pid_in("hangs");
+	stays = pid_in("stays");
+	assert_true(hangs > 0 && stays > 0);
+	assert_int_equal(kill(hangs, 0), 0);
+	remote_recover(r, &err);
+	assert_null(strstr(err.text, "still running"));
+	assert_false(remote_is_broken(r));
+	assert_int_equal(kill(hangs, 0), -1);
+	assert_int_equal(kill(stays, SIGKILL), 0);
+	assert_int_equal(remote_run(r, &(struct remote_cmd){.script = "exit 7"},
+				    &res, &err),
+			 0);
+	assert_int_equal(res.status, 7);
+	remote_result_fini(&res);
+	/* No way back. */
+	fake_ssh("exit 255");
+	remote_recover(r, &err);
+	assert_non_null(strstr(err.text, "no way back"));
 	remote_close(r);
 }
 
@@ -310,6 +380,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_long_answers),
 		cmocka_unit_test(test_deadline),
+		cmocka_unit_test(test_recover),
 		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_must),
 		cmocka_unit_test(test_files),

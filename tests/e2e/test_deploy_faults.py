@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong with SSH and on nodes while targets are made there.
+
+Every failure ends within its deadline, names host and step, and leaves the
+node as it was or says what remains.
+"""
+import json
+import os
+import signal
+import time
+
+import pytest
+
+import nodes as nodes_lib
+
+pytestmark = pytest.mark.skipif(nodes_lib.why_not() is not None,
+                                reason=str(nodes_lib.why_not()))
+DEADLINE = 90  # seconds for a run on a machine that has much else to do
+
+
+@pytest.fixture
+def nodes(tmp_path):
+    with nodes_lib.Nodes(tmp_path) as n:
+        yield n
+
+
+def create(cluster, nodes, *args, **env):
+    r = cluster.run("spdk_tgt_create", *args, "--json",
+                    env={**nodes.env(), **env}, timeout=DEADLINE)
+    out = json.loads(r.stdout)
+    assert r.returncode == (out["failed"] != 0)
+    return out["nodes"]
+
+
+def fails(cluster, nodes, *args, **env):
+    """The sentence of the only node."""
+    out = create(cluster, nodes, *args, **env)
+    assert len(out) == 1 and not out[0]["ok"], out
+    assert nodes.nodes[-1].addr in out[0]["error"]
+    return out[0]["error"]
+
+
+def spdk_node(nodes, **more):
+    n = nodes.add(SYSFS=f"{nodes.folder}/ssd{len(nodes.nodes)}/sys")
+    root = n.spdk(disks=("0000:81:00.0", "0000:82:00.0"), **more)
+    return n, (f"--node=ip:{n.addr} path:{root} pci:0000:81:00.0,0000:82:00.0",
+               "--transport-type=TCP")
+
+
+def our_node(cluster, nodes, **more):
+    n = nodes.add(**more)
+    n.must("ln -s " + cluster.program("mooncake_nof_target") +
+           " /usr/local/bin/")
+    return n, (f"--node=ip:{n.addr} backend:mooncake disk:/srv/pool.img:64m",)
+
+
+# --- logging in ---
+
+def test_unknown_host_key(cluster, nodes):
+    n = nodes.add(is_known=False)
+    why = fails(cluster, nodes, f"--node=ip:{n.addr} disk:/srv/x:64m")
+    assert "Host key verification failed" in why
+    with open(nodes.known_hosts) as f:
+        assert n.addr not in f.read()  # nobody has accepted it
+
+
+def test_password(cluster, nodes, tmp_path):
+    """A wrong one, then the right one: asked for once, and nowhere to be
+    seen."""
+    n, args = our_node(cluster, nodes)
+    env = {"MOONCAKE_SSH_COMMAND": nodes.env()["MOONCAKE_SSH_COMMAND"] +
+           " -oPubkeyAuthentication=no"}
+    path = tmp_path / "password"
+    path.touch(mode=0o600)
+    args += ("--username=op", f"--password_file={path}")
+    path.write_text("wrong donkey\n")
+    why = fails(cluster, nodes, *args, **env)
+    assert "Permission denied" in why and "donkey" not in why
+    path.write_text("correct horse\n")
+    assert "is not root there" in fails(cluster, nodes, *args, **env)
+
+
+@pytest.mark.parametrize("what", ["none", "password"])
+def test_no_sudo(cluster, nodes, what):
+    n, args = our_node(cluster, nodes)
+    n.must("printf '#!/bin/sh\\necho sudo: a password is required >&2\\n"
+           "exit 1\\n' >/usr/local/bin/sudo; chmod 755 /usr/local/bin/sudo"
+           if what == "password" else "ln -s /nowhere /usr/local/bin/sudo")
+    before = n.state()
+    why = fails(cluster, nodes, *args, "--username=op")
+    assert "the user op is not root there" in why
+    assert "sudo without a password" in why
+    assert what != "password" or "a password is required" in why
+    assert n.state() == before
+
+
+def test_with_sudo(cluster, nodes):
+    """A user who may become root deploys as root does."""
+    n, args = our_node(cluster, nodes)
+    n.must(f"cat >/usr/local/bin/sudo.c <<'END'\n{SUDO}END\n"
+           "cd /usr/local/bin && cc -o sudo sudo.c && rm sudo.c && "
+           "chmod 4755 sudo")
+    out = create(cluster, nodes, *args, "--username=op")
+    assert out[0]["ok"], out
+    assert "mooncake" in n.must("ls -l /etc/mooncake /srv/pool.img")
+
+
+SUDO = r"""#include <unistd.h>
+int main(int argc, char **argv)
+{
+	(void)argc;
+	return setuid(0) || execvp(argv[3], argv + 3);
+}
+"""
+
+
+# --- in the middle ---
+
+def test_command_hangs(cluster, nodes):
+    """A step that does not end: it is ended there, and all is taken back."""
+    n, args = spdk_node(nodes)
+    setup = os.path.join(n.path, "spdk/scripts/setup.sh")
+    with open(setup, "a") as f:
+        f.write('[ "$1" = reset ] || sleep 1234\n')
+    before = n.state()
+    why = fails(cluster, nodes, *args, "--command_timeout=3s")
+    assert "no answer within 3 s" in why and "all taken back" in why
+    assert "give the disks to user space" in why
+    assert n.state() == before  # no "sleep 1234" either
+
+
+def test_looking_hangs(cluster, nodes):
+    n, args = spdk_node(nodes)
+    n.must("printf '#!/bin/sh\\nexec sleep 1234\\n' "
+           ">/usr/local/bin/pgrep; chmod 755 /usr/local/bin/pgrep")
+    before = n.state()
+    why = fails(cluster, nodes, *args, "--command_timeout=3s")
+    assert "no answer within 3 s" in why
+    assert n.state() == before
+
+
+CUT = "kill -KILL $(pgrep -f 'sshd: root@notty')"
+
+
+def test_connection_is_cut(cluster, nodes):
+    """In the middle of a step, which goes on there."""
+    n, args = spdk_node(nodes)
+    setup = os.path.join(n.path, "spdk/scripts/setup.sh")
+    with open(setup, "a") as f:
+        f.write(f'[ "$1" = reset ] || {{ {CUT}; sleep 1234; }}\n')
+    before = n.state()
+    why = fails(cluster, nodes, *args)
+    assert "the connection was lost" in why and "all taken back" in why
+    assert n.state() == before
+
+
+def test_connection_is_cut_in_a_call(cluster, nodes):
+    """It is not known whether the target has done it."""
+    n, args = our_node(cluster, nodes)
+    before = n.state()
+    n.before("nvmf_subsystem_add_ns", CUT)
+    why = fails(cluster, nodes, *args)
+    assert "the connection was lost" in why and "all taken back" in why
+    n.must("rm /usr/local/bin/python3")
+    assert n.state() == before
+
+
+@pytest.mark.parametrize("make,process", [
+    ("spdk", "nvmf_tgt"), ("ours", "mooncake_nof_ta")])
+def test_target_dies(cluster, nodes, make, process):
+    n, args = spdk_node(nodes) if make == "spdk" else our_node(cluster, nodes)
+    before = n.state()
+    n.before("nvmf_subsystem_add_ns",
+             f"pkill -KILL -x {process}; "
+             f"while pgrep -x {process}; do sleep 0.02; done >/dev/null")
+    why = fails(cluster, nodes, *args)
+    assert "namespace" in why and "nobody listens" in why
+    assert "all taken back" in why
+    n.must("rm /usr/local/bin/python3")
+    assert n.state() == before
+
+
+@pytest.mark.parametrize("make", ["spdk", "ours"])
+def test_disk_disappears(cluster, nodes, make):
+    """Between the look and the step that takes it."""
+    n, args = spdk_node(nodes) if make == "spdk" else our_node(cluster, nodes)
+    if make == "spdk":
+        before = n.state()
+        n.before("bdev_nvme_attach_controller",
+                 f"rm -r {n.path}/sys/bus/pci/devices/0000:82:00.0")
+    else:
+        n.must("truncate -s 64m /srv/pool.img")
+        before = n.state()
+        n.before("bdev_aio_create", "rm /srv/pool.img")
+    why = fails(cluster, nodes, *args)
+    assert "all taken back" in why and ("82:00.0" in why or "pool.img" in why)
+    n.must("rm /usr/local/bin/python3")
+    if make == "spdk":
+        n.pci("0000:82:00.0")
+    else:
+        n.must("truncate -s 64m /srv/pool.img")
+    assert n.state() == before
+
+
+# --- who answers is not who was meant ---
+
+@pytest.mark.parametrize("command,say", [
+    ("cat", "no shell"),  # sends back what it gets
+    ("cat >/dev/null", "no shell over ssh within 5 s"),
+    ("head -c 20000000 /dev/zero", "no shell"),
+    ("echo Welcome", "closed without a word"),
+    ("echo Welcome; eval \"$SSH_ORIGINAL_COMMAND\"", None)])
+def test_no_shell(cluster, nodes, command, say):
+    n = nodes.add(sshd=(f"ForceCommand {command}",))
+    args = (f"--node=ip:{n.addr} backend:mooncake disk:/srv/p.img:64m",
+            f"--program={cluster.program('mooncake_nof_target')}",
+            "--connect_timeout=5s")
+    if say:
+        assert say in fails(cluster, nodes, *args)
+    else:  # a shell that greets is one
+        out = create(cluster, nodes, *args)
+        assert out[0]["ok"], out
+
+
+@pytest.mark.parametrize("answer", [
+    "}{", '{"jsonrpc":"2.0","id":1,"result":5}', '{"id":7,"result":true}',
+    '{"id":1}', '[]', '\\xff\\xfe'])
+def test_garbage_from_the_target(cluster, nodes, answer):
+    n, args = spdk_node(nodes)
+    before = n.state()
+    n.before("nvmf_get_subsystems", f"printf '%b' '{answer}'; exit 0")
+    out = create(cluster, nodes, *args)[0]
+    n.must("rm /usr/local/bin/python3")
+    # "result": 5 is no list, and so nothing is there: the target then says
+    # itself what it thinks of the steps.
+    if not out["ok"]:
+        assert n.addr in out["error"] and "all taken back" in out["error"]
+        assert n.state() == before
+    else:
+        assert "5" in answer
+
+
+def test_good_nodes_beside_bad_ones(cluster, nodes):
+    """One of each kind at once: the good one is served at its own pace."""
+    n, args = our_node(cluster, nodes)
+    silent, unknown = nodes.add(), nodes.add(is_known=False)
+    os.kill(int(silent.inner_pid()), signal.SIGSTOP)  # its sshd says nothing
+    begin = time.monotonic()
+    out = create(cluster, nodes, *args, "--connect_timeout=5s",
+                 f"--node=ip:{silent.addr} disk:/srv/x:64m",
+                 f"--node=ip:{unknown.addr} disk:/srv/x:64m")
+    print(f"{time.monotonic() - begin:.1f} s")
+    assert [x["ok"] for x in out] == [True, False, False], out
+    for node, x in zip((silent, unknown), out[1:]):
+        assert node.addr in x["error"]
