@@ -27,6 +27,7 @@ struct put_one {
 	uint32_t *failed; /* indexes of replicas that were not written */
 	size_t failed_count;
 	bool is_written; /* enough of it for PutEnd */
+	bool is_resent;	 /* some of it more than once */
 };
 
 struct put_batch {
@@ -262,6 +263,7 @@ static void put_judge(struct put_batch *b, struct put_one *one)
 	for (size_t i = 0; i < grant->n_replicas; i++) {
 		const struct xfer_io *xio = &one->ios[i];
 
+		one->is_resent |= xio->io.is_resent;
 		if (xio->io.ret == 0)
 			continue;
 		one->failed[one->failed_count++] = grant->replicas[i]->index;
@@ -319,6 +321,7 @@ static void put_end(struct put_batch *b)
 		msg->crcs.len = one->crc_count * sizeof(uint32_t);
 		msg->failed = one->failed;
 		msg->n_failed = one->failed_count;
+		msg->resent = one->is_resent;
 		req.items[req.n_items++] = msg;
 	}
 	if (req.n_items == 0)

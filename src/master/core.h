@@ -200,7 +200,9 @@ struct object {
 	uint64_t size;
 	uint64_t started_ns;
 	uint64_t write_deadline_ns;
-	uint64_t used_ns; /* last access */
+	uint64_t
+		late_write_ns; /* something may be written until then; 0 = no */
+	uint64_t used_ns;      /* last access */
 	uint64_t lease_ns;
 	uint64_t soft_pin_ns; /* until then; 0 = none */
 	uint32_t replica_count;
@@ -221,7 +223,7 @@ static inline struct str obj_key(const struct object *obj)
 
 struct resting {
 	uint64_t release_ns;
-	bool is_written; /* an unfinished put may still write to it */
+	bool is_written; /* a put may still write to it */
 	struct segment *seg;
 	struct ext ext;
 };

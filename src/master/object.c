@@ -180,11 +180,11 @@ int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
 }
 
 /* A reader may hold the lease; a writer that did not report the end may write
- * until its deadline. */
+ * until its deadline, what one sent twice may be written a while longer. */
 static uint64_t rest_until(const struct core *core, const struct replica *rep)
 {
 	const struct object *obj = rep->obj;
-	uint64_t until = obj->lease_ns;
+	uint64_t until = MAX(obj->lease_ns, obj->late_write_ns);
 
 	if (rep->state == REPLICA_PROCESSING)
 		until = MAX(until, obj->write_deadline_ns);

@@ -360,6 +360,9 @@ enum mooncake_status put_end(struct core *core, const struct put_end *end)
 	}
 	if (obj_complete(core, obj, (const uint8_t *)end->crcs.p) < 0)
 		return MOONCAKE_INTERNAL_ERROR;
+	/* As long as a writer that is not heard of. */
+	if (end->is_resent)
+		obj->late_write_ns = core->now_ns + core->opts.write_ns;
 	return MOONCAKE_OK;
 }
 

@@ -38,6 +38,7 @@ struct put_end {
 	struct str crcs;
 	const uint32_t *failed;
 	size_t failed_count;
+	bool is_resent; /* a first attempt may still be executed */
 };
 enum mooncake_status put_end(struct core *core, const struct put_end *end);
 enum mooncake_status put_revoke(struct core *core, const struct uuid *client,

@@ -62,6 +62,12 @@ static void push(struct quarantine *q, const struct resting *r)
 	q->heap[i] = *r;
 }
 
+static bool is_written(const struct core *core, const struct replica *rep)
+{
+	return rep->state == REPLICA_PROCESSING ||
+	       rep->obj->late_write_ns > core->now_ns;
+}
+
 void quarantine_put(struct core *core, const struct extent *ext,
 		    uint64_t release_ns)
 {
@@ -76,13 +82,13 @@ void quarantine_put(struct core *core, const struct extent *ext,
 		return;
 	}
 	note_resting(core, ext);
-	quarantine_rest(core, &(struct resting){
-				      .release_ns = release_ns,
-				      .is_written = ext->replica->state ==
-						    REPLICA_PROCESSING,
-				      .seg = ext->seg,
-				      .ext = ext->ext,
-			      });
+	quarantine_rest(core,
+			&(struct resting){
+				.release_ns = release_ns,
+				.is_written = is_written(core, ext->replica),
+				.seg = ext->seg,
+				.ext = ext->ext,
+			});
 }
 
 void quarantine_rest(struct core *core, const struct resting *r)

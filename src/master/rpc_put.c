@@ -330,6 +330,7 @@ void rpc_put_end(struct service *svc, struct rpc_req *req)
 		end.crcs = reply_str(&item->crcs);
 		end.failed = item->failed;
 		end.failed_count = item->n_failed;
+		end.is_resent = item->resent;
 		st[i] = put_end(svc->core, &end);
 	}
 	end_reply(svc, req, OP_PUT_END, &rsp);

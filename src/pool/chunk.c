@@ -12,11 +12,11 @@
  * that is late, after the second attempt has succeeded.  Both carry the same
  * bytes to the same extent, so the order does not matter while the extent is
  * this object's.  Nothing is sent after the I/O's deadline, and the master lets
- * the extent of a put that did not end rest until its writer's deadline.  A put
- * that ended well by a second attempt gives no such time: removed at once, its
- * extent may be written by somebody else when the first attempt comes to be
- * executed.  That one's object is torn then, and the checksums in the master's
- * metadata turn it into a miss; wrong bytes are never read.
+ * the extent of a put that did not end rest until its writer's deadline.  Of a
+ * put that ended well by a second attempt it is told (is_resent), and lets the
+ * extent rest as long from then on, whenever the object is removed.  A target
+ * that is later still tears somebody else's object, and the checksums in the
+ * master's metadata turn that into a miss; wrong bytes are never read.
  */
 #include "pool/chunk.h"
 
@@ -373,6 +373,13 @@ static bool is_wanted(const struct chunk *chunk)
 	return !atomic_load(&job->ret) && now_ns < job->io->deadline_ns;
 }
 
+/* Given up by us; nobody said that the target has. */
+static bool may_still_run(uint16_t sc)
+{
+	sc &= NVME_SC_MASK;
+	return sc == NVME_SC_HOST_PATH_ERROR || sc == NVME_SC_HOST_ABORTED;
+}
+
 /* True when the chunk is under way again, or delayed. */
 static bool chunk_retry(struct chunk *chunk)
 {
@@ -391,6 +398,8 @@ static bool chunk_retry(struct chunk *chunk)
 		chunk->tried |= 1u << chunk->way->index;
 	way = pick_way(chunk->way->vol, w, chunk->tried);
 	stat_add(&load_of(chunk->way, w)->retries, 1);
+	if (chunk->part->job->io->is_write && may_still_run(sc))
+		atomic_store(&chunk->part->job->is_resent, true);
 	if (!way)
 		chunk_delay(chunk);
 	else if (chunk_send(chunk, way))

@@ -185,6 +185,7 @@ void job_part_done(struct vol_job *job)
 	    !io->is_write)
 		verify_late(job);
 	io->ret = atomic_load(&job->ret);
+	io->is_resent = atomic_load(&job->is_resent);
 	io->failed_extent = atomic_load(&job->failed_extent);
 	count(job);
 	io->job = NULL;

@@ -38,6 +38,7 @@ struct vol_job {
 	_Atomic(int) ret;		 /* first failure */
 	_Atomic(unsigned) failed_extent; /* of whom set ret */
 	_Atomic(bool) was_local;
+	_Atomic(bool) is_resent;
 	struct part parts[];
 };
 

@@ -118,6 +118,9 @@ struct vol_io {
 	 * NVMe status.  failed_extent tells which. */
 	int ret;
 	unsigned failed_extent;
+	/* A write of which something was sent again after its connection was
+	 * lost: what was sent first may still be executed, later. */
+	bool is_resent;
 	/* private */
 	struct vol_job *job;
 };

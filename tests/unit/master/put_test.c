@@ -176,6 +176,40 @@ static void test_revoked_space_rests(void **state)
 	core_destroy(core);
 }
 
+/* What was sent first may come to be written after the second attempt. */
+static void test_resent_rests(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *seg = t_segment(core, KIND_MEM, 0, 16 * MiB);
+	struct put_end end = {
+		.client = T_CLIENT, .key = STR("a"), .is_resent = true};
+	uint8_t crcs[96 * 4] = {0};
+
+	end.crcs = (struct str){(const char *)crcs, sizeof(crcs)};
+	assert_int_equal(t_start(core, "a", 12 * MiB, 1, 0), 0);
+	end.generation = obj_find(core, STR("a"))->generation;
+	assert_int_equal(put_end(core, &end), 0);
+	t_pass(core, NS_PER_S);
+	obj_destroy(core, obj_find(core, STR("a")));
+	assert_int_equal(seg->quarantined, 12 * MiB);
+	t_pass(core, core->opts.write_ns + core->opts.margin_ns - NS_PER_S - 1);
+	assert_int_equal(t_start(core, "b", 12 * MiB, 1, 0), PUT_LATER);
+	t_pass(core, 1);
+	assert_int_equal(t_start(core, "b", 12 * MiB, 1, 0), 0);
+	/* Long afterwards there is nothing to wait for. */
+	end = (struct put_end){.client = T_CLIENT,
+			       .key = STR("b"),
+			       .crcs = end.crcs,
+			       .generation =
+				       obj_find(core, STR("b"))->generation,
+			       .is_resent = true};
+	assert_int_equal(put_end(core, &end), 0);
+	t_pass(core, core->opts.write_ns + core->opts.margin_ns);
+	obj_destroy(core, obj_find(core, STR("b")));
+	assert_int_equal(seg->quarantined, 0);
+	core_destroy(core);
+}
+
 static void test_flexible(void **state)
 {
 	struct core *core = t_core(NULL);
@@ -300,6 +334,7 @@ int main(void)
 		cmocka_unit_test(test_old_puts_are_released),
 		cmocka_unit_test(test_end_checks),
 		cmocka_unit_test(test_revoked_space_rests),
+		cmocka_unit_test(test_resent_rests),
 		cmocka_unit_test(test_flexible),
 		cmocka_unit_test(test_reliable),
 		cmocka_unit_test(test_unreadable_gives_way_at_the_end),

@@ -421,6 +421,43 @@ static void test_statuses(void **state)
 	world_close(&w);
 }
 
+/* Only what went down with its connection may still be executed there. */
+static void test_resent(void **state)
+{
+	static const struct {
+		const char *fault;
+		bool is_write, is_resent;
+	} steps[] = {
+		{NULL, true, false},
+		{"kind=error,op=write,status=0x008", true, false},
+		{"kind=disconnect,op=write,once", true, true},
+		{"kind=disconnect,op=read,once", false, false},
+	};
+	static uint8_t buf[2 * MiB];
+	struct iovec iov = {buf, sizeof(buf)};
+	struct world w = {0};
+
+	open_default(&w, MULTIPATH_ROUND_ROBIN);
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		struct vol_extent ext = {w.vol, DATA, sizeof(buf)};
+		struct env_io r = {.io = {.is_write = steps[i].is_write,
+					  .extents = &ext,
+					  .extent_count = 1,
+					  .iov = &iov,
+					  .iovcnt = 1,
+					  .bytes = sizeof(buf)}};
+		uint64_t retries = stats_of(&w, 1).retries;
+
+		fault(&w.peer.env, steps[i].fault);
+		assert_int_equal(env_io_run(&w.env, &r), 0);
+		assert_int_equal(r.io.is_resent, steps[i].is_resent);
+		assert_int_equal(stats_of(&w, 1).retries > retries, i > 0);
+		fault(&w.peer.env, NULL);
+		wait_ways(&w, 2);
+	}
+	world_close(&w);
+}
+
 /* A bad medium is bad by any way, and "do not retry" is a word. */
 static void test_final_statuses(void **state)
 {
@@ -488,6 +525,7 @@ int main(void)
 		cmocka_unit_test(test_seldom_held),
 		cmocka_unit_test(test_live_unheld),
 		cmocka_unit_test(test_statuses),
+		cmocka_unit_test(test_resent),
 		cmocka_unit_test(test_final_statuses),
 		cmocka_unit_test(test_transition),
 		cmocka_unit_test(test_other_namespace),
