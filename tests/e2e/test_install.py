@@ -121,7 +121,7 @@ def test_units(tree):
         assert not bad, bad
 
 
-def test_shipped_configuration(tree):
+def test_shipped_configuration(tree, tmp_path):
     """As installed, the programs take it."""
     dest, prefix, opts = tree
     etc = dest + os.path.join(opts["prefix"], opts["sysconfdir"], "mooncake")
@@ -129,6 +129,7 @@ def test_shipped_configuration(tree):
     with subprocess.Popen(
             [bindir + "/mooncake_master",
              f"--config_path={etc}/master.yaml", "--port=0",
+             f"--journal_dir={tmp_path}",  # not this machine's /var/lib
              "--metrics_port=0", "--rpc_address=127.0.0.1",
              "--metrics_host=127.0.0.1"], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as p:

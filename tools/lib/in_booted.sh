@@ -12,6 +12,7 @@ set -euo pipefail
 trap 'stop; rm -rf "$dir"; systemctl --no-block poweroff' EXIT
 
 nqn=nqn.2026-11.io.mooncake:booted
+value=/packages/value # there after a reboot, too
 endpoint="traddr:127.0.0.1 trsvcid:4420 subnqn:$nqn ns:1"
 every='mooncake_master mooncake_http_metadata_server mooncake_nof_target
 mooncake_store_service'
@@ -78,16 +79,16 @@ is_online() { page http://127.0.0.1:9003/metrics | grep '^nof_segment_online{.* 
 
 put_get() {
 	mooncake_ssd_register --master=127.0.0.1 --endpoint="$endpoint"
-	head -c 3000001 /dev/urandom >"$dir/value"
+	head -c 3000001 /dev/urandom >"$value"
 	mooncakectl put --master=127.0.0.1 --replica_num=0 --nof_replica_num=1 \
-		key "$dir/value"
+		key "$value"
 	same_bytes
 }
 
 same_bytes() {
 	rm -f "$dir/back"
 	mooncakectl get --master=127.0.0.1 key --output="$dir/back"
-	cmp "$dir/value" "$dir/back"
+	cmp "$value" "$dir/back"
 }
 
 doctor() {
@@ -188,6 +189,8 @@ first() {
 	check "the doctor finds no failure" doctor
 	check "the target is killed and comes back" \
 		comes_back mooncake_nof_target
+	check "the master is killed and knows everything again" \
+		comes_back mooncake_master
 	check "reload" reload
 	check "the target is stopped under load" drains
 	check "keys as credentials" keys
@@ -203,10 +206,11 @@ after_boot() {
 		wait_for "$unit" is_active "$unit"
 	done
 	wait_for "the segment of the store service" has_memory
+	wait_for "the object is there" same_bytes
 }
 
 second() {
-	check "enabled, all run after a reboot" after_boot
+	check "enabled, all run after a reboot; the object is there" after_boot
 	check "apt-get remove stops what runs" removed
 }
 

@@ -187,9 +187,9 @@ purge() {
 		grep -E ' installed (.*mooncake.*|libisal2)$'; then
 		return 1
 	fi
-	# an operator's data, of the booted target
+	# an operator's data, of the booted target and master
 	[ "$(ls /var/lib/private/mooncake)" = pool.img ]
-	rm -r /var/lib/mooncake /var/lib/private/mooncake
+	rm -r /var/lib/mooncake /var/lib/mooncake-master /var/lib/private/mooncake*
 	found=$(find / -xdev \( -path /proc -o -path /packages -o -path "$dir" \) \
 		-prune -o -iname '*mooncake*' -print)
 	[ -z "$found" ] || { echo "left behind: $found"; return 1; }
