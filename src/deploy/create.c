@@ -40,7 +40,9 @@ static const struct flag flags[] = {
 		 "'ip:ADDRESS backend:nvmet disk:/dev/…,…' for the Linux "
 		 "kernel's target, 'ip:ADDRESS backend:mooncake "
 		 "disk:/dev/…,/file:SIZE' for ours. More keys: nqn:, serial:, "
-		 "addr:ADDRESS,… (data addresses), port:, allow:HOSTNQN,…."},
+		 "addr:ADDRESS,… (data addresses), port:, allow:HOSTNQN,…, "
+		 "key:[HOSTNQN=]FILE,… and ctrl_key: (their DH-HMAC-CHAP "
+		 "keys)."},
 	LOGIN_FLAGS(struct config, login),
 	{.name = "transport_type",
 	 .type = FLAG_STR,
@@ -324,6 +326,9 @@ static int parse_nodes(const struct config *c, struct job *jobs,
 		int ret = node_parse(str_of(c->infos.items[i]), &jobs[i].node,
 				     err);
 
+		if (ret == 0)
+			ret = hostkeys_load(&jobs[i].node, &jobs[i].d.keys,
+					    err);
 		if (ret)
 			return ret;
 		snprintf(hosts[i].name, sizeof(hosts[i].name), "%s",

@@ -306,7 +306,9 @@ static int rounds(struct deployment *d, struct err *err)
 	for (int i = 0; i < ROUNDS_MAX; i++) {
 		if (d->host)
 			fleet_step(d->host, "looking at the node");
-		ret = backend_of(d->node)->look(d, err);
+		ret = hostkeys_plan(d, err);
+		if (ret == 0)
+			ret = backend_of(d->node)->look(d, err);
 		if (ret || d->plan.count == d->done || d->opts->is_dry_run)
 			return ret;
 		target = target_of(d);
@@ -341,6 +343,7 @@ int deployment_run(struct deployment *d, struct err *err)
 void deployment_fini(struct deployment *d)
 {
 	plan_fini(&d->plan);
+	hostkeys_fini(&d->keys);
 	remote_close(d->remote);
 	d->remote = NULL;
 }

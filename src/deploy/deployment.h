@@ -8,6 +8,7 @@
 #define DEPLOY_DEPLOYMENT_H
 
 #include "deploy/disk.h"
+#include "deploy/hostkey.h"
 #include "deploy/node.h"
 #include "deploy/plan.h"
 #include "deploy/relay.h"
@@ -31,6 +32,7 @@ struct deployment {
 	const struct deploy_opts *opts;
 	struct remote *remote;
 	struct fleet_host *host; /* progress, or NULL */
+	struct hostkeys keys;
 	struct plan plan;
 	size_t done; /* steps that have been applied */
 	/* what the node says of itself */
@@ -51,8 +53,9 @@ struct backend {
 };
 extern const struct backend backend_spdk, backend_nvmet, backend_mooncake;
 
-/* A session must be open.  On failure everything has been taken back, or err
- * says what was not.  With opts->is_dry_run only the first round is made. */
+/* A session must be open, and the keys loaded.  On failure everything has been
+ * taken back, or err says what was not.  With opts->is_dry_run only the first
+ * round is made. */
 int deployment_run(struct deployment *d, struct err *err);
 void deployment_fini(struct deployment *d);
 

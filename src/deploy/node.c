@@ -184,6 +184,41 @@ static int take_allow(struct node *node, struct str item, struct err *err)
 		    item);
 }
 
+/* FILE, or HOSTNQN=FILE for one host. */
+static int add_key(struct node_keys *to, const char *key, struct str item,
+		   struct err *err)
+{
+	struct str file, host = str_cut(item, '=', &file);
+	int ret = 0;
+
+	if (to->count == NODE_HOSTS_MAX)
+		return bad(err, key, item, "at most 64 keys");
+	if (!file.p || !str_has_prefix(host, STR("nqn."))) {
+		file = item;
+		host = (struct str){0};
+	}
+	if (host.n)
+		ret = check_nqn(key, host, err);
+	if (ret)
+		return ret;
+	snprintf(to->items[to->count].host, NVME_NQN_LEN, STR_FMT,
+		 STR_ARG(host));
+	if (copy(to->items[to->count].file, 256, file))
+		return bad(err, key, item, "FILE or HOSTNQN=FILE");
+	to->count++;
+	return 0;
+}
+
+static int take_key(struct node *node, struct str item, struct err *err)
+{
+	return add_key(&node->key, "key", item, err);
+}
+
+static int take_ctrl_key(struct node *node, struct str item, struct err *err)
+{
+	return add_key(&node->ctrl_key, "ctrl_key", item, err);
+}
+
 static int take_ns(struct node *node, struct str item, struct err *err)
 {
 	uint64_t n;
@@ -200,6 +235,7 @@ static const struct key keys[] = {
 	{"backend", take_backend, false}, {"nqn", take_nqn, false},
 	{"serial", take_serial, false},	  {"addr", take_addr, true},
 	{"port", take_port, false},	  {"allow", take_allow, true},
+	{"key", take_key, true},	  {"ctrl_key", take_ctrl_key, true},
 	{"ns", take_ns, false},
 };
 
@@ -250,10 +286,64 @@ static int go_on(struct node *node, const struct key *key, struct str word,
 			 STR_ARG(word));
 		return 0;
 	}
-	return err_set(err, -EINVAL,
-		       "'" STR_FMT "' is no key:value; keys are ip, path, pci, "
-		       "disk, backend, nqn, serial, addr, port, allow, ns",
-		       (int)MIN(word.n, (size_t)80), word.p);
+	return err_set(
+		err, -EINVAL,
+		"'" STR_FMT "' is no key:value; keys are ip, path, pci, "
+		"disk, backend, nqn, serial, addr, port, allow, key, ctrl_key, "
+		"ns",
+		(int)MIN(word.n, (size_t)80), word.p);
+}
+
+const char *node_key_file(const struct node_keys *all, const char *hostnqn)
+{
+	const char *found = NULL;
+
+	for (size_t i = 0; i < all->count; i++) {
+		const char *host = all->items[i].host;
+
+		if (!strcmp(host, hostnqn))
+			return all->items[i].file;
+		if (!host[0])
+			found = all->items[i].file;
+	}
+	return found;
+}
+
+static bool is_allowed(const struct node *node, const char *hostnqn)
+{
+	for (size_t i = 0; i < node->allow_count; i++)
+		if (!strcmp(node->allow[i], hostnqn))
+			return true;
+	return false;
+}
+
+/* A key that no host has would leave a target open that is meant to be closed.
+ */
+static int check_keys(const struct node *node, struct err *err)
+{
+	const struct node_keys *both[] = {&node->key, &node->ctrl_key};
+
+	for (size_t k = 0; k < ARRAY_SIZE(both); k++)
+		for (size_t i = 0; i < both[k]->count; i++) {
+			const char *host = both[k]->items[i].host;
+
+			if (!node->allow_count ||
+			    (host[0] && !is_allowed(node, host)))
+				return err_set(err, -EINVAL,
+					       "%s: a key is for hosts that "
+					       "allow: names; it lacks %.200s",
+					       node->host,
+					       host[0] ? host : "them");
+		}
+	for (size_t i = 0; i < node->allow_count; i++)
+		if (node_key_file(&node->ctrl_key, node->allow[i]) &&
+		    !node_key_file(&node->key, node->allow[i]))
+			return err_set(err, -EINVAL,
+				       "%s: ctrl_key: without key: for %.200s: "
+				       "only a host that proves itself can "
+				       "ask the target to",
+				       node->host, node->allow[i]);
+	return 0;
 }
 
 static int check(struct node *node, struct str text, struct err *err)
@@ -276,7 +366,7 @@ static int check(struct node *node, struct str text, struct err *err)
 		return err_set(err, -EINVAL,
 			       "path: is for backend:spdk and "
 			       "backend:mooncake");
-	return 0;
+	return check_keys(node, err);
 }
 
 int node_split_disk(const char *text, uint64_t unit, char path[256],

@@ -20,6 +20,15 @@ enum node_backend {
 	NODE_MOONCAKE, /* mooncake_nof_target */
 };
 
+/* Key files of this machine. */
+struct node_keys {
+	struct {
+		char host[NVME_NQN_LEN]; /* "" = every host of allow: */
+		char file[256];
+	} items[NODE_HOSTS_MAX];
+	size_t count;
+};
+
 struct node {
 	char host[256]; /* ip: for ssh, and the data address unless addr: */
 	char path[256]; /* of the SPDK checkout, or "" */
@@ -36,7 +45,8 @@ struct node {
 	uint16_t trsvcid;			  /* of the data addresses */
 	char allow[NODE_HOSTS_MAX][NVME_NQN_LEN]; /* host NQNs; none = any */
 	size_t allow_count;
-	uint32_t nsid; /* ns:, for unregistering; 0 = all */
+	struct node_keys key, ctrl_key; /* DH-HMAC-CHAP of those hosts */
+	uint32_t nsid;			/* ns:, for unregistering; 0 = all */
 };
 
 /* A disk: "PATH", or "PATH:SIZE" for a file that is made when there is none;
@@ -46,10 +56,13 @@ int node_split_disk(const char *text, uint64_t unit, char path[256],
 
 /*
  * Keys: ip (required), path, pci, disk, backend (spdk, nvmet, mooncake), nqn,
- * serial, addr, port, allow, ns.  Lists are comma separated; a word without a
- * key continues the list or path before it.  -EINVAL names word and reason.
+ * serial, addr, port, allow, key, ctrl_key, ns.  Lists are comma separated; a
+ * word without a key continues the list or path before it.  -EINVAL names word
+ * and reason.
  */
 int node_parse(struct str text, struct node *out, struct err *err);
+/* The file with the host's key, or NULL. */
+const char *node_key_file(const struct node_keys *all, const char *hostnqn);
 const char *node_backend_text(enum node_backend backend);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Back end nvmet: the Linux kernel's target, set up through configfs.  One
- * script holds the wanted state; it is run now and by a unit at every boot, and
- * running it again changes nothing.
+ * script (nvmet_script.c) holds the wanted state; it is run now and by a unit
+ * at every boot, and running it again changes nothing.
  *
  * Invariant: what others have set up there (subsystems, ports, namespaces) is
  * not touched; the undo script removes only what was missing before.
@@ -12,28 +12,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "deploy/deployment.h"
-#include "target/ident.h"
-
-#define NVMET "/sys/kernel/config/nvmet"
-
-struct known_ns {
-	uint32_t nsid;
-	bool is_enabled;
-	char path[256];
-};
-
-struct facts {
-	bool can_nvmet, has_subsystem, allows_any, has_unit;
-	struct known_ns ns[NODE_DISKS_MAX * 2];
-	size_t ns_count;
-	char listeners[NODE_ADDRS_MAX * 4][300]; /* "tcp ADDR PORT" linked */
-	size_t listener_count;
-	char hosts[NODE_HOSTS_MAX][NVME_NQN_LEN];
-	size_t host_count;
-	/* of node->allow: the kernel knows such a host already */
-	bool is_known[NODE_HOSTS_MAX];
-};
+#include "deploy/nvmet.h"
 
 static const char facts_script[] =
 	"[ -d " NVMET " ] || modinfo nvmet-tcp >/dev/null 2>&1 || "
@@ -42,19 +21,20 @@ static const char facts_script[] =
 	"cd " NVMET " 2>/dev/null || exit 0\n"
 	"i=0; for h in $allow; do\n"
 	"  [ ! -d hosts/$h ] || echo known=$i; i=$((i + 1)); done\n"
+	"keyed\n"
 	"s=subsystems/$nqn\n"
 	"[ -d \"$s\" ] || exit 0\n"
 	"echo subsystem=1; echo any=$(cat \"$s/attr_allow_any_host\")\n"
 	"for n in \"$s\"/namespaces/*; do [ ! -d \"$n\" ] ||\n"
 	"  echo \"ns=${n##*/},$(cat \"$n/enable\"),$(cat "
-	"\"$n/device_path\")\"; done\n"
+	"\"$n/device_uuid\"),$(cat \"$n/device_path\")\"; done\n"
 	"for h in \"$s\"/allowed_hosts/*; do [ ! -e \"$h\" ] ||\n"
 	"  echo \"host=${h##*/}\"; done\n"
 	"for p in ports/*; do [ ! -e \"$p/subsystems/$nqn\" ] ||\n"
 	"  echo \"listener=$(cat $p/addr_trtype) $(cat $p/addr_traddr) "
 	"$(cat $p/addr_trsvcid)\"; done\n";
 
-static void take_ns(struct facts *f, struct str value)
+static void take_ns(struct nvmet_facts *f, struct str value)
 {
 	struct known_ns *ns = &f->ns[f->ns_count];
 	struct str rest, item = str_cut(value, ',', &rest);
@@ -65,12 +45,27 @@ static void take_ns(struct facts *f, struct str value)
 	f->ns_count++;
 	ns->nsid = (uint32_t)n;
 	ns->is_enabled = str_eq(str_cut(rest, ',', &rest), STR("1"));
+	item = str_cut(rest, ',', &rest);
+	snprintf(ns->uuid, sizeof(ns->uuid), STR_FMT,
+		 (int)MIN(item.n, sizeof(ns->uuid) - 1), item.p ? item.p : "");
 	snprintf(ns->path, sizeof(ns->path), STR_FMT, STR_ARG(rest));
+}
+
+/* "INDEX STATE" */
+static void take_key(struct nvmet_facts *f, struct str value)
+{
+	struct str state, item = str_cut(value, ' ', &state);
+	uint64_t n, s;
+
+	if (!str_to_u64(item, &n) && !str_to_u64(state, &s) &&
+	    n < NODE_HOSTS_MAX * HOSTKEY_KINDS && s <= KEY_OTHER)
+		f->key[n / HOSTKEY_KINDS][n % HOSTKEY_KINDS] =
+			(enum key_state)s;
 }
 
 static void take_fact(void *arg, struct str key, struct str value)
 {
-	struct facts *f = arg;
+	struct nvmet_facts *f = arg;
 	uint64_t n;
 
 	if (str_eq(key, STR("absent")))
@@ -84,6 +79,8 @@ static void take_fact(void *arg, struct str key, struct str value)
 	else if (str_eq(key, STR("known")) && !str_to_u64(value, &n) &&
 		 n < NODE_HOSTS_MAX)
 		f->is_known[n] = true;
+	else if (str_eq(key, STR("key")))
+		take_key(f, value);
 	else if (str_eq(key, STR("ns")))
 		take_ns(f, value);
 	else if (str_eq(key, STR("host")) && f->host_count < NODE_HOSTS_MAX)
@@ -101,7 +98,36 @@ static void unit_name(const struct deployment *d, char out[64])
 		 (unsigned)hash_str(str_of(d->nqn)));
 }
 
-static int look_around(struct deployment *d, struct facts *f, struct err *err)
+/* keyed(): which key the kernel has for each host that is to have one. */
+static void add_keyed(const struct deployment *d, struct strbuf *out)
+{
+	strbuf_addf(out,
+		    "key() { # index attribute file text\n"
+		    "  [ -e \"$2\" ] || return 0; h=$(cat \"$2\")\n"
+		    "  if [ -z \"$h\" ]; then echo \"key=$1 %d\"\n"
+		    "  elif [ \"$h\" = \"$4\" ]; then echo \"key=$1 %d\"\n"
+		    "  elif [ \"$h\" = \"$(cat \"$3\" 2>/dev/null)\" ]; then\n"
+		    "    echo \"key=$1 %d\"\n"
+		    "  else echo \"key=$1 %d\"; fi; }\nkeyed() { :\n",
+		    KEY_NONE, KEY_SAME, KEY_BEFORE, KEY_OTHER);
+	for (size_t i = 0; i < d->node->allow_count; i++)
+		for (int k = 0; k < HOSTKEY_KINDS; k++) {
+			const char *text = d->keys.of[i][k].text;
+			char path[HOSTKEY_PATH_LEN];
+
+			hostkey_path(d->node->allow[i], k, path);
+			if (text[0])
+				strbuf_addf(out,
+					    "key %zu hosts/%s/%s '%s' '%s'\n",
+					    i * HOSTKEY_KINDS + (size_t)k,
+					    d->node->allow[i],
+					    nvmet_key_names[k], path, text);
+		}
+	strbuf_adds(out, "}\n");
+}
+
+static int look_around(struct deployment *d, struct nvmet_facts *f,
+		       struct err *err)
 {
 	struct strbuf script = {0};
 	char unit[64];
@@ -114,8 +140,11 @@ static int look_around(struct deployment *d, struct facts *f, struct err *err)
 	strbuf_adds(&script, "\nallow='");
 	for (size_t i = 0; i < d->node->allow_count; i++)
 		strbuf_addf(&script, "%s ", d->node->allow[i]);
-	strbuf_addf(&script, "'\n%s", facts_script);
+	strbuf_adds(&script, "'\n");
+	add_keyed(d, &script);
+	strbuf_adds(&script, facts_script);
 	ret = deployment_facts(d, script.p ? script.p : "", take_fact, f, err);
+	secret_clear(script.p, script.n);
 	strbuf_fini(&script);
 	if (ret == 0 && !f->can_nvmet)
 		ret = err_set(err, -ENOTSUP,
@@ -127,21 +156,7 @@ static int look_around(struct deployment *d, struct facts *f, struct err *err)
 
 /* --- what is wanted, and what of it is missing --- */
 
-struct want_ns {
-	uint32_t nsid;
-	char path[256];
-	uint64_t bytes; /* of a file to be made, 0 = must be there */
-	bool is_new;
-};
-
-struct want {
-	const char *trtype; /* "tcp", "rdma" */
-	struct want_ns ns[NODE_DISKS_MAX];
-	size_t ns_count;
-	bool is_complete;
-};
-
-static const struct known_ns *known_by_path(const struct facts *f,
+static const struct known_ns *known_by_path(const struct nvmet_facts *f,
 					    const char *path)
 {
 	for (size_t i = 0; i < f->ns_count; i++)
@@ -150,7 +165,8 @@ static const struct known_ns *known_by_path(const struct facts *f,
 	return NULL;
 }
 
-static uint32_t free_nsid(const struct facts *f, const struct want *w)
+static uint32_t free_nsid(const struct nvmet_facts *f,
+			  const struct nvmet_want *w)
 {
 	uint32_t nsid = 1;
 	bool taken = true;
@@ -166,8 +182,8 @@ static uint32_t free_nsid(const struct facts *f, const struct want *w)
 	return nsid;
 }
 
-static int want_disk(struct deployment *d, const struct facts *f,
-		     const char *text, struct want *w, struct err *err)
+static int want_disk(struct deployment *d, const struct nvmet_facts *f,
+		     const char *text, struct nvmet_want *w, struct err *err)
 {
 	struct want_ns *ns = &w->ns[w->ns_count];
 	const struct known_ns *known;
@@ -194,33 +210,41 @@ static int want_disk(struct deployment *d, const struct facts *f,
 	return ret;
 }
 
-static bool has_listener(const struct facts *f, const struct want *w,
-			 const char *addr, uint16_t port)
+static int compare_keys(struct deployment *d, const struct nvmet_facts *f,
+			struct nvmet_want *w, struct err *err)
 {
-	char text[300];
+	for (size_t i = 0; i < d->node->allow_count; i++)
+		for (int k = 0; k < HOSTKEY_KINDS; k++) {
+			const struct hostkey *hk = &d->keys.of[i][k];
 
-	snprintf(text, sizeof(text), "%s %s %u", w->trtype, addr, port);
-	for (size_t i = 0; i < f->listener_count; i++)
-		if (!strcmp(f->listeners[i], text))
-			return true;
-	return false;
+			if (!hk->text[0])
+				continue;
+			w->is_complete &=
+				hk->is_same && f->key[i][k] == KEY_SAME;
+			if (f->key[i][k] == KEY_OTHER)
+				return err_set(
+					err, -EEXIST,
+					"%s: the kernel there has another %s "
+					"for %.150s, which no deployment "
+					"wrote: remove it there first",
+					d->node->host, nvmet_key_names[k],
+					d->node->allow[i]);
+			if (f->key[i][k] == KEY_NONE && k == HOSTKEY_HOST)
+				plan_note(&d->plan,
+					  "%s gets a key, for all subsystems "
+					  "of that kernel",
+					  d->node->allow[i]);
+		}
+	return 0;
 }
 
-static bool has_host(const struct facts *f, const char *nqn)
-{
-	for (size_t i = 0; i < f->host_count; i++)
-		if (!strcmp(f->hosts[i], nqn))
-			return true;
-	return false;
-}
-
-static int compare(struct deployment *d, const struct facts *f, struct want *w,
-		   struct err *err)
+static int compare(struct deployment *d, const struct nvmet_facts *f,
+		   struct nvmet_want *w, struct err *err)
 {
 	const struct node *node = d->node;
 	int ret = 0;
 
-	*w = (struct want){
+	*w = (struct nvmet_want){
 		.trtype = strcmp(d->trtype, "RDMA") ? "tcp" : "rdma",
 		.is_complete =
 			f->has_subsystem && (f->has_unit || !d->has_systemd),
@@ -234,135 +258,17 @@ static int compare(struct deployment *d, const struct facts *f, struct want *w,
 		ret = want_disk(d, f, node->disk[i], w, err);
 	for (size_t i = 0; i < node->addr_count; i++)
 		w->is_complete &=
-			has_listener(f, w, node->addr[i], node->trsvcid);
+			nvmet_has_listener(f, w, node->addr[i], node->trsvcid);
 	for (size_t i = 0; i < node->allow_count; i++)
-		w->is_complete &= has_host(f, node->allow[i]);
+		w->is_complete &= nvmet_has_host(f, node->allow[i]);
 	/* Who names hosts wants no others; who names none changes nothing. */
 	w->is_complete &= !node->allow_count || !f->allows_any;
-	return ret;
-}
-
-/* --- the script --- */
-
-static const char functions[] =
-	"put() { [ \"$(cat \"$1\")\" = \"$2\" ] || printf %s \"$2\" >\"$1\"; "
-	"}\n"
-	"ns() { # nsid path uuid\n"
-	"  n=$s/namespaces/$1; [ -d \"$n\" ] || mkdir \"$n\"\n"
-	"  [ \"$(cat \"$n/enable\")\" = 0 ] || return 0\n"
-	"  put \"$n/device_path\" \"$2\"; put \"$n/device_uuid\" \"$3\"\n"
-	"  echo 1 >\"$n/enable\"; }\n"
-	"host() { [ -d hosts/$1 ] || mkdir hosts/$1\n"
-	"  [ -e $s/allowed_hosts/$1 ] || ln -s $PWD/hosts/$1 "
-	"$s/allowed_hosts/$1; }\n"
-	"listen() { # trtype adrfam traddr trsvcid\n"
-	"  id=1; p=\n"
-	"  for q in ports/*; do [ -d \"$q\" ] || continue\n"
-	"    [ \"$(cat $q/addr_trtype) $(cat $q/addr_traddr) $(cat "
-	"$q/addr_trsvcid)\" != \"$1 $3 $4\" ] || p=$q; done\n"
-	"  if [ -z \"$p\" ]; then\n"
-	"    while [ -d ports/$id ]; do id=$((id + 1)); done\n"
-	"    p=ports/$id; mkdir $p; put $p/addr_trtype $1; put $p/addr_adrfam "
-	"$2\n"
-	"    put $p/addr_traddr $3; put $p/addr_trsvcid $4\n"
-	"    [ -z \"$icd\" ] || put $p/param_inline_data_size $icd || :; fi\n"
-	"  [ -e $p/subsystems/$nqn ] || ln -s $PWD/$s "
-	"$p/subsystems/$nqn; }\n";
-
-static void add_namespaces(const struct deployment *d, const struct want *w,
-			   struct strbuf *out)
-{
-	for (size_t i = 0; i < w->ns_count; i++) {
-		const struct want_ns *ns = &w->ns[i];
-		char text[UUID_TEXT_LEN];
-		struct uuid uuid;
-
-		/* Stays the same over reboots: the pool knows disks by it. */
-		ident_uuid(d->nqn, ns->nsid, ns->path, &uuid);
-		uuid_format_hex(&uuid, text);
-		strbuf_addf(out, "ns %u ", ns->nsid);
-		shell_quote(out, ns->path);
-		strbuf_addf(out, " %s\n", text);
-	}
-}
-
-static void build_script(const struct deployment *d, const struct want *w,
-			 struct strbuf *out)
-{
-	const struct node *node = d->node;
-	json_int_t icd = json_integer_value(
-		json_object_get(d->opts->transport, "in_capsule_data_size"));
-
-	strbuf_adds(out,
-		    "#!/bin/sh\n# Written by Mooncake's deployment; run at "
-		    "every boot.\nset -e\n");
-	strbuf_addf(out, "modprobe nvmet\nmodprobe nvmet-%s\n", w->trtype);
-	strbuf_adds(out, "[ -d " NVMET " ] || mount -t configfs none "
-			 "/sys/kernel/config\ncd " NVMET "\nnqn=");
-	shell_quote(out, d->nqn);
-	strbuf_addf(out, "\nicd=");
-	if (icd > 0)
-		strbuf_addf(out, "%lld", (long long)icd);
-	strbuf_addf(out, "\ns=subsystems/$nqn\n%s", functions);
-	strbuf_addf(out,
-		    "[ -d $s ] || { mkdir $s; put $s/attr_serial %s\n"
-		    "  put $s/attr_allow_any_host 1; }\n",
-		    d->serial);
-	if (node->allow_count)
-		strbuf_adds(out, "put $s/attr_allow_any_host 0\n");
-	add_namespaces(d, w, out);
-	for (size_t i = 0; i < node->allow_count; i++)
-		strbuf_addf(out, "host %s\n", node->allow[i]);
-	for (size_t i = 0; i < node->addr_count; i++) {
-		const char *addr = node->addr[i];
-
-		strbuf_addf(out, "listen %s %s %s %u\n", w->trtype,
-			    strchr(addr, ':') ? "ipv6" : "ipv4", addr,
-			    node->trsvcid);
-	}
-}
-
-/* Removes what was missing when we looked. */
-static void build_undo(const struct deployment *d, const struct facts *f,
-		       const struct want *w, struct strbuf *out)
-{
-	const struct node *node = d->node;
-
-	strbuf_adds(out, "cd " NVMET " 2>/dev/null || exit 0\nnqn=");
-	shell_quote(out, d->nqn);
-	strbuf_adds(out, "\ns=subsystems/$nqn\n"
-			 "unlisten() { for p in ports/*; do\n"
-			 "  [ \"$(cat $p/addr_traddr) $(cat $p/addr_trsvcid)\" "
-			 "= \"$1 $2\" ] || continue\n"
-			 "  rm -f $p/subsystems/$nqn\n"
-			 "  rmdir $p 2>/dev/null || :; done; }\n"
-			 "drop() { n=$s/namespaces/$1; [ -d $n ] || return 0\n"
-			 "  echo 0 >$n/enable; rmdir $n; }\n");
-	for (size_t i = 0; i < node->addr_count; i++)
-		if (!has_listener(f, w, node->addr[i], node->trsvcid))
-			strbuf_addf(out, "unlisten %s %u\n", node->addr[i],
-				    node->trsvcid);
-	for (size_t i = 0; i < node->allow_count; i++)
-		if (!has_host(f, node->allow[i]))
-			strbuf_addf(out, "rm -f $s/allowed_hosts/%s\n",
-				    node->allow[i]);
-	/* Not one that somebody else allows meanwhile. */
-	for (size_t i = 0; i < node->allow_count; i++)
-		if (!f->is_known[i])
-			strbuf_addf(out, "rmdir hosts/%s 2>/dev/null || :\n",
-				    node->allow[i]);
-	if (node->allow_count && f->has_subsystem && f->allows_any)
-		strbuf_adds(out, "echo 1 >$s/attr_allow_any_host\n");
-	for (size_t i = 0; i < w->ns_count; i++)
-		if (w->ns[i].is_new)
-			strbuf_addf(out, "drop %u\n", w->ns[i].nsid);
-	if (!f->has_subsystem)
-		strbuf_adds(out, "[ ! -d $s ] || rmdir $s\n");
+	return ret ? ret : compare_keys(d, f, w, err);
 }
 
 /* --- steps --- */
 
-static void plan_files(struct deployment *d, const struct want *w)
+static void plan_files(struct deployment *d, const struct nvmet_want *w)
 {
 	for (size_t i = 0; i < w->ns_count; i++)
 		if (w->ns[i].is_new && w->ns[i].bytes)
@@ -391,42 +297,80 @@ static void plan_boot(struct deployment *d, const char *unit, const char *file)
 	deployment_unit(d, unit, text, cmd, ":");
 }
 
-static void plan_all(struct deployment *d, const struct facts *f,
-		     const struct want *w)
+/* What is run at boot differs when something was added by another call. */
+static int compare_script(struct deployment *d, const char *file,
+			  const char *text, struct nvmet_want *w,
+			  struct err *err)
 {
-	struct strbuf script = {0}, undo = {0};
+	struct remote_result res = {0};
+	char script[160];
+	int ret;
+
+	snprintf(script, sizeof(script), "cat %s 2>/dev/null || :", file);
+	ret = remote_run(d->remote,
+			 &(struct remote_cmd){
+				 .script = script,
+				 .as_root = true,
+			 },
+			 &res, err);
+	if (ret == 0)
+		w->is_complete &= str_eq(strbuf_str(&res.out), str_of(text));
+	remote_result_fini(&res);
+	return ret;
+}
+
+static void plan_all(struct deployment *d, const struct nvmet_facts *f,
+		     const struct nvmet_want *w, const char *script)
+{
+	struct strbuf undo = {0};
 	char unit[64], file[128], title[300], cmd[160];
 
 	unit_name(d, unit);
 	snprintf(file, sizeof(file), DEPLOY_FOLDER "/%s.sh", unit);
-	build_script(d, w, &script);
-	build_undo(d, f, w, &undo);
+	nvmet_undo(d, f, w, &undo);
 	plan_script(&d->plan, "make the folder " DEPLOY_FOLDER,
 		    "mkdir -p -m 0755 " DEPLOY_FOLDER, NULL);
 	plan_files(d, w);
 	snprintf(title, sizeof(title), "write %s", file);
-	plan_file(&d->plan, title, file, script.p ? script.p : "", 0755);
+	plan_file(&d->plan, title, file, script, 0755);
 	snprintf(title, sizeof(title), "export %zu disks as %.200s",
 		 w->ns_count, d->nqn);
 	snprintf(cmd, sizeof(cmd), "sh %s", file);
 	plan_script(&d->plan, title, cmd, undo.p ? undo.p : "");
 	plan_boot(d, unit, file);
-	d->plan.failed |= script.failed || undo.failed;
-	strbuf_fini(&script);
+	d->plan.failed |= undo.failed;
 	strbuf_fini(&undo);
+}
+
+static int compare_all(struct deployment *d, const struct nvmet_facts *f,
+		       struct nvmet_want *w, struct err *err)
+{
+	struct strbuf script = {0};
+	char unit[64], file[128];
+	int ret = compare(d, f, w, err);
+
+	unit_name(d, unit);
+	snprintf(file, sizeof(file), DEPLOY_FOLDER "/%s.sh", unit);
+	nvmet_script(d, f, w, &script);
+	if (script.failed)
+		ret = err_set(err, -ENOMEM, "out of memory");
+	if (ret == 0)
+		ret = compare_script(d, file, script.p, w, err);
+	if (ret == 0 && !w->is_complete)
+		plan_all(d, f, w, script.p);
+	strbuf_fini(&script);
+	return ret;
 }
 
 static int look(struct deployment *d, struct err *err)
 {
-	struct facts *f = calloc(1, sizeof(*f));
-	struct want *w = calloc(1, sizeof(*w));
+	struct nvmet_facts *f = calloc(1, sizeof(*f));
+	struct nvmet_want *w = calloc(1, sizeof(*w));
 	int ret = f && w ? look_around(d, f, err)
 			 : err_set(err, -ENOMEM, "out of memory");
 
 	if (ret == 0)
-		ret = compare(d, f, w, err);
-	if (ret == 0 && !w->is_complete)
-		plan_all(d, f, w);
+		ret = compare_all(d, f, w, err);
 	free(f);
 	free(w);
 	return ret;

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crypt/key.h"
 #include "deploy/relay.h"
 
 #define STEP_MS	 60000
@@ -22,6 +23,8 @@
 
 static void step_fini(struct step *step)
 {
+	if (step->is_secret && step->data)
+		secret_clear(step->data, strlen(step->data));
 	free(step->title);
 	free(step->text);
 	free(step->data);
@@ -195,6 +198,11 @@ static void add_indented(struct strbuf *out, const char *text)
 	}
 }
 
+static const char *shown(const struct step *step)
+{
+	return step->is_secret ? "(a secret)" : step->data;
+}
+
 void plan_format(const struct plan *plan, const char *host, bool is_verbose,
 		 struct strbuf *out)
 {
@@ -214,7 +222,7 @@ void plan_format(const struct plan *plan, const char *host, bool is_verbose,
 		if (params)
 			add_indented(out, params);
 		if (step->data)
-			add_indented(out, step->data);
+			add_indented(out, shown(step));
 		free(params);
 	}
 }
@@ -230,7 +238,7 @@ static json_t *step_json(const struct step *step)
 	if (out && step->params)
 		json_object_set(out, "params", step->params);
 	if (out && step->data)
-		json_object_set_new(out, "data", json_string(step->data));
+		json_object_set_new(out, "data", json_string(shown(step)));
 	return out;
 }
 
@@ -368,26 +376,30 @@ static int step_run(struct step *step, const struct plan_target *t,
 	return ret;
 }
 
+/* What was written first, then what has read it. */
 static int step_undo(const struct step *step, const struct plan_target *t,
 		     struct err *err)
 {
-	if (step->undo_method) {
-		int ret = call(t, step->undo_method, step->undo_params,
-			       step->timeout_ms, err);
+	int ret = 0;
 
-		if (ret == -ENOENT && t->is_forgetful)
-			return 0; /* gone, and what it was told with it */
-		return step->is_unsure && is_refused(ret) ? 0 : ret;
-	}
 	if (step->undo_script)
-		return remote_must(t->remote, "take it back",
-				   &(struct remote_cmd){
-					   .script = step->undo_script,
-					   .as_root = true,
-					   .timeout_ms = step->timeout_ms,
-				   },
-				   err);
-	return 0;
+		ret = remote_must(t->remote, "take it back",
+				  &(struct remote_cmd){
+					  .script = step->undo_script,
+					  .as_root = true,
+					  .timeout_ms = step->timeout_ms,
+				  },
+				  err);
+	if (ret == 0 && step->undo_method) {
+		ret = call(t, step->undo_method, step->undo_params,
+			   step->timeout_ms, err);
+		/* gone, and what it was told with it */
+		if (ret == -ENOENT && t->is_forgetful)
+			ret = 0;
+		if (step->is_unsure && is_refused(ret))
+			ret = 0;
+	}
+	return ret;
 }
 
 void plan_undo(const struct plan *plan, size_t *done,

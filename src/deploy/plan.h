@@ -27,10 +27,11 @@ struct step {
 	char *data;	/* of the file, text */
 	unsigned mode;	/* of the file */
 	uint32_t timeout_ms;
-	/* How it is taken back: a script, or a method with parameters.  NULL:
+	/* How it is taken back: a script, then a method with parameters.  NULL:
 	 * there is nothing to take back. */
 	char *undo_script, *undo_method;
 	json_t *undo_params;
+	bool is_secret; /* data is shown to nobody */
 	bool is_unsure; /* its answer was lost: it may be done or not */
 };
 

@@ -21,6 +21,7 @@ struct rpc_want *rpc_want_new(const struct deployment *d)
 		want->nqn = d->nqn;
 		want->serial = d->serial;
 		want->node = d->node;
+		want->keys = &d->keys;
 	}
 	return want;
 }
@@ -196,33 +197,6 @@ static int plan_namespaces(const struct rpc_want *want, const json_t *ss,
 	return 0;
 }
 
-static void plan_hosts(const struct rpc_want *want, const json_t *ss,
-		       struct plan *plan)
-{
-	const struct node *node = want->node;
-	bool any = json_is_true(json_object_get(ss, "allow_any_host"));
-
-	if (ss && any && node->allow_count)
-		plan_note(plan, "the subsystem admits any host: left as it is; "
-				"nvmf_subsystem_allow_any_host changes that");
-	for (size_t i = 0; i < node->allow_count; i++) {
-		char title[NVME_NQN_LEN + 32];
-		struct step *step;
-
-		if (has_text(json_object_get(ss, "hosts"), "nqn",
-			     node->allow[i]))
-			continue;
-		snprintf(title, sizeof(title), "admit the host %s",
-			 node->allow[i]);
-		step = plan_rpc(plan, title, "nvmf_subsystem_add_host",
-				json_pack("{s:s, s:s}", "nqn", want->nqn,
-					  "host", node->allow[i]));
-		step_undo_rpc(plan, step, "nvmf_subsystem_remove_host",
-			      json_pack("{s:s, s:s}", "nqn", want->nqn, "host",
-					node->allow[i]));
-	}
-}
-
 static void plan_listeners(const struct rpc_want *want, const json_t *ss,
 			   struct plan *plan)
 {
@@ -276,11 +250,11 @@ int rpcplan_subsystem(struct relay *relay, const struct rpc_want *want,
 	if (!ss)
 		plan_create(want, plan);
 	ret = plan_namespaces(want, ss, plan, err);
-	if (ret == 0) {
-		plan_hosts(want, ss, plan);
-		/* Last, so that nobody connects to what is half done. */
+	if (ret == 0)
+		ret = rpcplan_hosts(relay, want, ss, plan, err);
+	/* Last, so that nobody connects to what is half done. */
+	if (ret == 0)
 		plan_listeners(want, ss, plan);
-	}
 	json_decref(list);
 	return ret;
 }

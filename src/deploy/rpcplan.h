@@ -17,6 +17,7 @@ struct rpc_want {
 	const json_t *transport; /* parameters but trtype */
 	const char *nqn, *serial;
 	const struct node *node;       /* addresses, port, hosts */
+	const struct hostkeys *keys;   /* of its hosts */
 	char bdevs[RPC_BDEVS_MAX][64]; /* to be namespaces, in this order */
 	size_t bdev_count;
 };
@@ -29,6 +30,10 @@ int rpcplan_transport(struct relay *relay, const struct rpc_want *want,
 		      struct plan *plan, struct err *err);
 int rpcplan_subsystem(struct relay *relay, const struct rpc_want *want,
 		      struct plan *plan, struct err *err);
+
+/* Part of that: hosts and their keys; ss is NULL for a new one. */
+int rpcplan_hosts(struct relay *relay, const struct rpc_want *want,
+		  const json_t *ss, struct plan *plan, struct err *err);
 
 /* Where the nvmf_tgt that runs there listens for JSON-RPC; -ENOENT when none
  * does. */

@@ -28,7 +28,9 @@ class DataPath:
             "nvmf_delete_subsystem", "nvmf_subsystem_add_ns",
             "nvmf_subsystem_remove_ns", "nvmf_subsystem_add_listener",
             "nvmf_subsystem_remove_listener", "nvmf_subsystem_add_host",
-            "nvmf_subsystem_remove_host")
+            "nvmf_subsystem_remove_host", "nvmf_subsystem_set_keys",
+            "nvmf_subsystem_allow_any_host", "keyring_file_add_key",
+            "keyring_file_remove_key")
 
     def __init__(self, program, disks):
         self.path = os.path.join(ROOT, "data.sock")
@@ -77,6 +79,8 @@ class Target:
             with open(os.path.join(ROOT, "serve")) as f:
                 self.data = DataPath(**json.load(f))
         self.transports, self.ctrls, self.bdevs = [], [], []
+        self.keys, self.is_old = {}, os.path.exists(
+            os.path.join(ROOT, "no-keys"))
         self.subsystems = [{
             "nqn": "nqn.2014-08.org.nvmexpress.discovery",
             "subtype": "Discovery", "listen_addresses": [],
@@ -167,22 +171,57 @@ class Target:
         self.find(nqn)["listen_addresses"].remove(listen_address)
         return True
 
-    def nvmf_subsystem_add_host(self, nqn, host):
-        self.find(nqn)["hosts"].append({"nqn": host})
+    def known(self, keys):
+        if set(keys) - {"dhchap_key", "dhchap_ctrlr_key"} or \
+                set(keys.values()) - set(self.keys):
+            raise Error(-32602, "Invalid parameters")
+        return keys
+
+    def nvmf_subsystem_add_host(self, nqn, host, **keys):
+        self.find(nqn)["hosts"].append({"nqn": host, **self.known(keys)})
         return True
 
+    def nvmf_subsystem_set_keys(self, nqn, host, **keys):
+        self.nvmf_subsystem_remove_host(nqn, host)
+        return self.nvmf_subsystem_add_host(nqn, host, **keys)
+
     def nvmf_subsystem_remove_host(self, nqn, host):
-        self.find(nqn)["hosts"].remove({"nqn": host})
+        s = self.find(nqn)
+        s["hosts"] = [h for h in s["hosts"] if h["nqn"] != host]
+        return True
+
+    def nvmf_subsystem_allow_any_host(self, nqn, allow_any_host):
+        self.find(nqn)["allow_any_host"] = allow_any_host
+        return True
+
+    def keyring_get_keys(self):
+        return [{"name": k, "module": "keyring_file"} for k in self.keys]
+
+    def keyring_file_add_key(self, name, path):
+        if name in self.keys:
+            raise Error(-17, "File exists")
+        st = os.stat(path)
+        if st.st_mode & 0o777 != 0o600 or st.st_uid != os.getuid():
+            raise Error(-1, "Operation not permitted")
+        self.keys[name] = path
+        return True
+
+    def keyring_file_remove_key(self, name):
+        del self.keys[name]
         return True
 
     def nvmf_get_subsystems(self):
         return self.subsystems
 
     def framework_get_subsystems(self):
-        return [{"subsystem": "bdev", "depends_on": []},
+        return [{"subsystem": "keyring", "depends_on": []},
+                {"subsystem": "bdev", "depends_on": []},
                 {"subsystem": "nvmf", "depends_on": ["bdev"]}]
 
     def framework_get_config(self, name):
+        if name == "keyring":
+            return [{"method": "keyring_file_add_key", "params": {
+                "name": k, "path": path}} for k, path in self.keys.items()]
         if name == "bdev":
             return [{"method": "bdev_nvme_attach_controller", "params": {
                 "name": c["name"], "trtype": "PCIe",
@@ -195,6 +234,10 @@ class Target:
                 "nqn": s["nqn"], "allow_any_host": s["allow_any_host"],
                 "serial_number": s["serial_number"],
                 "max_namespaces": s["max_namespaces"]}})
+            out += [{"method": "nvmf_subsystem_add_host", "params": {
+                "nqn": s["nqn"], "host": h["nqn"],
+                **{k: v for k, v in h.items() if k != "nqn"}}}
+                    for h in s["hosts"]]
             out += [{"method": "nvmf_subsystem_add_ns", "params": {
                 "nqn": s["nqn"], "namespace": {
                     "bdev_name": n["bdev_name"], "nsid": n["nsid"]}}}
@@ -211,6 +254,8 @@ class Target:
                     self.run(item["method"], item["params"])
 
     def run(self, method, params):
+        if self.is_old and "key" in method:  # SPDK before 24.09
+            raise AttributeError
         result = getattr(self, method)(**params)
         if self.data:
             self.data.follow(method, params)

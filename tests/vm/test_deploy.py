@@ -2,6 +2,7 @@
 """A node whose kernel serves disks: deployed, used, booted, and put back."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from cluster import free_port
 from common import FAST, new_store
 from peer import BROKEN, Failed, Guest
-from stores import patiently, ssd, values
+from stores import endpoint, patiently, ssd, values
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NQN = "nqn.2026-11.io.mooncake:node"
@@ -81,7 +82,7 @@ shopt -s nullglob
 cd /sys/kernel/config/nvmet 2>/dev/null || exit 0
 for f in ports/*/addr_tr* ports/*/subsystems/* subsystems/*/attr_serial \
 	subsystems/*/attr_allow_any_host subsystems/*/allowed_hosts/* \
-	hosts/* subsystems/*/namespaces/*/{enable,device_path,device_uuid}
+	hosts/* hosts/*/dhchap_* subsystems/*/namespaces/*/{enable,device_path,device_uuid}
 do
 	[ ! -f $f ] || echo "$f $(cat $f)"
 	[ -f $f ] || echo $f
@@ -249,3 +250,79 @@ def test_failure_is_taken_back(cluster, node):
     assert r.returncode == 1 and "Unit is masked" in r.stdout, r.stdout
     assert "all taken back" in r.stdout, r.stdout
     assert node.state() == before
+
+
+def key_file(cluster, name, *flags):
+    path = cluster.path(name + ".key")
+    r = cluster.run("mooncakectl", "gen-dhchap-key", f"--output={path}", *flags)
+    assert r.returncode == 0, r.stderr
+    with open(path, encoding="ascii") as f:
+        return path, f.read().strip()
+
+
+def gets_in(cluster, node, nqn, key, ctrl):
+    """Does a host with these keys?  A deadline that is missed is no answer."""
+    env = {"MC_NVME_HOSTNQN": HOST, "MC_NVME_DHCHAP_KEY_FILE": key,
+           "MC_NVME_DHCHAP_CTRL_KEY_FILE": ctrl, "MC_NOF_WORKERS": "1",
+           "MC_NVME_FABRICS_CONNECT_TIMEOUT_US": "120000000"}
+    for _ in range(5):
+        r = cluster.run(
+            "nof_worker_pool_bench",
+            "--endpoints=" + endpoint(node.ports[1], nqn), "--op=write",
+            "--verify", "--yes_overwrite", "--bs=64k", "--size=1m",
+            "--iodepth=1", "--duration_sec=0.2", "--warmup_sec=0", env=env,
+            timeout=180)
+        if r.returncode == 0 or "no answer in time" not in r.stderr:
+            assert r.returncode == 0 or re.search(
+                "authenti|did not prove", r.stderr), r.stderr
+            return r.returncode == 0
+    raise Failed("no answer, five times")
+
+
+def test_keys(cluster, node):
+    """A host of the allow-list proves itself, and so does the kernel; another
+    key later, taken back once; the same after a boot."""
+    nqn = NQN + "-keys"
+    (key, text), (ctrl, ctrl_text), (new, new_text) = (
+        key_file(cluster, "host"), key_file(cluster, "ctrl", "--hash=none"),
+        key_file(cluster, "new"))
+    want = (f"ip:ssd1 backend:nvmet {AT}{node.ports[1]} nqn:{nqn} "
+            f"disk:/dev/pool3 allow:{HOST} ctrl_key:{ctrl} key:")
+    before = node.state()
+    said = node.made(cluster, want + key, "--dry-run", "--verbose")
+    node.guest.script("touch /run/systemctl.fails")
+    r = node.create(cluster, want + key)
+    node.guest.script("rm /run/systemctl.fails")
+    assert r.returncode == 1 and "all taken back" in r.stdout, r.stdout
+    assert node.state() == before
+
+    said += r.stdout + node.made(cluster, want + key)
+    state = node.state()
+    assert f"hosts/{HOST}/dhchap_key {text}\n" in state
+    assert f"hosts/{HOST}/dhchap_ctrl_key {ctrl_text}\n" in state
+    assert gets_in(cluster, node, nqn, key, ctrl)
+    assert not gets_in(cluster, node, nqn, new, ctrl)
+    assert not gets_in(cluster, node, nqn, key, new)
+    modes = node.guest.script(
+        "stat -c '%a %F' /etc/mooncake/keys /etc/mooncake/keys/* "
+        "/sys/kernel/config/nvmet/hosts/*/dhchap_*key")[""]
+    assert set(modes.split("\n")) == {"700 directory", "600 regular file", ""}
+
+    # Another key.
+    node.guest.script("touch /run/systemctl.fails")
+    r = node.create(cluster, want + new)
+    node.guest.script("rm /run/systemctl.fails")
+    assert r.returncode == 1 and "all taken back" in r.stdout, r.stdout
+    assert node.state() == state
+    said += r.stdout + node.made(cluster, want + new)
+    assert f"hosts/{HOST}/dhchap_key {new_text}\n" in node.state()
+    assert gets_in(cluster, node, nqn, new, ctrl)
+
+    state = node.state()
+    node.reboot()
+    assert node.state() == state
+    assert "(0 steps)" in node.made(cluster, want + new)
+    assert not gets_in(cluster, node, nqn, key, ctrl)
+    scripts = node.guest.script("cat /etc/mooncake/*.sh")[""]
+    for secret in (text, ctrl_text, new_text):
+        assert secret[10:30] not in said + scripts

@@ -63,6 +63,22 @@ static void test_ours(void **state)
 	assert_int_equal(parse("ip:h backend:NVMET").backend, NODE_NVMET);
 }
 
+#define A "nqn.2024-01.io.x:a"
+#define B "nqn.2024-01.io.x:b"
+
+static void test_keys(void **state)
+{
+	struct node n = parse("ip:h allow:" A "," B " key:/k/all," B "=/k/b "
+			      "ctrl_key:" A "=/c=d");
+
+	assert_string_equal(node_key_file(&n.key, A), "/k/all");
+	assert_string_equal(node_key_file(&n.key, B), "/k/b");
+	assert_string_equal(node_key_file(&n.ctrl_key, A), "/c=d");
+	assert_null(node_key_file(&n.ctrl_key, B));
+	n = parse("ip:h allow:" A);
+	assert_null(node_key_file(&n.key, A));
+}
+
 static void test_refused(void **state)
 {
 	static const char *const texts[] = {
@@ -91,6 +107,11 @@ static void test_refused(void **state)
 		"ip:a ns:0",
 		"ip:a addr:$(reboot)",
 		"ip:a allow:x",
+		"ip:a key:/k",
+		"ip:a allow:" A " key:" B "=/k",
+		"ip:a allow:" A " key:" A "=",
+		"ip:a allow:" A " ctrl_key:/k",
+		"ip:a allow:" A "," B " key:" A "=/k ctrl_key:/k",
 		"ip:a word",
 		"word ip:a",
 	};
@@ -110,6 +131,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_upstream),
 		cmocka_unit_test(test_ours),
+		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_refused),
 	};
 

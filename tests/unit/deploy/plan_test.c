@@ -419,6 +419,49 @@ static void test_left_behind(void **state)
 	plan_fini(&plan);
 }
 
+static void test_secret(void **state)
+{
+	struct plan plan = {0};
+	struct strbuf out = {0};
+	struct step *step;
+	json_t *json;
+	char *text;
+
+	step = plan_file(&plan, "write k", "/k", "swordfish", 0600);
+	step->is_secret = true;
+	plan_format(&plan, "n1", true, &out);
+	assert_non_null(strstr(out.p, "(a secret)"));
+	assert_null(strstr(out.p, "swordfish"));
+	json = plan_json(&plan, "n1");
+	text = json_dumps(json, 0);
+	assert_null(strstr(text, "swordfish"));
+	free(text);
+	json_decref(json);
+	strbuf_fini(&out);
+	plan_fini(&plan);
+}
+
+/* First what was written comes back, then the target is told to read it. */
+static void test_read_again(void **state)
+{
+	struct plan plan = {0};
+	struct server s;
+	struct step *step;
+	struct err err;
+
+	server_start(&s, "{\"id\":1,\"result\":true}");
+	step = plan_script(&plan, "write b", "touch b", "rm b && touch undone");
+	step_undo_rpc(&plan, step, "nvmf_read_again", NULL);
+	plan_script(&plan, "make c", "exit 1", NULL);
+	assert_int_equal(apply(&plan, s.path, &err), -EREMOTEIO);
+	assert_non_null(strstr(err.text, "; all taken back"));
+	assert_false(exists("b"));
+	assert_int_equal(s.count, 1);
+	assert_non_null(strstr(s.seen[0], "nvmf_read_again"));
+	plan_fini(&plan);
+	server_stop(&s);
+}
+
 static void test_show(void **state)
 {
 	struct plan plan = {0};
@@ -456,6 +499,8 @@ int main(void)
 		cmocka_unit_test(test_lost_answer),
 		cmocka_unit_test(test_no_arguments),
 		cmocka_unit_test(test_show),
+		cmocka_unit_test(test_secret),
+		cmocka_unit_test(test_read_again),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the back end nvmet: what is in configfs there, what is wanted, and
+ * the scripts between the two.
+ */
+#ifndef DEPLOY_NVMET_H
+#define DEPLOY_NVMET_H
+
+#include "base/uuid.h"
+#include "deploy/deployment.h"
+
+#define NVMET "/sys/kernel/config/nvmet"
+
+struct known_ns {
+	uint32_t nsid;
+	bool is_enabled;
+	char path[256], uuid[UUID_TEXT_LEN];
+};
+
+enum key_state { /* of a host that the kernel knows */
+	KEY_UNKNOWN,
+	KEY_NONE,
+	KEY_SAME,
+	KEY_BEFORE, /* what its file holds until now */
+	KEY_OTHER,
+};
+
+struct nvmet_facts {
+	bool can_nvmet, has_subsystem, allows_any, has_unit;
+	struct known_ns ns[NODE_DISKS_MAX * 2];
+	size_t ns_count;
+	char listeners[NODE_ADDRS_MAX * 4][300]; /* "tcp ADDR PORT" linked */
+	size_t listener_count;
+	char hosts[NODE_HOSTS_MAX][NVME_NQN_LEN];
+	size_t host_count;
+	/* of node->allow: the kernel knows such a host already */
+	bool is_known[NODE_HOSTS_MAX];
+	enum key_state key[NODE_HOSTS_MAX][HOSTKEY_KINDS];
+};
+
+struct want_ns {
+	uint32_t nsid;
+	char path[256];
+	uint64_t bytes; /* of a file to be made, 0 = must be there */
+	bool is_new;
+};
+
+struct nvmet_want {
+	const char *trtype; /* "tcp", "rdma" */
+	struct want_ns ns[NODE_DISKS_MAX];
+	size_t ns_count;
+	bool is_complete;
+};
+
+/* Attributes of a host, by enum hostkey_kind. */
+extern const char *const nvmet_key_names[HOSTKEY_KINDS];
+
+bool nvmet_has_listener(const struct nvmet_facts *f, const struct nvmet_want *w,
+			const char *addr, uint16_t port);
+bool nvmet_has_host(const struct nvmet_facts *f, const char *nqn);
+
+/* Run now and at every boot: what is wanted, and what else the subsystem had
+ * when it was looked at. */
+void nvmet_script(const struct deployment *d, const struct nvmet_facts *f,
+		  const struct nvmet_want *w, struct strbuf *out);
+/* Removes what was missing when we looked. */
+void nvmet_undo(const struct deployment *d, const struct nvmet_facts *f,
+		const struct nvmet_want *w, struct strbuf *out);
+
+#endif
