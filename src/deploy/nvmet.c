@@ -7,12 +7,13 @@
  * Invariant: what others have set up there (subsystems, ports, namespaces) is
  * not touched; the undo script removes only what was missing before.
  */
+#include "deploy/nvmet.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "deploy/nvmet.h"
 
 static const char facts_script[] =
 	"[ -d " NVMET " ] || modinfo nvmet-tcp >/dev/null 2>&1 || "
