@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keys on their way.  Loading: the main thread; the rest: the deployment's.
- * Invariant: every copy of a text is cleared by whoever made it.
+ * Invariant: no title, sentence or fact has a part of a key's text.
  */
 #include "deploy/hostkey.h"
 
@@ -9,7 +9,6 @@
 #include <stdio.h>
 
 #include "base/hash.h"
-#include "crypt/keyfile.h"
 #include "deploy/deployment.h"
 
 #define FOLDER DEPLOY_FOLDER "/keys"

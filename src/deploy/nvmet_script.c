@@ -99,32 +99,49 @@ static void add_ns(struct strbuf *out, uint32_t nsid, const char *path,
 	strbuf_addf(out, " %s\n", uuid);
 }
 
-static bool is_wanted(const struct nvmet_want *w, uint32_t nsid)
+/* The lowest id above that which is wanted or there already; 0 = none. */
+static uint32_t next_nsid(const struct nvmet_facts *f,
+			  const struct nvmet_want *w, uint32_t above)
 {
+	uint32_t found = 0;
+
+	for (size_t i = 0; i < f->ns_count; i++)
+		if (f->ns[i].is_enabled && f->ns[i].nsid > above &&
+		    (!found || f->ns[i].nsid < found))
+			found = f->ns[i].nsid;
 	for (size_t i = 0; i < w->ns_count; i++)
-		if (w->ns[i].nsid == nsid)
-			return true;
-	return false;
+		if (w->ns[i].nsid > above && (!found || w->ns[i].nsid < found))
+			found = w->ns[i].nsid;
+	return found;
 }
 
+/* In the order of their ids, so that the same set makes the same script. */
 static void add_namespaces(const struct deployment *d,
 			   const struct nvmet_facts *f,
 			   const struct nvmet_want *w, struct strbuf *out)
 {
-	for (size_t i = 0; i < w->ns_count; i++) {
-		const struct want_ns *ns = &w->ns[i];
-		char text[UUID_TEXT_LEN];
-		struct uuid uuid;
+	uint32_t nsid = 0;
 
-		/* Stays the same over reboots: the pool knows disks by it. */
-		ident_uuid(d->nqn, ns->nsid, ns->path, &uuid);
-		uuid_format_hex(&uuid, text);
-		add_ns(out, ns->nsid, ns->path, text);
+	while ((nsid = next_nsid(f, w, nsid))) {
+		char uuid[UUID_TEXT_LEN] = "";
+		const char *path = "";
+		struct uuid id;
+
+		for (size_t i = 0; i < f->ns_count; i++)
+			if (f->ns[i].is_enabled && f->ns[i].nsid == nsid) {
+				path = f->ns[i].path;
+				memcpy(uuid, f->ns[i].uuid, sizeof(uuid));
+			}
+		for (size_t i = 0; !uuid[0] && i < w->ns_count; i++)
+			if (w->ns[i].nsid == nsid) {
+				path = w->ns[i].path;
+				/* Stays the same over reboots: the pool knows
+				 * disks by it. */
+				ident_uuid(d->nqn, nsid, path, &id);
+				uuid_format_hex(&id, uuid);
+			}
+		add_ns(out, nsid, path, uuid);
 	}
-	for (size_t i = 0; i < f->ns_count; i++)
-		if (f->ns[i].is_enabled && !is_wanted(w, f->ns[i].nsid))
-			add_ns(out, f->ns[i].nsid, f->ns[i].path,
-			       f->ns[i].uuid);
 }
 
 /* With its keys, if there are files by then. */

@@ -90,7 +90,7 @@ done
 for f in /etc/mooncake/* /etc/mooncake/*/* /etc/systemd/system/*.service; do
 	[ -d $f ] || echo "$f $(stat -c %a $f) $(md5sum <$f)"
 done
-ls /etc/systemd/system/multi-user.target.wants
+ls /etc/systemd/system/multi-user.target.wants 2>/dev/null || true
 """
 
 
@@ -194,8 +194,10 @@ def test_deployed_used_and_booted(cluster, node):
     store, data = put_all(cluster)
     check_all(store, data)
 
-    out = node.made(cluster, node.text("pool0", "pool1", "pool2"), "--json")
+    # One more, by a call that does not name the others.
+    out = node.made(cluster, node.text("pool2"), "--json")
     assert json.loads(out)["failed"] == 0
+    assert "(0 steps)" in node.made(cluster, text)
     more = node.state()
     # What was there is as it was; the third has an identity of its own.
     kept = [x for x in state.split("\n") if "namespaces/" in x]
@@ -203,6 +205,7 @@ def test_deployed_used_and_booted(cluster, node):
     assert "namespaces/3/device_path /dev/pool2" in more
     check_all(store, data)
 
+    # A boot brings back all of them.
     node.reboot()
     assert node.state() == more
     check_all(store, data)
