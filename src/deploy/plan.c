@@ -357,7 +357,8 @@ static int step_do(const struct step *step, const struct plan_target *t,
 /* The target said no, or there is none: it has done nothing. */
 static bool is_refused(int ret)
 {
-	return ret == -EREMOTEIO || ret == -ENOENT || ret == -ENOTSUP;
+	return ret == -EREMOTEIO || ret == -ENOSYS || ret == -ENOENT ||
+	       ret == -ENOTSUP;
 }
 
 /* The step, and whether it is to be taken back when it failed. */

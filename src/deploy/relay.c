@@ -14,6 +14,7 @@
 #define NO_SOCKET  44 /* exit statuses of the script */
 #define NO_CARRIER 45
 #define REQUEST_ID 1
+#define NO_METHOD  (-32601) /* of JSON-RPC 2.0 */
 
 /* Reads until what came is a whole JSON value: the server keeps the connection
  * open, so its end says nothing. */
@@ -73,8 +74,9 @@ static int check_answer(const struct relay *relay, const char *method,
 			       method);
 	if (error) {
 		code = json_integer_value(json_object_get(error, "code"));
-		return err_set(err, -EREMOTEIO, "%s: %s: %s (%lld)", host,
-			       method, text ? text : "error without a message",
+		return err_set(err, code == NO_METHOD ? -ENOSYS : -EREMOTEIO,
+			       "%s: %s: %s (%lld)", host, method,
+			       text ? text : "error without a message",
 			       (long long)code);
 	}
 	*result = json_incref(json_object_get(answer, "result"));

@@ -20,9 +20,9 @@ struct relay {
 
 /*
  * params may be NULL; it is not taken over.  0 with the result (the caller's);
- * -ENOENT nobody listens on the socket; -EREMOTEIO the target answered with an
- * error; -EPROTO its answer is none; other -errno of the session.  err names
- * host, method and cause.
+ * -ENOENT nobody listens on the socket; -ENOSYS the target knows no such
+ * method; -EREMOTEIO it answered with another error; -EPROTO its answer is
+ * none; other -errno of the session.  err names host, method and cause.
  */
 int relay_call(struct relay *relay, const char *method, const json_t *params,
 	       json_t **result, struct err *err);

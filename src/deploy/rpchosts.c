@@ -10,8 +10,6 @@
 
 #include "deploy/rpcplan.h"
 
-#define NO_METHOD (-32601)
-
 static const json_t *find(const json_t *list, const char *key, const char *text)
 {
 	json_t *item;
@@ -48,12 +46,12 @@ static int plan_keyring(struct relay *relay, const struct rpc_want *want,
 {
 	const struct node *node = want->node;
 	json_t *list;
-	int code, ret;
+	int ret;
 
 	if (want->keys->is_empty)
 		return 0;
-	ret = relay_call(relay, "keyring_get_keys", NULL, &list, &code, err);
-	if (ret == -EREMOTEIO && code == NO_METHOD) {
+	ret = relay_list(relay, "keyring_get_keys", &list, err);
+	if (ret == -ENOSYS) {
 		*err = (struct err){0};
 		return err_set(err, -ENOTSUP,
 			       "%s: the target there knows no DH-HMAC-CHAP "
