@@ -45,6 +45,7 @@ extern const struct ctl_command ctl_get, ctl_put, ctl_rm; /* ctl_object.c */
 extern const struct ctl_command ctl_pool;		  /* ctl_pool.c */
 extern const struct ctl_command ctl_target;		  /* ctl_target.c */
 extern const struct ctl_command ctl_key, ctl_tls_key;	  /* ctl_key.c */
+extern const struct ctl_command ctl_journal;		  /* ctl_journal.c */
 extern const struct ctl_command ctl_doctor;		  /* ctl_doctor.c */
 
 /* A method over the control socket; takes params. */

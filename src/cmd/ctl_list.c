@@ -101,6 +101,16 @@ static void add_uptime(struct strbuf *out, uint64_t ms)
 			    minutes / 60, minutes % 60);
 }
 
+static const char *journal_text(enum _Mc__JournalState state)
+{
+	if (state == MC__JOURNAL_STATE__JOURNAL_KEPT)
+		return "kept";
+	return state == MC__JOURNAL_STATE__JOURNAL_FAILED
+		       ? "FAILED: changes are refused, the master's log says "
+			 "why"
+		       : "none";
+}
+
 static void status_text_add(struct ctl *ctl, const Mc__StatsRsp *rsp,
 			    const struct status_counts *counts)
 {
@@ -119,23 +129,29 @@ static void status_text_add(struct ctl *ctl, const Mc__StatsRsp *rsp,
 	strbuf_addf(out, "Clients    %" PRIu64 "\n", rsp->clients);
 	add_usage(out, "Memory", rsp->mem_used, rsp->mem_capacity);
 	add_usage(out, "SSD pool", rsp->nof_used, rsp->nof_capacity);
+	strbuf_addf(out, "Journal    %s\n", journal_text(rsp->journal));
 }
 
 static json_t *status_json(const Mc__StatsRsp *rsp,
 			   const struct status_counts *counts)
 {
-	return json_pack(
-		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-		"version", rsp->version, "cluster_id", rsp->cluster_id,
-		"uptime_ms", (json_int_t)rsp->uptime_ms, "keys",
-		(json_int_t)rsp->keys, "clients", (json_int_t)rsp->clients,
-		"mem_used", (json_int_t)rsp->mem_used, "mem_capacity",
-		(json_int_t)rsp->mem_capacity, "nof_used",
-		(json_int_t)rsp->nof_used, "nof_capacity",
-		(json_int_t)rsp->nof_capacity, "quarantined",
-		(json_int_t)rsp->quarantined, "segments_online",
-		(json_int_t)counts->online, "segments_not_online",
-		(json_int_t)counts->other);
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+			 "s:I, s:I, s:b, "
+			 "s:b}",
+			 "version", rsp->version, "cluster_id", rsp->cluster_id,
+			 "uptime_ms", (json_int_t)rsp->uptime_ms, "keys",
+			 (json_int_t)rsp->keys, "clients",
+			 (json_int_t)rsp->clients, "mem_used",
+			 (json_int_t)rsp->mem_used, "mem_capacity",
+			 (json_int_t)rsp->mem_capacity, "nof_used",
+			 (json_int_t)rsp->nof_used, "nof_capacity",
+			 (json_int_t)rsp->nof_capacity, "quarantined",
+			 (json_int_t)rsp->quarantined, "segments_online",
+			 (json_int_t)counts->online, "segments_not_online",
+			 (json_int_t)counts->other, "journal",
+			 rsp->journal != MC__JOURNAL_STATE__JOURNAL_NONE,
+			 "journal_failed",
+			 rsp->journal == MC__JOURNAL_STATE__JOURNAL_FAILED);
 }
 
 static int run_status(struct ctl *ctl, struct err *err)

@@ -16,7 +16,7 @@
 static const struct ctl_command *const commands[] = {
 	&ctl_status, &ctl_segments, &ctl_pool,	 &ctl_ls,
 	&ctl_get,    &ctl_put,	    &ctl_rm,	 &ctl_target,
-	&ctl_key,    &ctl_tls_key,  &ctl_doctor,
+	&ctl_key,    &ctl_tls_key,  &ctl_doctor, &ctl_journal,
 };
 
 static const char help_head[] = CTL_NAME
@@ -178,8 +178,8 @@ static int run_command(const struct ctl_command *command, int argc, char **argv)
 	}
 	if (!command->is_without_master)
 		ret = rpc_sync_dial(ctl.config.master,
-				  (uint32_t)ctl.config.timeout_ms, &ctl.master,
-				  &err);
+				    (uint32_t)ctl.config.timeout_ms,
+				    &ctl.master, &err);
 	if (ret == 0)
 		ret = command->run(&ctl, &err);
 	term_status(NULL);

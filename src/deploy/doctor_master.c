@@ -95,6 +95,24 @@ static void add_usage(struct doctor *d, const struct doctor_check *c,
 	strbuf_fini(&text);
 }
 
+static void add_journal(struct doctor *d, const struct doctor_check *c,
+			enum _Mc__JournalState state)
+{
+	if (state == MC__JOURNAL_STATE__JOURNAL_KEPT) {
+		doctor_add(d, c, DOCTOR_OK, "journal", "kept");
+	} else if (state == MC__JOURNAL_STATE__JOURNAL_FAILED) {
+		doctor_add(d, c, DOCTOR_FAIL, "journal",
+			   "it can't be written: puts are refused");
+		doctor_advise(d, "Make room on the file system of the "
+				 "master's --journal_dir; its log has the "
+				 "cause. It goes on by itself.");
+	} else {
+		doctor_add(d, c, DOCTOR_NOTE, "journal",
+			   "none: a restart of the master empties the store");
+		doctor_advise(d, "Give it a --journal_dir.");
+	}
+}
+
 static void check_master(struct doctor *d, const struct doctor_check *c)
 {
 	Mc__StatsReq req = MC__STATS_REQ__INIT;
@@ -121,6 +139,7 @@ static void check_master(struct doctor *d, const struct doctor_check *c)
 	add_version(d, c, rsp->version);
 	add_usage(d, c, "memory", rsp->mem_used, rsp->mem_capacity);
 	add_usage(d, c, "SSD pool", rsp->nof_used, rsp->nof_capacity);
+	add_journal(d, c, rsp->journal);
 }
 
 /* --- admin pages --- */

@@ -46,7 +46,7 @@ struct files {
 	uint64_t snap_count; /* records of it */
 	bool has_snapshot;   /* one is being written */
 	struct job sync, push, end, turn;
-	int sync_fd;
+	int sync_fd, end_fd;
 
 	/* the thread's */
 	struct shard thread;
@@ -357,8 +357,14 @@ static int end_work(struct files *f, struct job *job)
 {
 	int ret = push_work(f, job);
 
-	if (ret < 0)
+	/* What it has seen may be younger than what is on disk of the log, and
+	 * counts only with that. */
+	if (ret == 0 && (f->end_fd < 0 || fdatasync(f->end_fd) < 0))
+		ret = f->end_fd < 0 ? -EIO : -errno;
+	if (ret < 0) {
+		snap_abort(TAKE(f->writer));
 		return ret;
+	}
 	ret = snap_finish(TAKE(f->writer), &f->j.snapshot_bytes);
 	if (ret == 0)
 		prune(f->dir_fd, f->snap_header.sequence);
@@ -380,6 +386,7 @@ static void files_snap_end(struct journal *j)
 	jr_end_encode(&(struct jr_end){f->snap_count}, &body);
 	files_snap_add(j, JR_END, &body);
 	strbuf_fini(&body);
+	f->end_fd = files_commit(j) < 0 ? -1 : f->log_fd;
 	f->end.work = end_work;
 	f->end.ended = end_ended;
 	job_submit(f, &f->end);

@@ -12,6 +12,7 @@
 #include "master/object.h"
 #include "master/seg_json.h"
 #include "master/segment.h"
+#include "web/metrics.h"
 
 #define KEYS_SLICE 2048
 
@@ -41,9 +42,47 @@ static void answer_error(struct admin_call *call, enum mooncake_status st)
 				    (int)st, "error_message", status_text(st)));
 }
 
+static void journal_metrics(const struct service *svc, struct strbuf *out)
+{
+	uint64_t age_ns =
+		svc->snapshot_ns ? svc->core->now_ns - svc->snapshot_ns : 0;
+	struct keeper_stats st;
+
+	keeper_stats(svc->keeper, &st);
+	const struct {
+		const char *name, *help;
+		enum metric_type type;
+		uint64_t value;
+	} all[] = {
+		{"master_journal_failed",
+		 "1: the journal can't be written, changes are refused",
+		 METRIC_GAUGE, st.is_broken},
+		{"master_journal_records_total", "Records written",
+		 METRIC_COUNTER, st.records},
+		{"master_journal_bytes_total", "Bytes written to the journal",
+		 METRIC_COUNTER, st.bytes},
+		{"master_journal_log_bytes",
+		 "Log behind the last snapshot, which a start has to read",
+		 METRIC_GAUGE, st.log_bytes},
+		{"master_snapshot_bytes", "Size of the last snapshot",
+		 METRIC_GAUGE, st.snapshot_bytes},
+		{"master_snapshot_age_seconds",
+		 "Age of the last snapshot of this life, 0 = none",
+		 METRIC_GAUGE, age_ns / NS_PER_S},
+		{"master_recovery_ms", "What reading the journal took",
+		 METRIC_GAUGE, svc->recovery_ns / NS_PER_MS},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		metric_head(out, all[i].name, all[i].type, all[i].help);
+		metric_u64(out, all[i].name, NULL, NULL, all[i].value);
+	}
+}
+
 void admin_metrics(struct service *svc, struct admin_call *call)
 {
 	stats_metrics(svc->core, &call->body);
+	journal_metrics(svc, &call->body);
 	call->content_type = "text/plain; version=0.0.4";
 	admin_answer(call);
 }

@@ -36,6 +36,7 @@ struct keeper {
 	struct loop_task commit_task;
 	struct timer sync_timer, save_timer;
 	struct list held, waiting, syncing; /* struct rpc_req */
+	struct list askers;		    /* the same, for a snapshot */
 	bool is_syncing;
 	uint64_t sync_upto; /* record that the sync under way covers */
 	uint64_t synced;    /* records below are on disk */
@@ -69,6 +70,18 @@ bool keeper_is_broken(const struct keeper *k)
 bool keeper_refuses(const struct keeper *k, uint16_t method)
 {
 	return k->is_broken && is_change(method);
+}
+
+void keeper_stats(const struct keeper *k, struct keeper_stats *out)
+{
+	*out = (struct keeper_stats){0};
+	if (!k)
+		return;
+	out->is_broken = k->is_broken;
+	out->records = k->journal->records;
+	out->bytes = k->journal->bytes;
+	out->log_bytes = k->journal->log_bytes;
+	out->snapshot_bytes = k->journal->snapshot_bytes;
 }
 
 /* --- answers --- */
@@ -246,6 +259,27 @@ static void on_synced(int ret, void *arg)
 
 /* --- snapshots --- */
 
+static void answer_asker(struct service *svc, struct rpc_req *req, int ret)
+{
+	Mc__CountRsp rsp = MC__COUNT_RSP__INIT;
+
+	if (ret < 0) {
+		rsp.status = MOONCAKE_PERSISTENT_FAIL;
+		rsp.error = ret == -ENOTSUP
+				    ? "this master has no --journal_dir"
+				    : "no snapshot could be written; the "
+				      "master's log says why";
+	}
+	rsp.count = svc->core->objects.count;
+	rpc_reply(req, 0, &rsp.base);
+}
+
+static void answer_askers(struct keeper *k, int ret)
+{
+	while (!list_is_empty(&k->askers))
+		answer_asker(k->svc, take_first(&k->askers), ret);
+}
+
 static void save_over(struct keeper *k, int ret)
 {
 	struct core *core = k->svc->core;
@@ -255,6 +289,7 @@ static void save_over(struct keeper *k, int ret)
 	core->notes->is_saving = false;
 	k->is_saving = false;
 	timer_cancel(k->svc->loop, &k->save_timer);
+	answer_askers(k, ret);
 	if (ret == 0) {
 		st->snapshots_ok++;
 		k->svc->snapshot_ns = core->now_ns;
@@ -337,6 +372,7 @@ static void save_begin(struct keeper *k)
 		if (j->is_failed && !k->is_broken)
 			broke(k);
 		core->stats.snapshots_failed++;
+		answer_askers(k, ret);
 		timer_set(k->svc->loop, &k->save_timer,
 			  k->is_broken ? MEND_NS : SAVE_RETRY_NS);
 		return;
@@ -355,6 +391,19 @@ static void save_fire(struct timer *timer)
 	if (k->is_saving || k->is_stopping)
 		return;
 	if (k->is_broken || k->journal->log_bytes)
+		save_begin(k);
+}
+
+void keeper_rpc_snapshot(struct service *svc, struct rpc_req *req)
+{
+	struct keeper *k = svc->keeper;
+
+	if (!k || k->is_stopping) {
+		answer_asker(svc, req, k ? -ECANCELED : -ENOTSUP);
+		return;
+	}
+	list_add_tail(&k->askers, &req->node);
+	if (!k->is_saving)
 		save_begin(k);
 }
 
@@ -451,6 +500,7 @@ int keeper_open(struct service *svc, const struct keeper_opts *opts,
 	list_init(&k->held);
 	list_init(&k->waiting);
 	list_init(&k->syncing);
+	list_init(&k->askers);
 	list_init(&k->scan.node);
 	ret = files_open(&files, &k->journal, err);
 	if (ret == 0)

@@ -46,5 +46,17 @@ void keeper_reply(struct keeper *k, struct rpc_req *req, int32_t status,
 /* It would change something, and that could not be kept. */
 bool keeper_refuses(const struct keeper *k, uint16_t method);
 bool keeper_is_broken(const struct keeper *k);
+/* SNAPSHOT: answered when one that is begun now, or is under way, is on disk.
+ */
+void keeper_rpc_snapshot(struct service *svc, struct rpc_req *req);
+
+/* Zeros when k is NULL. */
+struct keeper_stats {
+	bool is_broken;
+	uint64_t records, bytes; /* written in this life */
+	uint64_t log_bytes;	 /* behind the last snapshot */
+	uint64_t snapshot_bytes;
+};
+void keeper_stats(const struct keeper *k, struct keeper_stats *out);
 
 #endif

@@ -202,6 +202,10 @@ void rpc_stats(struct service *svc, struct rpc_req *req)
 	rsp.nof_used = usage.used[KIND_NOF];
 	rsp.nof_capacity = usage.capacity[KIND_NOF];
 	rsp.quarantined = usage.quarantined;
+	if (svc->keeper)
+		rsp.journal = keeper_is_broken(svc->keeper)
+				      ? MC__JOURNAL_STATE__JOURNAL_FAILED
+				      : MC__JOURNAL_STATE__JOURNAL_KEPT;
 	rsp.summary = summary.failed || !summary.p ? "" : summary.p;
 	service_reply(svc, req, 0, &rsp.base);
 	strbuf_fini(&summary);

@@ -41,6 +41,7 @@ static const service_method_fn methods[] = {
 	[METHOD_LIST_KEYS] = rpc_list_keys,
 	[METHOD_STATS] = rpc_stats,
 	[METHOD_DRAIN] = rpc_drain,
+	[METHOD_SNAPSHOT] = keeper_rpc_snapshot,
 	[METHOD_TASKS] = rpc_tasks,
 };
 

@@ -31,6 +31,7 @@ struct world {
 	bool is_saving, has_snapshot;
 	unsigned next_segment, next_path;
 	uint64_t last_task;
+	size_t snap_end;
 };
 
 /* --- what there is, in one number --- */
@@ -185,7 +186,7 @@ static void crash(struct world *w)
 	/* In the middle of anything: the pieces fit together all the same. */
 	some = rng_below(&w->rng, j->log_count + 1);
 	if (w->has_snapshot)
-		some = MAX(some, j->snap_at);
+		some = MAX(some, w->snap_end);
 	for (int has_snap = 0; has_snap <= w->has_snapshot; has_snap++) {
 		struct core *core = recover(w, has_snap, some);
 
@@ -219,6 +220,8 @@ static void save_some(struct world *w)
 		scan_stop(&w->scan);
 		w->core->notes->is_saving = w->is_saving = false;
 		w->has_snapshot = true;
+		/* It counts with what it has seen. */
+		w->snap_end = w->journal->log_count;
 		return;
 	}
 }

@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "journal/frame.h"
+
+static const char *doc_path;
 
 static struct jr_header header(void)
 {
@@ -96,14 +99,45 @@ static void test_record_behind(void **state)
 	assert_false(jr_has_record_behind(bytes, sizeof(bytes), 7));
 }
 
-int main(void)
+static void test_document(void **state)
+{
+	FILE *f = fopen(doc_path, "r");
+	size_t n = jr_header_field_count + jr_frame_field_count, seen = 0;
+	bool is_here = false;
+	char line[1024], name[64];
+	unsigned long off, bytes;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		const struct jr_field *field = jr_header_fields + seen;
+
+		is_here |= strstr(line, "in a journal's directory") != NULL;
+		if (!is_here || sscanf(line, "| %63s | %lu | %lu |", name, &off,
+				       &bytes) != 3)
+			continue;
+		assert_true(seen < n);
+		if (seen >= jr_header_field_count)
+			field = jr_frame_fields + seen - jr_header_field_count;
+		assert_string_equal(name, field->name);
+		assert_int_equal(off, field->off);
+		assert_int_equal(bytes, field->bytes);
+		seen++;
+	}
+	fclose(f);
+	assert_int_equal(seen, n);
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_header_every_bit),
 		cmocka_unit_test(test_record_every_bit),
 		cmocka_unit_test(test_record_behind),
+		cmocka_unit_test(test_document),
 	};
+
+	doc_path = argv[1];
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,6 +132,8 @@ static void test_document(void **state)
 
 	assert_non_null(f);
 	while (fgets(line, sizeof(line), f)) {
+		if (strstr(line, "in a journal's directory"))
+			break; /* its tables are journal/frame's */
 		if (sscanf(line, "| %63s | %lu | %lu |", name, &off, &bytes) !=
 		    3)
 			continue;
