@@ -2,8 +2,8 @@
 /*
  * JSON-RPC calls to a target's Unix socket on another host, inside the shell
  * session: as root where the socket is root's, and also where sshd forbids
- * forwarding.  What carries them there is what that host has: python3, perl,
- * socat or nc.
+ * forwarding.  What carries them there is what that host has: python3, socat or
+ * nc.
  */
 #ifndef DEPLOY_RELAY_H
 #define DEPLOY_RELAY_H

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers JSON-RPC as SPDK's nvmf_tgt does, as far as deployment asks.
 
-What it is told is what it tells.  With a file "serve" in its folder it serves
+What it is told is what it tells, in the words of the release that a file
+"release" in its folder names: 23.01 (without that file) or 26.05.  With a file "serve" in its folder it serves
 it, too: a mooncake_nof_target does what it is told, with a file for each disk.
 """
 import ctypes
@@ -16,6 +17,13 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(sys.argv[0]))))
+
+
+RELEASE = "23.01"
+if os.path.exists(os.path.join(ROOT, "release")):
+    with open(os.path.join(ROOT, "release")) as f_:
+        RELEASE = f_.read().strip()
+IS_OLD = RELEASE == "23.01"
 
 
 class Error(Exception):
@@ -93,10 +101,19 @@ class Target:
         raise Error(-32602, "Invalid parameters")
 
     def spdk_get_version(self):
-        return {"version": "SPDK v23.01.1"}
+        major, minor = map(int, RELEASE.split("."))
+        return {"version": f"SPDK v{RELEASE}", "fields": {
+            "major": major, "minor": minor, "patch": 0, "suffix": ""}}
 
     def nvmf_get_transports(self):
-        return self.transports
+        if IS_OLD:
+            return self.transports
+        # The newer one does not tell of the pools that all share.
+        hidden = ("io_unit_size", "num_shared_buffers", "buf_cache_size")
+        return [{"iobuf_small_cache_size": t.get("buf_cache_size", 0),
+                 "iobuf_large_cache_size": 0xffffffff,
+                 **{k: v for k, v in t.items() if k not in hidden}}
+                for t in self.transports]
 
     def nvmf_create_transport(self, trtype, **p):
         if any(t["trtype"] == trtype for t in self.transports):
@@ -104,6 +121,13 @@ class Target:
         size = p.get("max_io_size", 131072)
         if size < 8192 or size & (size - 1):
             raise Error(-32603, f"Transport type '{trtype}' create failed")
+        # The older one cuts its own pool into units.
+        unit, cache = p.get("io_unit_size", size), p.get("buf_cache_size", 32)
+        if IS_OLD and (size > 16 * unit or unit > 1 << 17 or
+                       p.get("num_shared_buffers", 511) < cache):
+            raise Error(-32603, f"Transport type '{trtype}' create failed")
+        p["in_capsule_data_size"] = min(
+            p.get("in_capsule_data_size", 4096), size)
         self.transports.append({"trtype": trtype, **p})
         return True
 
@@ -211,7 +235,12 @@ class Target:
         return True
 
     def nvmf_get_subsystems(self):
-        return self.subsystems
+        more = {} if IS_OLD else {"passthrough": False, "dmrsl": 0, "wzsl": 0}
+        return [{**s, **(more if s["subtype"] == "NVMe" else {}),
+                 "listen_addresses": [
+                     {**({"transport": a["trtype"]} if IS_OLD else {}), **a}
+                     for a in s["listen_addresses"]]}
+                for s in self.subsystems]
 
     def framework_get_subsystems(self):
         return [{"subsystem": "keyring", "depends_on": []},
@@ -266,6 +295,9 @@ class Target:
         with open(os.path.join(ROOT, "calls"), "a") as f:
             f.write(request["method"] + "\n")
         try:
+            if not IS_OLD and set(request) - {"jsonrpc", "id", "method",
+                                              "params"}:
+                raise Error(-32600, "Invalid request")
             out["result"] = self.run(request["method"],
                                      request.get("params", {}))
         except Error as e:

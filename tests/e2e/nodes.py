@@ -144,7 +144,8 @@ class Node:
                     f"AuthorizedKeysFile /run/authorized\n"
                     "StrictModes no\nPermitRootLogin yes\n"
                     "ListenAddress 0.0.0.0\n"
-                    "MaxStartups 100\nUseDNS no\n")
+                    "MaxStartups 100\nUseDNS no\n"
+                    "DisableForwarding yes\n")  # no tool needs any
             for line in sshd:
                 f.write(line + "\n")
             for key, value in env.items():
@@ -236,7 +237,7 @@ class Node:
 
     # --- a stand-in for an SPDK checkout ---
 
-    def spdk(self, disks=("0000:81:00.0",)):
+    def spdk(self, disks=("0000:81:00.0",), release="23.01"):
         """Makes PATH/spdk with a target that answers as nvmf_tgt does."""
         root = os.path.join(self.path, "spdk")
         here = os.path.dirname(os.path.abspath(__file__))
@@ -249,6 +250,8 @@ class Node:
         target = os.path.join(root, "build", "bin", "nvmf_tgt")
         shutil.copy(os.path.join(here, "fake_spdk.py"), target)
         os.chmod(target, 0o755)
+        with open(os.path.join(root, "release"), "w") as f:
+            f.write(release)
         for bdf in disks:
             self.pci(bdf)
         return root
