@@ -419,7 +419,7 @@ static int print(struct ctl *ctl, size_t word, struct err *err)
 
 static int run_pool(struct ctl *ctl, struct err *err)
 {
-	const char *name = ctl->args->items[0];
+	const char *name = ctl->args->count ? ctl->args->items[0] : "list";
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strcmp(words[i].name, name) != 0)
@@ -439,7 +439,7 @@ static int run_pool(struct ctl *ctl, struct err *err)
 const struct ctl_command ctl_pool = {
 	.prog = {.name = CTL_NAME " pool",
 		 .summary = "SSDs of the pool: state, paths, use, wear",
-		 .usage = "[options] list|show|paths|stats [SEGMENT]",
+		 .usage = "[options] [list|show|paths|stats] [SEGMENT]",
 		 .details =
 			 "list: state, use, wear and spare of each namespace\n"
 			 "show SEGMENT: all that is known of one\n"
@@ -454,7 +454,6 @@ const struct ctl_command ctl_pool = {
 			     "  " CTL_NAME " pool show 3f2c\n",
 		 .flags = pool_flags,
 		 .flag_count = ARRAY_SIZE(pool_flags),
-		 .args_min = 1,
 		 .args_max = 2},
 	.run = run_pool,
 };

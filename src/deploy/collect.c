@@ -96,6 +96,7 @@ static int take_endpoints(struct tool *tool, const struct flag_list *texts,
 		struct endpoint ep;
 		int bad = parse(tool, text, &ep, &cause);
 
+		tool->named++;
 		if (!bad)
 			bad = endpoint_resolve(&ep, &cause);
 		if (!bad)
@@ -162,6 +163,7 @@ static int take_node_endpoint(struct tool *tool, const struct node *node,
 			tool->name, node->host);
 		ep.nsid = 1;
 	}
+	tool->named++;
 	ret = endpoint_resolve(&ep, &cause);
 	if (!ret)
 		ret = nslist_add(found, &ep, NULL, &cause);

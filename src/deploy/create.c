@@ -215,6 +215,10 @@ static int check_options(const struct config *c, struct err *err)
 		return err_set(err, -EINVAL,
 			       "--transport-type=%.20s: TCP or RDMA",
 			       c->trtype);
+	if (!c->infos.count)
+		return err_set(err, -EINVAL,
+			       "--spdk_target_info= is empty: "
+			       "give 'ip:… path:…'");
 	if (c->infos.count > FLEET_MAX)
 		return err_set(err, -EINVAL, "more than %d nodes", FLEET_MAX);
 	return check_sizes(c, err);
@@ -319,6 +323,32 @@ static void print_json(const struct config *c, struct job *jobs,
 	json_decref(root);
 }
 
+static int check_node(const struct job *jobs, size_t count, struct err *err)
+{
+	const struct node *node = &jobs[count].node;
+
+	if (node->backend == NODE_SPDK && !node->path[0])
+		return err_set(err, -EINVAL,
+			       "%s: path: is missing: where is SPDK's built "
+			       "tree there?",
+			       node->host);
+	if (node->backend != NODE_SPDK && !node->disk_count)
+		return err_set(err, -EINVAL,
+			       "%s: disk:/dev/… or disk:/path/file:SIZE is "
+			       "missing: what is to be served? (SPDK's target "
+			       "needs path:)",
+			       node->host);
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(jobs[i].node.host, node->host) &&
+		    jobs[i].node.backend == node->backend)
+			return err_set(
+				err, -EINVAL,
+				"%s is named twice: put all of its disks "
+				"into one text",
+				node->host);
+	return 0;
+}
+
 static int parse_nodes(const struct config *c, struct job *jobs,
 		       struct fleet_host *hosts, struct err *err)
 {
@@ -326,6 +356,8 @@ static int parse_nodes(const struct config *c, struct job *jobs,
 		int ret = node_parse(str_of(c->infos.items[i]), &jobs[i].node,
 				     err);
 
+		if (ret == 0)
+			ret = check_node(jobs, i, err);
 		if (ret == 0)
 			ret = hostkeys_load(&jobs[i].node, &jobs[i].d.keys,
 					    err);

@@ -211,11 +211,6 @@ static int plan_disks(struct deployment *d, const json_t *bdevs,
 	const struct node *node = d->node;
 	int ret = 0;
 
-	if (!node->disk_count)
-		return err_set(err, -EINVAL,
-			       "%s: disk:/dev/… or disk:/path/file:SIZE is "
-			       "missing: what is to be served?",
-			       node->host);
 	for (size_t i = 0; i < node->disk_count && ret == 0; i++) {
 		struct wanted_disk w;
 		const char *name;

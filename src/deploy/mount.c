@@ -182,12 +182,18 @@ static int each_path(struct tool *tool, const struct ns_entry *entry,
 static int unmount_entry(struct tool *tool, const struct ns_entry *entry)
 {
 	int ret = each_path(tool, entry, unmount_one);
-	char name[ENDPOINT_TEXT_LEN];
+	struct report_row row = {
+		.outcome = OUTCOME_ALREADY,
+		.text = "it is not registered",
+	};
 
 	if (ret != 1)
 		return ret;
-	endpoint_format(&entry->paths[0], name);
-	return tool_fail_row(tool, name, 0,
+	endpoint_format(&entry->paths[0], row.endpoint);
+	/* A target serves more than what was registered of it. */
+	if (!tool->named)
+		return report_add(&tool->report, &row);
+	return tool_fail_row(tool, row.endpoint, 0,
 			     "the master knows no such namespace; "
 			     "'mooncakectl segments' lists what it has");
 }

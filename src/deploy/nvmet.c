@@ -250,11 +250,6 @@ static int compare(struct deployment *d, const struct nvmet_facts *f,
 		.is_complete =
 			f->has_subsystem && (f->has_unit || !d->has_systemd),
 	};
-	if (!node->disk_count)
-		return err_set(err, -EINVAL,
-			       "%s: disk:/dev/… is missing: which disks are to "
-			       "be exported?",
-			       node->host);
 	for (size_t i = 0; i < node->disk_count && ret == 0; i++)
 		ret = want_disk(d, f, node->disk[i], w, err);
 	for (size_t i = 0; i < node->addr_count; i++)

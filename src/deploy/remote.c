@@ -427,7 +427,8 @@ static int hello(struct remote *r, uint32_t ms, struct err *err)
 		ret = -EACCES;
 	else
 		ret = -EHOSTUNREACH;
-	return err_set(err, ret, "%s: ssh: %s", r->host,
+	return err_set(err, ret, "%s: %s%s", r->host,
+		       strncmp(why, "ssh: ", 5) == 0 ? "" : "ssh: ",
 		       why[0] ? why : "closed without a word");
 }
 

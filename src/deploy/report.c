@@ -51,6 +51,9 @@ static void add_summary(const struct report *report, bool is_removal,
 	if (is_removal) {
 		strbuf_addf(out, "Successfully unregistered: %zu\n",
 			    counts[OUTCOME_REMOVED]);
+		if (counts[OUTCOME_ALREADY])
+			strbuf_addf(out, "Not registered (skipped): %zu\n",
+				    counts[OUTCOME_ALREADY]);
 	} else {
 		strbuf_addf(out, "Successfully registered: %zu\n",
 			    counts[OUTCOME_NEW]);

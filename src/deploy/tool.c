@@ -29,13 +29,11 @@ static int run(struct tool *tool, const struct tool_prog *prog, struct err *err)
 	const struct tool_config *config = tool->config;
 	const char *master =
 		define_find(&config->defines, "master_server_address");
-	int ret = prog->check(config, err);
+	int ret;
 
 	/* The master first: without it, asking targets is in vain. */
-	if (ret == 0)
-		ret = rpc_sync_dial(master ? master : config->master,
-				    (uint32_t)config->timeout_ms, &tool->master,
-				    err);
+	ret = rpc_sync_dial(master ? master : config->master,
+			    (uint32_t)config->timeout_ms, &tool->master, err);
 	if (ret == 0)
 		ret = tool_collect(tool, !prog->is_removal, err);
 	if (ret == 0)
@@ -88,8 +86,13 @@ int tool_main(const struct tool_prog *prog, int argc, char **argv)
 		free(args);
 		return status;
 	}
-	run(&tool, prog, &err);
-	status = end(&tool, prog->is_removal, &err);
+	if (prog->check(&config, &err)) {
+		fprintf(stderr, "%s: %s\n", tool.name, err.text);
+		status = 2;
+	} else {
+		run(&tool, prog, &err);
+		status = end(&tool, prog->is_removal, &err);
+	}
 	flag_fini(&fs);
 	free(args);
 	return status;

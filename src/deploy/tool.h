@@ -25,6 +25,7 @@ struct tool {
 	const char *name;
 	const struct tool_config *config;
 	struct nslist list;
+	size_t named; /* endpoints that the command line names itself */
 	struct report report;
 	struct rpc_sync *master;
 	uint64_t drain_until_ns;

@@ -7,6 +7,7 @@ node as it was or says what remains.
 import json
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -253,3 +254,44 @@ def test_good_nodes_beside_bad_ones(cluster, nodes):
     assert [x["ok"] for x in out] == [True, False, False], out
     for node, x in zip((silent, unknown), out[1:]):
         assert node.addr in x["error"]
+
+
+# --- what is typed wrong ---
+
+@pytest.mark.parametrize("node,say", [
+    ("", "is empty"), ("10.0.0.7", "no key:value"),
+    ("ip:10.0.0.7", "disk:/dev"), ("ip:10.0.0.7 backend:spdk", "path:"),
+    ("ip:10.0.0.7 backend:nvmet", "disk:/dev"),
+    ("ip:10.0.0.7 disk:/a:1g", "named twice")])
+def test_wrong_text(cluster, node, say):
+    """Nobody is logged in to for that."""
+    args = [f"--spdk_target_info={node}"] * (2 if "twice" in say else 1)
+    r = cluster.run("spdk_tgt_create", *args,
+                    env={"MOONCAKE_SSH_COMMAND": "exit 9; :"})
+    assert r.returncode == 2 and say in r.stderr, r.stderr
+    assert r.stdout == ""
+
+
+def test_nothing_to_register(cluster):
+    for program in ("mooncake_ssd_register", "mooncake_ssd_unregister"):
+        r = cluster.run(program, "--master=127.0.0.1:1",
+                        "--spdk_target_info=")
+        assert r.returncode == 2 and "nothing to" in r.stderr
+
+
+def test_on_a_terminal(cluster, nodes):
+    """A line per node that is written over; the result on lines of its own."""
+    n, args = our_node(cluster, nodes)
+    command = " ".join(f"'{a}'" for a in (
+        cluster.program("spdk_tgt_create"), *args))
+    r = subprocess.run(["script", "-qec", f"stty rows 24 cols 60; {command}",
+                        "/dev/null"], env={**os.environ, **nodes.env()},
+                       stdin=subprocess.DEVNULL, capture_output=True,
+                       timeout=DEADLINE)
+    out = r.stdout.decode()
+    assert r.returncode == 0, out
+    lines = [x.split("\033[K")[1].split("\033[")[0]
+             for x in out.split("\r") if "\033[K" in x]
+    assert lines[-1].startswith(n.addr) and " done " in lines[-1]
+    assert max(map(len, lines)) < 60
+    assert "Successfully deployed: 1" in out
