@@ -9,6 +9,9 @@ import socket
 import subprocess
 import time
 
+# Bytes that hammer() below writes to
+HAMMERED = 384 * 1024
+
 VM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vm")
 
 # What every guest script can use.  Its output is cut into parts: "== name"
@@ -17,56 +20,68 @@ PRELUDE = r"""
 set -euo pipefail
 part() { echo "== $1"; }
 # join PORT NQN [OPTION...]: connects to a target on the host's loopback; a lost
-# one is tried again every second (-c), and given up after a minute (-l)
+# one is tried again every second (-c), and given up after ten minutes (-l)
 join() {
 	modprobe nvme-tcp
-	nvme connect -t tcp -a 127.0.0.1 -s "$1" -n "$2" -c 1 -l 60 "${@:3}"
+	nvme connect -t tcp -a 127.0.0.1 -s "$1" -n "$2" -c 1 -l 600 "${@:3}"
 }
 leave() { nvme disconnect -n "$1"; }
-# verify DEVICE BLOCK SIZE MODE [SEED [OFFSET]]: fio writes, then reads back
-# what it wrote; the seed is in every block, so that an older one is found out
-verify() {
+# checked OPTION...: fio writes, then reads back what it wrote, in every job
+checked() {
 	local out=/tmp/fio.$BASHPID
 	# the kernel may send a command from fio's own thread, which gets SIGPIPE
 	# when the connection is no more
 	(
 		trap '' PIPE
-		exec fio --name=v --filename="$1" --bs="$2" --size="$3" --rw="$4" \
-			--direct=1 --ioengine=libaio --iodepth=8 --verify=crc32c \
-			--do_verify=1 --verify_fatal=1 --randseed="${5:-1}" \
-			--offset="${6:-0}" --minimal
-	) >"$out" 2>&1 || {
+		exec fio --direct=1 --ioengine=libaio --iodepth=8 --nice=10 --verify=crc32c \
+			--do_verify=1 --verify_fatal=1 --verify_state_save=0 --minimal "$@"
+	) >"$out" 2>&1 && awk -F ';' '/^3;/ {n++; bad += !$6} END {exit bad || !n}' "$out" || {
 		echo "fio $* failed:"
-		cat "$out"
+		cut -c 1-120 "$out"
 		return 1
 	}
 }
-# hammer DEVICE BLOCK SIZE: the same from two processes, each on a half of that
-# size, again and again until somebody makes /tmp/stop
-hammer() {
-	local half jobs=() j
-	for half in 0 1; do
-		(
-			n=0
-			while [ ! -e /tmp/stop ]; do
-				n=$((n + 1))
-				verify "$1" "$2" "$3" randwrite $((2 * n + half)) $((half * $3))
-			done
-			echo "$n rounds"
-		) &
-		jobs+=($!)
-	done
-	for j in "${jobs[@]}"; do wait "$j"; done
+# verify DEVICE BLOCK SIZE MODE [SEED [OFFSET]]: the seed is in every block, so
+# that an older one is found out
+verify() {
+	checked --filename="$1" --bs="$2" --size="$3" --rw="$4" \
+		--randseed="${5:-1}" --offset="${6:-0}" --name=v
 }
-# live SECONDS COUNT: waits until so many controllers are connected
-live() {
-	local i
-	for ((i = 0; i < $1 * 10; i++)); do
-		[ "$(cat /sys/class/nvme/nvme*/state 2>/dev/null | grep -cx live)" = "$2" ] && return 0
+# hammer DEVICE: one process writes small blocks, another larger ones, both in
+# the first 384 KiB, other bytes each time, until somebody makes /tmp/stop
+hammer() {
+	checked --filename="$1" --rw=randwrite --randrepeat=0 --loops=1000000 \
+		--trigger-file=/tmp/stop --trigger=true --iodepth=4 \
+		--name=small --bs=4K --size=128K --name=large --bs=16K --size=256K \
+		--offset=128K
+}
+hammered() { digest "$1" 393216; } # DEVICE
+# until_is SECONDS COMMAND...: waits for it to come true; false if it does not
+until_is() {
+	local end=$((SECONDS + $1)) # a processor that is emulated may need long
+	while ! "${@:2}"; do
+		[ $SECONDS -lt $end ] || return 1
 		sleep 0.1
 	done
-	echo "after $1 s the controllers are:" $(cat /sys/class/nvme/nvme*/state)
-	return 1
+}
+states() { # of the controllers, in $REPLY
+	local c s
+	REPLY=
+	for c in /sys/class/nvme/nvme*; do
+		{ read -r s <"$c/state"; } 2>/dev/null && REPLY+="$s "
+	done
+	true
+}
+are_live() {
+	states
+	[ "$REPLY" = "$(printf 'live %.0s' $(seq "$1"))" ]
+}
+# live COUNT: waits until so many controllers are connected, and no other
+live() {
+	until_is 180 are_live "$1" || {
+		echo "the controllers are: $REPLY, not $1 times live"
+		return 1
+	}
 }
 # ragged DEVICE SEED: pieces of odd lengths at odd places, through the page
 # cache (which reads, changes and writes whole blocks), then on the medium
@@ -289,7 +304,8 @@ class Served:
         """One whose namespace is told with ANA states."""
         self.rpc("nvmf_create_subsystem", nqn=nqn, allow_any_host=True,
                  serial_number="MC0001", ana_reporting=True)
-        self.ctl("add-ns", nqn, self.cluster.path(disk))
+        self.ctl("add-ns", nqn, disk if disk.startswith("ram:") else
+                 self.cluster.path(disk))
         for port in ports:
             self.ctl("add-listener", nqn, f"127.0.0.1:{port}")
 
@@ -321,6 +337,7 @@ class Capture:
 
     def __init__(self, path, ports):
         self.path, self.ports, self.dropped = path, ports, 0
+        self.protocol = "nvme-tcp"
 
     @staticmethod
     def why_not():
@@ -372,7 +389,7 @@ class Capture:
                 "-o", "nvme-tcp.check_hdgst:TRUE",
                 "-o", "nvme-tcp.check_ddgst:TRUE"]
         for port in self.ports:
-            argv += ["-d", f"tcp.port=={port},nvme-tcp"]
+            argv += ["-d", f"tcp.port=={port},{self.protocol}"]
         for name in names:
             argv += ["-e", name]
         r = subprocess.run(argv, capture_output=True, text=True, timeout=600,

@@ -5,73 +5,41 @@ import signal
 
 import pytest
 
-from cluster import free_port
-from peer import Guest
+from peer import Failed, Served
 
 NQN = "nqn.2026-11.io.mooncake:again"
 HOST = "nqn.2026-11.io.mooncake:host"
 
-
-@pytest.fixture(scope="module")
-def own_port():
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def own_guest(own_port):
-    with Guest(f"test-auth-{os.getpid()}", "--map-host", str(own_port)) as g:
-        yield g
-
-
-BEGIN = r"""
-port=$1 nqn=$2
-read -r key ctrl <<<"$3"
-join $port $nqn --hostnqn=$4 --dhchap-secret="$key" \
-	--dhchap-ctrl-secret="$ctrl"
-dev=$(nvme-wait $nqn 1)
-rm -f /tmp/fio.rc
-setsid bash -c "fio --name=v --filename=$dev --bs=4k --size=1M \
-	--rw=randwrite --direct=1 --ioengine=libaio --iodepth=4 \
-	--verify=crc32c --verify_fatal=1 --time_based --runtime=40 --minimal \
-	>/tmp/fio.out 2>&1; echo \$? >/tmp/fio.rc" </dev/null >/dev/null 2>&1 &
-part ctrl; basename ${dev%n*}
+WRITE = r"""
+join $1 $2 --hostnqn=$3 --dhchap-secret="$4" --dhchap-ctrl-secret="$5"
+hammer $(nvme-wait $2 1)
+part leave; leave $2
 """
 
-# A line with a new secret; what the kernel says within 40 s.
+# A new secret; waits for what the kernel says of it
 AGAIN = r"""
-c=/sys/class/nvme/$1
-echo "$2" >$c/dhchap_secret
-for ((i = 0; i < 400; i++)); do
-	dmesg | grep -q "$3" && break
-	sleep 0.1
-done
-part said; dmesg --read-clear | grep nvme || true
+c=$(echo /sys/class/nvme/nvme*)
+echo "$1" >$c/dhchap_secret
+said() { dmesg | grep -q "$1"; }
+until_is 180 said "$2"
 part state; cat $c/state 2>/dev/null || echo gone
 """
 
-END = r"""
-for ((i = 0; i < 900; i++)); do [ -e /tmp/fio.rc ] && break; sleep 0.1; done
-part rc; cat /tmp/fio.rc
-part out; tail -n 5 /tmp/fio.out
-part said; dmesg --read-clear | grep nvme || true
-part leave; leave $1 || true
-"""
 
-
-class Served:
+class World:
     """Our target with two keys, and a kernel that writes to it."""
 
-    def __init__(self, cluster, guest, port):
+    def __init__(self, cluster, guest, ports):
         self.cluster, self.guest = cluster, guest
         self.host, self.ctrl = self.make("host"), self.make("ctrl")
-        cluster.target_ports["a"] = port
-        cluster.target("a", "ram:8m", nqn=NQN, flags=[
+        self.target = Served(cluster, NQN, ports, "ram:8m").start(
             f"--dhchap_key={HOST}={self.host}",
             f"--dhchap_ctrl_key={HOST}={self.ctrl}",
-            "--dhchap_dhgroup=ffdhe2048", "--log_level=debug"])
-        self.name = guest.script(
-            BEGIN, str(port), NQN, " ".join(
-                map(self.text, (self.host, self.ctrl))), HOST)["ctrl"].strip()
+            "--dhchap_dhgroup=ffdhe2048", "--log_level=debug")
+        self.job = guest.start_script(
+            WRITE, str(ports[0]), NQN, HOST,
+            *map(self.text, (self.host, self.ctrl)))
+        self.target.wait_for_io(self.job)
 
     def make(self, name):
         path = self.cluster.path(name + ".key")
@@ -86,46 +54,46 @@ class Served:
             return f.read().strip()
 
     def log(self):
-        return self.cluster.children["a"].text()
+        return self.target.child.text()
 
     def rotate(self):
         """The target has a new key; its text."""
         os.rename(self.make("next"), self.host)
-        self.cluster.children["a"].kill(signal.SIGHUP)
+        self.target.child.kill(signal.SIGHUP)
         self.cluster.wait_until("keys are read again", lambda:
                                 "key files read again" in self.log())
         return self.text(self.host)
 
 
 @pytest.fixture
-def served(cluster, own_guest, own_port):
-    return Served(cluster, own_guest, own_port)
+def world(cluster, guest, guests):
+    return World(cluster, guest, guests.ours)
 
 
-def test_again_under_io(served):
+def test_again_under_io(world):
     """On the same connections, with the new key, and no I/O fails."""
-    new = served.rotate()
-    out = served.guest.script(AGAIN, served.name, new,
-                              "re-authenticating controller")
-    assert out["state"].strip() == "live", out["said"]
+    out = world.guest.script(AGAIN, world.rotate(),
+                             "re-authenticating controller")
+    assert out["state"].strip() == "live"
     # both queues, twice
-    served.cluster.wait_until("authenticated again", lambda: served.log()
-                              .count(" host authenticated ") == 4, 60)
-    assert "controller created" in served.log()
-    assert served.log().count("controller created") == 1
-    end = served.guest.script(END, NQN)
-    assert end["rc"].strip() == "0", end["out"]
-    assert "I/O error" not in end["said"] and "reset" not in end["said"]
-    assert served.log().count("controller created") == 1
+    world.cluster.wait_until("authenticated again", lambda: world.log()
+                             .count(" host authenticated ") == 4, 180)
+    world.target.wait_for_io(world.job)
+    world.guest.command("touch", "/tmp/stop")
+    assert "disconnected 1 controller" in world.job.result()["leave"]
+    said = "\n".join(world.guest.log())
+    assert "I/O error" not in said and "reset" not in said
+    assert world.log().count("controller created") == 1
 
 
-def test_again_with_wrong_key(served):
+def test_again_with_wrong_key(world):
     """The kernel loses the controller and does not come in again."""
-    wrong = served.text(served.make("wrong"))
-    out = served.guest.script(AGAIN, served.name, wrong, "Removing ctrl")
-    assert out["state"].strip() == "gone", out["said"]
-    assert "authentication failed" in out["said"]
+    wrong = world.text(world.make("wrong"))
+    out = world.guest.script(AGAIN, wrong, "Removing ctrl")
+    assert out["state"].strip() == "gone"
+    assert "authentication failed" in "\n".join(world.guest.log())
+    with pytest.raises(Failed):
+        world.job.result()
     # both queues at first, nothing since
-    assert served.log().count(" host authenticated ") == 2
-    assert served.log().count(" host not authenticated ") >= 2
-    served.guest.script("pkill fio || true")
+    assert world.log().count(" host authenticated ") == 2
+    assert world.log().count(" host not authenticated ") >= 2

@@ -83,11 +83,13 @@ port=$1 nqn=$2; shift 2
 join $port $nqn "$@"
 one=$(nvme-wait $nqn 1); two=$(nvme-wait $nqn 2); ctrl=${one%n*}
 part queues; cat /sys/class/nvme/${ctrl##*/}/queue_count
+jobs=()
 for dev in $one $two; do
-	verify $dev 4K 512K randwrite
-	verify $dev 1M 4M write
-	ragged $dev 0
+	jobs+=(--name=small --filename=$dev --bs=4K --size=512K --rw=randwrite)
+	jobs+=(--name=large --filename=$dev --bs=1M --size=4M --rw=write --offset=1M)
 done
+checked "${jobs[@]}"
+for dev in $one $two; do ragged $dev 0; done
 nvme flush $one; nvme flush $two
 part one; digest $one $(blockdev --getsize64 $one)
 part two; digest $two $(blockdev --getsize64 $two)
@@ -123,17 +125,20 @@ def test_digests(guest, target, capture, options):
     check_work(guest, target, *options)
 
 
-@pytest.mark.parametrize("count", [2, 3, 5])
-def test_queues(guest, target, count):
-    """One for each processor, and what is asked for on top of it."""
-    assert check_work(guest, target, f"--nr-write-queues={count // 2}",
-                      f"--nr-poll-queues={(count - 1) // 2}") == count
+def queues(write, poll):
+    """Options; there can be as many of each as there are processors."""
+    return f"--nr-write-queues={write}", f"--nr-poll-queues={poll}"
+
+
+def test_queues_of_every_kind(guest, target):
+    assert check_work(guest, target, *queues(1, 1)) == 3
 
 
 def test_two_processors(guests, target):
-    """Both submit at once."""
+    """Both submit at once, by two queues and by five."""
     for guest in lent(guests, "smp"):
         assert check_work(guest, target, "-g", "-G") == 2
+        assert check_work(guest, target, *queues(2, 1)) == 5
     guests.forget("smp")
 
 

@@ -108,17 +108,16 @@ AGAIN = r"""
 port=$1 nqn=$2 host=$3 id=$4 secret=$5 next=$6
 join $port $nqn --hostnqn=$host --hostid=$id --dhchap-secret="$secret"
 dev=$(nvme-wait $nqn 1); c=/sys/class/nvme/$(basename ${dev%n*})
-hammer $dev 16K 2097152 & io=$!
-touch /tmp/ready
-for ((i = 0; i < 600; i++)); do [ -e /tmp/rotated ] && break; sleep 0.1; done
+hammer $dev & io=$!
+until_is 300 [ -e /tmp/rotated ]
 echo "$next" >$c/dhchap_secret
 nvme reset ${dev%n*}
-live 60 1
+live 1
 for i in 1 2 3; do verify $dev 16K 256K write 77 6291456; done
 touch /tmp/stop
 wait $io
 part leave; leave $nqn
-rm -f /tmp/ready /tmp/rotated
+rm -f /tmp/rotated
 """
 
 

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """NVMe/TCP over TLS with the Linux kernel's at the other end, both ways."""
-import os
-
 import pytest
 
-from cluster import free_port
-from common import FAST, new_store
-from peer import Guest
+from common import FAST
+from stores import endpoint, ssd, store_and_get
 
 NQN = "nqn.2026-11.io.mooncake:tls"
 HOST = "nqn.2014-08.org.nvmexpress:uuid:2f1b3c4d-0000-4000-8000-000000000001"
@@ -37,43 +34,37 @@ def text_of(path):
         return f.read().strip()
 
 
-def test_kernel_connects_to_our_target(cluster, key):
-    port = free_port()
+@pytest.fixture(autouse=True)
+def encrypted(capture):
+    if capture:
+        capture.protocol = "tls"
+
+
+def test_kernel_connects_to_our_target(cluster, guest, port, key):
     cluster.target_ports["vm"] = port
     cluster.target("vm", "ram:8m", nqn=NQN, listen=",tls",
                    flags=(f"--tls_key={HOST}={key}",))
-    with Guest(f"test-tls-{os.getpid()}", "--map-host", str(port)) as g:
-        out = g.script(INSERT + f"insert {text_of(key)}\n" + r"""
+    out = guest.script(INSERT + f"insert {text_of(key)}\n" + r"""
 join $1 $2 --hostnqn $3 --tls
 dev=$(nvme-wait $2 1)
-verify $dev 4K 512K randwrite
-verify $dev 1M 4M write
+checked --filename=$dev --rw=randwrite --bs=4K --size=512K --name=small \
+	--name=large --rw=write --bs=1M --offset=1M --size=4M
 part leave; leave $2
 """, str(port), NQN, HOST)
-        assert g.complaints() == []
+    assert guest.complaints() == []
     assert "disconnected 1 controller" in out["leave"]
 
 
-def test_our_store_on_the_kernels_target(cluster, key, monkeypatch):
+def test_our_store_on_the_kernels_target(cluster, nvmet, guests, key,
+                                         monkeypatch):
     monkeypatch.setenv("MC_NVME_HOSTNQN", HOST)
     monkeypatch.setenv("MC_NVME_TLS_KEY_FILE", key)
     # This nvme-cli (2.13) derives keys as those before 2.16 do.
     monkeypatch.setenv("MC_NVME_TLS_IDENTITY", "1-compat")
-    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "20000000")
-    with Guest(f"test-tls-{os.getpid()}", "--target", "tcp", "--tls",
-               "--backing", "nullmem", "--size", "96M", "--ns", "1",
-               "--nqn", NQN) as g:
-        g.script(INSERT + f"insert {text_of(key)}\n")
-        cluster.master(*FAST)
-        r = cluster.run(
-            "mooncake_ssd_register",
-            f"--master_server_address={cluster.master_addr}",
-            f"--endpoint=traddr:127.0.0.1 trsvcid:{g.info['trsvcid']} "
-            f"subnqn:{NQN} trtype:TCP adrfam:IPv4 ns:1")
-        assert r.returncode == 0, r.stdout + r.stderr
-        store = new_store(cluster)
-        value = os.urandom(1_000_001)
-        assert store.put("k", value) == 0
-        assert store.get("k") == value
-        store.close()
-        assert g.complaints() == []
+    port = guests.theirs[1]
+    nvmet.add_subsystem(NQN, "--tls", port=port)
+    nvmet.script(INSERT + f"insert {text_of(key)}\n")
+    cluster.master(*FAST)
+    ssd(cluster, "register", f"--endpoint={endpoint(port, NQN)}")
+    store_and_get(cluster, 31)
+    assert nvmet.complaints() == []
