@@ -304,8 +304,11 @@ class Served:
         """One whose namespace is told with ANA states."""
         self.rpc("nvmf_create_subsystem", nqn=nqn, allow_any_host=True,
                  serial_number="MC0001", ana_reporting=True)
-        self.ctl("add-ns", nqn, disk if disk.startswith("ram:") else
-                 self.cluster.path(disk))
+        if not disk.startswith("ram:"):
+            disk = self.cluster.path(disk)
+            with open(disk, "wb") as f:
+                f.truncate(12 << 20)
+        self.ctl("add-ns", nqn, disk)
         for port in ports:
             self.ctl("add-listener", nqn, f"127.0.0.1:{port}")
 

@@ -266,7 +266,7 @@ def test_many_namespaces(guest, cluster, guests):
 @pytest.fixture
 def ana(target):
     """A subsystem with two listeners."""
-    target.add_subsystem(ANA, "disk2.img:12m", target.ports[1:3])
+    target.add_subsystem(ANA, "disk2.img", target.ports[1:3])
     return target
 
 
