@@ -93,7 +93,7 @@ void nt_auth_pump(struct nt_auth *auth)
 	cmd->done = cmd_done;
 	cmd->owner = auth;
 	cmd->deadline_ns = loop_now_ns(conn->loop) +
-			   auth->opts->admin_timeout_ms * NS_PER_MS;
+			   auth->opts->auth_timeout_ms * NS_PER_MS;
 	nt_cmd_submit(conn, cmd);
 }
 

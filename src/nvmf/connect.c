@@ -29,6 +29,8 @@ void opts_fill_defaults(struct nvmf_opts *opts)
 	default_to(&opts->connect_timeout_ms, 3000);
 	default_to(&opts->command_timeout_ms, 5000);
 	default_to(&opts->admin_timeout_ms, 5000);
+	default_to(&opts->auth_timeout_ms,
+		   MAX(opts->connect_timeout_ms, (uint32_t)30000));
 	if (!opts->admin_depth)
 		opts->admin_depth = 32;
 	if (!opts->io_depth)

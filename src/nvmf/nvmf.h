@@ -68,6 +68,9 @@ struct nvmf_opts {
 	uint32_t connect_timeout_ms; /* 0 = 3000: TCP + ICReq + Connect */
 	uint32_t command_timeout_ms; /* 0 = 5000: each I/O command */
 	uint32_t admin_timeout_ms;   /* 0 = 5000 */
+	/* 0 = 30000, or connect_timeout_ms where that is longer: each message
+	 * of DH-HMAC-CHAP, for which the target may have to compute for long */
+	uint32_t auth_timeout_ms;
 	/* 0 = 1000: what a command that is late gets to come back
 	 * after its Abort before the queue is reset */
 	uint32_t abort_timeout_ms;

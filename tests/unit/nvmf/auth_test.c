@@ -141,7 +141,8 @@ static int setup(void **state)
 	world_setup(state);
 	w.fake.hook = hook;
 	w.opts.dhchap_key = w.opts.dhchap_ctrl_key = peer.key;
-	w.opts.admin_timeout_ms = 700;
+	w.opts.admin_timeout_ms = 200;
+	w.opts.auth_timeout_ms = 700;
 	w.opts.abort_timeout_ms = 300;
 	return 0;
 }
@@ -195,6 +196,25 @@ static void test_silence(void **state)
 	}
 }
 
+/* A target may compute for longer than an admin command may take. */
+static void test_default_deadline(void **state)
+{
+	static const uint32_t connect_ms[] = {3000, 40000};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(connect_ms); i++) {
+		uint32_t want = MAX(connect_ms[i], (uint32_t)30000);
+		uint64_t start_ms = now_ms();
+
+		w.opts.auth_timeout_ms = 0;
+		w.opts.connect_timeout_ms = connect_ms[i];
+		peer.bad_step = RESULT;
+		peer.is_silent = true;
+		fails(-ETIMEDOUT, FAKE_NQN);
+		assert_in_range(now_ms() - start_ms, want - 10, want + 500);
+		again();
+	}
+}
+
 static void test_status(void **state)
 {
 	for (unsigned i = 0; i < 2u * STEPS; i++) {
@@ -239,6 +259,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_good),
 		TEST(test_silence),
+		TEST(test_default_deadline),
 		TEST(test_status),
 		TEST(test_bits_alone),
 		TEST(test_nothing_received),
