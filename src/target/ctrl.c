@@ -211,13 +211,25 @@ static void attach_io(struct tgt_conn *conn, struct tgt_subsys *ss)
 	}
 }
 
+/* The subsystem may be attached to this listener again: a host may retry, as
+ * without DNR, where Linux would drop the path for good.  Only those who may
+ * have it hear that it is there. */
+static void refuse_detached(struct tgt_conn *conn, const struct tgt_subsys *ss)
+{
+	refuse(conn, NVME_SC_CONNECT_BAD_PARAM, CONNECT_IPO(subnqn));
+	if (subsys_allows(ss, conn->cdata.hostnqn))
+		conn->creq->sc = NVME_SC_CONNECT_BAD_PARAM;
+}
+
 void ctrl_attach(struct tgt_conn *conn)
 {
 	struct tgt_subsys *ss = tgt_subsys_find(conn->tgt, conn->cdata.subnqn);
 
 	ASSERT(loop_is_owner(conn->tgt->opts.loop) && !conn->ctrl);
-	if (!ss || !subsys_is_reachable(ss, conn->tl))
+	if (!ss)
 		refuse(conn, NVME_SC_CONNECT_BAD_PARAM, CONNECT_IPO(subnqn));
+	else if (!subsys_is_reachable(ss, conn->tl))
+		refuse_detached(conn, ss);
 	else if (conn->qid == 0)
 		attach_admin(conn, ss);
 	else
