@@ -109,11 +109,11 @@ def images(folder):
 
 
 class Node:
-    def __init__(self, folder):
+    def __init__(self, folder, suite="trixie"):
         self.ports = [free_port(), free_port()]
         self.guest = Guest(
-            f"test-node-{os.getpid()}", "--reach-host", f"--share={folder}",
-            *(f"--forward={p}:127.0.0.1:{p}" for p in self.ports))
+            f"test-{suite}-node-{os.getpid()}", "--reach-host", f"--share={folder}",
+            *(f"--forward={p}:127.0.0.1:{p}" for p in self.ports), suite=suite)
         try:
             self.guest.script(DISKS + SYSTEMCTL, str(folder))
         except Failed:
@@ -144,11 +144,10 @@ class Node:
         self.guest.script(BOOT)
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
+def served(folder, suite):
     if not all(map(shutil.which, ("mke2fs", "sfdisk"))):
         pytest.skip("no mke2fs, sfdisk here (packages e2fsprogs, fdisk)")
-    n = Node(images(tmp_path_factory.mktemp("disks")))
+    n = Node(images(folder), suite)
     n.guest.log()
     yield n
     try:
@@ -156,6 +155,17 @@ def node(tmp_path_factory):
         assert [x for x in n.guest.kept if BROKEN.search(x)] == []
     finally:
         n.guest.stop()
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    yield from served(tmp_path_factory.mktemp("disks"), "trixie")
+
+
+@pytest.fixture
+def old_node(tmp_path):
+    """Its kernel was built without CONFIG_NVME_TARGET_AUTH."""
+    yield from served(tmp_path, "bookworm")
 
 
 def put_all(cluster):
@@ -329,3 +339,23 @@ def test_keys(cluster, node):
     scripts = node.guest.script("cat /etc/mooncake/*.sh")[""]
     for secret in (text, ctrl_text, new_text):
         assert secret[10:30] not in said + scripts
+
+
+def test_old_kernel(cluster, old_node):
+    """Serves disks as any, but can't have keys: then nobody is let in."""
+    node = old_node
+    text = node.text("pool0", more=f"allow:{HOST}")
+    key, _ = key_file(cluster, "host")
+    before = node.state()
+    r = node.create(cluster, f"{text} key:{key}")
+    assert r.returncode == 1, r.stdout
+    assert "knows no DH-HMAC-CHAP; all taken back" in r.stdout, r.stdout
+    assert node.state() == before
+
+    node.made(cluster, text)
+    state = node.state()
+    assert f"allowed_hosts/{HOST}\n" in state
+    assert "attr_allow_any_host 0\n" in state
+    node.reboot()
+    assert node.state() == state
+    assert "(0 steps)" in node.made(cluster, text)
