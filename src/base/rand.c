@@ -59,10 +59,16 @@ uint64_t rng_below(struct rng *rng, uint64_t bound)
 	return (uint64_t)(m >> 64);
 }
 
+void (*rand_world)(void *p, size_t n);
+
 void rand_fill_os(void *p, size_t n)
 {
 	uint8_t *at = p;
 
+	if (unlikely(rand_world)) {
+		rand_world(p, n);
+		return;
+	}
 	while (n > 0) {
 		ssize_t got = getrandom(at, n, 0);
 

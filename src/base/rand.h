@@ -14,6 +14,8 @@ void rng_seed(struct rng *rng, uint64_t seed);
 uint64_t rng_u64(struct rng *rng);
 /* Uniform in [0, bound); bound > 0. */
 uint64_t rng_below(struct rng *rng, uint64_t bound);
+/* A simulated world's, in the place of the kernel's; NULL: the kernel's. */
+extern void (*rand_world)(void *p, size_t n);
 /* Kernel randomness; aborts only if the kernel has none (never on Linux). */
 void rand_fill_os(void *p, size_t n);
 

@@ -14,14 +14,6 @@
 #include "io/backend.h"
 #include "io/sim_net.h"
 
-/* loop.state */
-struct sim_loop {
-	struct list node;
-	struct io_sim *sim;
-	struct loop *loop;
-	bool is_frozen;
-};
-
 /* --- for sim_net.c --- */
 
 struct io_sim *loop_sim(struct loop *loop)
@@ -30,6 +22,11 @@ struct io_sim *loop_sim(struct loop *loop)
 
 	ASSERT(loop->be == &io_backend_sim);
 	return sl->sim;
+}
+
+unsigned loop_sim_node(const struct loop *loop)
+{
+	return ((const struct sim_loop *)loop->state)->host;
 }
 
 bool sim_chance(struct io_sim *sim, double rate)
@@ -96,6 +93,7 @@ static int sim_open(struct loop *loop, const struct loop_opts *opts,
 		return err_set(err, -ENOMEM, "out of memory for a loop");
 	sl->sim = opts->sim;
 	sl->loop = loop;
+	sl->host = sl->sim->node;
 	list_add_tail(&sl->sim->loops, &sl->node);
 	loop->state = sl;
 	loop->spin_ns = 0; /* time does not pass while somebody spins */
@@ -126,7 +124,10 @@ static uint64_t sim_now_ns(struct loop *loop)
 static void sim_set_sockopts(struct loop *loop, int fd,
 			     const struct io_sockopts *so)
 {
-	ASSERT(sim_sock_get(loop_sim(loop), fd));
+	struct sim_sock *sock = sim_sock_get(loop_sim(loop), fd);
+
+	ASSERT(sock);
+	sock->reset_on_close = so->reset_on_close;
 }
 
 const struct io_backend io_backend_sim = {
@@ -155,6 +156,8 @@ struct io_sim *io_sim_create(uint64_t seed)
 	rng_seed(&sim->rng, seed);
 	list_init(&sim->loops);
 	list_init(&sim->events);
+	list_init(&sim->held);
+	list_init(&sim->fibers);
 	sim->now_ns = NS_PER_S; /* 0 often means "never" */
 	return sim;
 }
@@ -166,6 +169,7 @@ void io_sim_destroy(struct io_sim *sim)
 	ASSERT(list_is_empty(&sim->loops));
 	for (size_t i = 0; i < sim->sock_count; i++)
 		sim_sock_free(sim, sim->socks[i]);
+	list_splice_tail(&sim->events, &sim->held);
 	while (!list_is_empty(&sim->events)) {
 		struct sim_event *ev;
 
@@ -226,6 +230,7 @@ void io_sim_freeze(struct loop *loop, bool is_frozen)
 static bool sim_turn_loops(struct io_sim *sim)
 {
 	struct sim_loop *sl, *next;
+	unsigned node = sim->node;
 	bool was_runnable = false;
 
 	list_for_each_safe (sl, next, &sim->loops, node) {
@@ -235,19 +240,24 @@ static bool sim_turn_loops(struct io_sim *sim)
 		    loop_next_deadline(sl->loop) > sim->now_ns)
 			continue;
 		was_runnable = true;
+		sim->node = sl->host;
 		loop_turn(sl->loop, 0);
+		sim->node = node;
+		if (sim_node_turned(sim, sl->host))
+			return true; /* the list is another one */
 	}
-	return was_runnable;
+	return sim_turn_fibers(sim) || was_runnable;
 }
 
 static uint64_t sim_next_ns(const struct io_sim *sim)
 {
-	uint64_t next_ns = UINT64_MAX;
+	uint64_t next_ns = sim_fibers_next_ns(sim);
 	struct sim_loop *sl;
 
 	if (!list_is_empty(&sim->events))
-		next_ns =
-			list_first(&sim->events, struct sim_event, node)->at_ns;
+		next_ns = MIN(next_ns,
+			      list_first(&sim->events, struct sim_event, node)
+				      ->at_ns);
 	list_for_each (sl, &sim->loops, node)
 		if (!sl->is_frozen)
 			next_ns = MIN(next_ns, loop_next_deadline(sl->loop));
@@ -274,7 +284,8 @@ bool io_sim_step(struct io_sim *sim, uint64_t limit_ns)
 		if (ev->at_ns > sim->now_ns)
 			break;
 		list_del(&ev->node);
-		sim_net_event(sim, ev);
+		if (sim_link_passes(sim, ev))
+			sim_net_event(sim, ev);
 	}
 	return true;
 }

@@ -9,6 +9,12 @@
 
 #include "io/loop.h"
 
+/*
+ * Loops, sockets and threads belong to a node: to that whose code made them.
+ * Node 0 is the driver, who sees everything; node N has the address 10.0.0.N.
+ */
+#define IO_SIM_NODES 16
+
 struct io_sim_faults {
 	uint64_t latency_min_ns,
 		latency_max_ns; /* per segment, per direction */
@@ -30,6 +36,35 @@ void io_sim_heal(struct io_sim *sim, const struct addr *addr);
 /* A loop whose thread does something else: it is not turned, what comes for it
  * waits, its deadlines pass. */
 void io_sim_freeze(struct loop *loop, bool is_frozen);
+/*
+ * The node dies: its loops and threads never run again, what they hold stays
+ * where it is (a world with deaths in it ends with its process).  Silent: as
+ * when the power fails; packets to it are lost until io_sim_revive().
+ * Otherwise as a process that is killed: peers are told, connections refused.
+ */
+void io_sim_kill(struct io_sim *sim, unsigned node, bool is_silent);
+/* The same after so many more turns of the node's loops and threads. */
+void io_sim_kill_after(struct io_sim *sim, unsigned node, unsigned turns,
+		       bool is_silent);
+/* Is there, whatever it runs. */
+void io_sim_revive(struct io_sim *sim, unsigned node);
+bool io_sim_is_alive(const struct io_sim *sim, unsigned node);
+/* One direction of a link: what is sent waits in the sender until it is
+ * mended, and is lost when the sender goes before. */
+void io_sim_cut(struct io_sim *sim, unsigned from, unsigned to, bool is_cut);
+
+/* From now on the process lives in that world: clocks, entropy, shards and
+ * gates are simulated.  NULL: in the real one again. */
+void io_sim_enter(struct io_sim *sim);
+/* What runs from now on is the node's; returns whose it was. */
+unsigned io_sim_become(struct io_sim *sim, unsigned node);
+/* A thread of the node: runs until it waits at a gate, and goes on when that
+ * is open.  The loops of the world turn meanwhile. */
+void io_sim_spawn(struct io_sim *sim, unsigned node, void (*fn)(void *arg),
+		  void *arg);
+void io_sim_sleep(uint64_t ns); /* in a world that was entered */
+/* The wall clock jumps. */
+void io_sim_step_wall(struct io_sim *sim, int64_t ns);
 /* Runs all loops until nothing is runnable, then jumps to the next event not
  * after limit_ns.  False when there is none; then the time is limit_ns (unless
  * that is UINT64_MAX). */

@@ -25,7 +25,7 @@ struct sim_sock *sim_sock_get(const struct io_sim *sim, int fd)
 	return sim->socks[fd - SIM_FD_BASE];
 }
 
-static struct sim_sock *sim_sock_new(struct io_sim *sim)
+static struct sim_sock *sim_sock_new(struct io_sim *sim, unsigned node)
 {
 	size_t cap = MAX(sim->sock_cap * 2, (size_t)64);
 	struct sim_sock *sock, **socks;
@@ -44,6 +44,7 @@ static struct sim_sock *sim_sock_new(struct io_sim *sim)
 	list_init(&sock->queue);
 	list_init(&sock->queue_node);
 	sock->peer = -1;
+	sock->node = node;
 	sock->fd = SIM_FD_BASE + (int)sim->sock_count;
 	sim->socks[sim->sock_count++] = sock;
 	return sock;
@@ -94,6 +95,8 @@ static void sock_schedule(struct io_sim *sim, struct sim_sock *sock,
 		at_ns += sim->faults.stall_ns;
 	sock->last_at_ns = MAX(at_ns, sock->last_at_ns);
 	ev->from = sock->fd;
+	ev->from_node = sock->node;
+	ev->to_node = sock->peer_node;
 	sim_event_add(sim, ev, sock->last_at_ns);
 }
 
@@ -252,12 +255,15 @@ static struct sim_sock *sim_find_listener(const struct io_sim *sim,
 }
 
 /* Returns when the answer arrives. */
-static uint64_t sim_answer_connect(struct io_sim *sim, int fd, int res)
+static uint64_t sim_answer_connect(struct io_sim *sim,
+				   const struct sim_sock *client, int res)
 {
-	struct sim_event *ev = sim_event_new(SIM_CONNECTED, fd, 0);
+	struct sim_event *ev = sim_event_new(SIM_CONNECTED, client->fd, 0);
 	uint64_t at_ns = sim->now_ns + sim_latency_ns(sim);
 
 	ev->res = res;
+	ev->from_node = sim_node_of(&client->server);
+	ev->to_node = client->node;
 	sim_event_add(sim, ev, at_ns);
 	return at_ns;
 }
@@ -278,14 +284,17 @@ static void sock_connect(struct io_sim *sim, struct sim_sock *sock)
 		return;
 	}
 	sock->remote = sock->server = sock->tx_op->addr;
-	addr_parse("127.0.0.1", sim_port(sim), &sock->local);
+	sock->peer_node = sim_node_of(&sock->server);
+	sim_node_addr(sock->node, sim_port(sim), &sock->local);
 	if (sim_chance(sim, sim->faults.refuse_rate)) {
-		sim_answer_connect(sim, sock->fd, -ECONNREFUSED);
+		sim_answer_connect(sim, sock, -ECONNREFUSED);
 		return;
 	}
 	ev = sim_event_new(SIM_SYN, -1, 0);
 	ev->from = sock->fd;
 	ev->addr = sock->remote;
+	ev->from_node = sock->node;
+	ev->to_node = sock->peer_node;
 	sim_event_add(sim, ev, sim->now_ns + sim_latency_ns(sim));
 }
 
@@ -319,20 +328,21 @@ static void sim_on_syn(struct io_sim *sim, const struct sim_event *ev)
 		return; /* given up meanwhile */
 	if (listener && !sim_is_cut(sim, &ev->addr) &&
 	    list_length(&listener->queue) < BACKLOG)
-		sock = sim_sock_new(sim);
+		sock = sim_sock_new(sim, listener->node);
 	if (!sock) {
-		sim_answer_connect(sim, ev->from, -ECONNREFUSED);
+		sim_answer_connect(sim, client, -ECONNREFUSED);
 		return;
 	}
 	sock->is_connected = true;
 	sock->peer = client->fd;
+	sock->peer_node = client->node;
 	sock->local = sock->server = ev->addr;
 	sock->remote = client->local;
 	client->peer = sock->fd;
 	list_add_tail(&listener->queue, &sock->queue_node);
 	listener_accept(listener);
 	/* What the server sends from now on comes after this. */
-	sock->last_at_ns = sim_answer_connect(sim, client->fd, 0);
+	sock->last_at_ns = sim_answer_connect(sim, client, 0);
 }
 
 /* --- events --- */
@@ -378,6 +388,8 @@ static void sim_on_data(struct io_sim *sim, struct sim_sock *sock,
 	/* Nobody is there: the sender learns it. */
 	if (from && !from->is_reset) {
 		reset = sim_event_new(SIM_RESET, from->fd, 0);
+		reset->from_node = ev->to_node;
+		reset->to_node = from->node;
 		sim_event_add(sim, reset, sim->now_ns + sim_latency_ns(sim));
 	}
 	free(ev);
@@ -451,7 +463,7 @@ int sim_net_socket(struct loop *loop, int family)
 
 	if (family != AF_INET && family != AF_INET6)
 		return -EAFNOSUPPORT;
-	sock = sim_sock_new(loop_sim(loop));
+	sock = sim_sock_new(loop_sim(loop), loop_sim_node(loop));
 	return sock ? sock->fd : -ENOMEM;
 }
 
@@ -465,7 +477,7 @@ int sim_net_listen(struct loop *loop, const struct addr *addr, int backlog)
 		addr_set_port(&local, sim_port(sim));
 	if (sim_find_listener(sim, &local))
 		return -EADDRINUSE;
-	sock = sim_sock_new(sim);
+	sock = sim_sock_new(sim, loop_sim_node(loop));
 	if (!sock)
 		return -ENOMEM;
 	sock->local = local;
@@ -483,20 +495,28 @@ int sim_net_local_addr(struct loop *loop, int fd, struct addr *out)
 	return 0;
 }
 
-void sim_net_close_fd(struct loop *loop, int fd)
+void sim_sock_close(struct io_sim *sim, struct sim_sock *sock)
 {
-	struct io_sim *sim = loop_sim(loop);
-	struct sim_sock *sock = sim_sock_get(sim, fd), *waiting, *next;
+	struct sim_sock *waiting, *next;
 
-	ASSERT(sock && !sock->rx_op && !sock->tx_op);
 	list_for_each_safe (waiting, next, &sock->queue, queue_node) {
 		sock_tell(sim, waiting, SIM_RESET);
 		sim_sock_free(sim, waiting);
 	}
+	if (sock->reset_on_close)
+		sim_link_forget(sim, sock->fd);
 	/* As TCP does when data was not read. */
-	if (!list_is_empty(&sock->rx))
+	if (!list_is_empty(&sock->rx) || sock->reset_on_close)
 		sock_tell(sim, sock, SIM_RESET);
 	else if (!sock->is_reset)
 		sock_tell(sim, sock, SIM_FIN);
 	sim_sock_free(sim, sock);
+}
+
+void sim_net_close_fd(struct loop *loop, int fd)
+{
+	struct sim_sock *sock = sim_sock_get(loop_sim(loop), fd);
+
+	ASSERT(sock && !sock->rx_op && !sock->tx_op);
+	sim_sock_close(loop_sim(loop), sock);
 }

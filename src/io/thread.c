@@ -18,6 +18,8 @@
 
 #include "base/time.h"
 
+const struct thread_world *thread_world;
+
 /* --- gate --- */
 
 void gate_init(struct gate *gate)
@@ -28,6 +30,8 @@ void gate_init(struct gate *gate)
 void gate_open(struct gate *gate)
 {
 	atomic_store(&gate->word, 1);
+	if (unlikely(thread_world))
+		return;
 	/* The waiter may be gone already; waking nobody is harmless. */
 	syscall(SYS_futex, &gate->word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL,
 		0);
@@ -38,6 +42,10 @@ bool gate_wait_for(struct gate *gate, uint64_t timeout_ns)
 	uint64_t now_ns = time_mono_ns(), end_ns;
 	struct timespec ts, *tsp = NULL;
 
+	if (unlikely(thread_world)) {
+		thread_world->wait(gate, timeout_ns);
+		return atomic_load(&gate->word) != 0;
+	}
 	if (!add_overflows(now_ns, timeout_ns, &end_ns)) {
 		/* FUTEX_WAIT_BITSET takes an absolute monotonic time. */
 		ts.tv_sec = (time_t)(end_ns / NS_PER_S);
@@ -94,7 +102,8 @@ static void shard_post_and_wait(struct shard *shard, void (*fn)(void *arg),
 void shard_call(struct shard *shard, void (*fn)(void *arg), void *arg)
 {
 	ASSERT(shard->is_running);
-	ASSERT(!loop_is_owner(shard->loop)); /* it would wait for itself */
+	/* It would wait for itself. */
+	ASSERT(thread_world || !loop_is_owner(shard->loop));
 	shard_post_and_wait(shard, fn, arg);
 }
 
@@ -108,6 +117,19 @@ static void shard_nothing(void *arg)
 {
 }
 
+static int shard_start_simulated(struct shard *shard,
+				 const struct loop_opts *opts, struct err *err)
+{
+	struct loop_opts sim_opts = *opts;
+	int ret;
+
+	sim_opts.backend = IO_BACKEND_SIM;
+	sim_opts.sim = thread_world->sim;
+	ret = loop_create(&sim_opts, &shard->loop, err);
+	shard->is_running = ret == 0;
+	return ret;
+}
+
 int shard_start(struct shard *shard, const struct loop_opts *opts,
 		struct err *err)
 {
@@ -116,6 +138,8 @@ int shard_start(struct shard *shard, const struct loop_opts *opts,
 	int ret;
 
 	memset(shard, 0, sizeof(*shard));
+	if (unlikely(thread_world))
+		return shard_start_simulated(shard, opts, err);
 	ret = loop_create(opts, &shard->loop, err);
 	if (ret < 0)
 		return ret;
@@ -143,6 +167,10 @@ static void shard_stop_loop(void *arg)
 
 void shard_stop(struct shard *shard)
 {
+	if (shard->is_running && thread_world) {
+		shard_call(shard, shard_nothing, NULL);
+		shard->is_running = false;
+	}
 	if (shard->is_running) {
 		shard_call(shard, shard_stop_loop, shard->loop);
 		pthread_join(shard->thread, NULL);

@@ -36,4 +36,15 @@ void gate_wait(struct gate *gate);
 /* false when timeout_ns passed first. */
 bool gate_wait_for(struct gate *gate, uint64_t timeout_ns);
 
+/*
+ * Set by a simulated world, in which the whole process lives: shards are loops
+ * of that world without a thread, and who waits at a gate lets it go on.
+ */
+struct thread_world {
+	struct io_sim *sim;
+	/* Returns when the gate is open or the time is over. */
+	void (*wait)(struct gate *gate, uint64_t timeout_ns);
+};
+extern const struct thread_world *thread_world;
+
 #endif

@@ -223,6 +223,12 @@ def step_python():
     return count
 
 
+def step_sim():
+    """the whole store in one thread: crashes, cuts, bad disks; 200 seeds"""
+    return one("sim", ["tools/soak", "sim", "--seeds", "200",
+                       "--build-dir", RELEASE], 900)
+
+
 def step_e2e():
     """real programs on loopback: bad input, faults, the whole path"""
     return pytest("pytest-e2e", "e2e", RELEASE)
@@ -240,7 +246,7 @@ def step_vm():
                             RELEASE], 900)
 
 
-STEPS = ("tidy", "asan", "tsan", "clang", "python", "e2e", "demo", "vm")
+STEPS = ("tidy", "asan", "tsan", "clang", "python", "sim", "e2e", "demo", "vm")
 
 
 def main():

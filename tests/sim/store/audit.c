@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The master's books, read from outside between two of its turns.  Invariant
+ * checked: what the allocator calls used is one live extent or one resting
+ * extent, and nothing else.
+ */
+#include <stdlib.h>
+
+#include "master/object.h"
+#include "master/quarantine.h"
+#include "master/segment.h"
+#include "world.h"
+
+struct owned {
+	uint64_t off, len;
+};
+
+static int by_off(const void *a, const void *b)
+{
+	const struct owned *x = a, *y = b;
+
+	return x->off < y->off ? -1 : x->off > y->off;
+}
+
+static size_t count_owned(const struct core *core, const struct segment *seg,
+			  struct owned *out)
+{
+	const struct extent *e;
+	size_t n = 0;
+
+	list_for_each (e, &seg->extents, seg_node) {
+		if (out)
+			out[n] = (struct owned){e->ext.off, e->ext.len};
+		n++;
+	}
+	for (size_t i = 0; i < core->quarantine.count; i++) {
+		const struct resting *r = &core->quarantine.heap[i];
+
+		if (r->seg != seg)
+			continue;
+		if (out)
+			out[n] = (struct owned){r->ext.off, r->ext.len};
+		n++;
+	}
+	return n;
+}
+
+static void audit_segment(const struct core *core, const struct segment *seg)
+{
+	size_t n = count_owned(core, seg, NULL);
+	struct owned *o = calloc(n + 1, sizeof(*o));
+	uint64_t sum = 0;
+
+	CHECK(o);
+	count_owned(core, seg, o);
+	qsort(o, n, sizeof(*o), by_off);
+	for (size_t i = 0; i < n; i++) {
+		sum += o[i].len;
+		if (o[i].off < seg->base ||
+		    o[i].off + o[i].len > seg->base + seg->size)
+			fail("%s: an extent at %llu is outside", seg->name,
+			     (unsigned long long)o[i].off);
+		if (i && o[i - 1].off + o[i - 1].len > o[i].off)
+			fail("%s: the extent at %llu has two owners", seg->name,
+			     (unsigned long long)o[i].off);
+	}
+	if (sum != ext_used(seg->space))
+		fail("%s: %llu bytes are used, but %llu have an owner",
+		     seg->name, (unsigned long long)ext_used(seg->space),
+		     (unsigned long long)sum);
+	free(o);
+}
+
+void audit_master(void)
+{
+	const struct core *core = master_core();
+	const struct segment *seg;
+
+	if (!core)
+		return;
+	list_for_each (seg, &core->segments, node)
+		audit_segment(core, seg);
+	list_for_each (seg, &core->dying, node)
+		audit_segment(core, seg);
+}
+
+void audit_empty(void)
+{
+	struct core *core = master_core();
+	const struct segment *seg;
+
+	CHECK(core);
+	/* Nobody takes anything: what has rested is free when asked for. */
+	core_enter(core, now_ns());
+	quarantine_release(core);
+	list_for_each (seg, &core->segments, node)
+		if (ext_used(seg->space))
+			fail("%s: %llu bytes are used, though all is removed",
+			     seg->name,
+			     (unsigned long long)ext_used(seg->space));
+	CHECK(core->quarantine.count == 0);
+	CHECK(list_is_empty(&core->dying));
+}
+
+bool audit_is_held(unsigned key)
+{
+	char name[16];
+	struct core *core = master_core();
+	struct object *obj;
+	struct replica *rep;
+
+	if (!core)
+		return false;
+	snprintf(name, sizeof(name), "key%u", key);
+	obj = obj_find(core, str_of(name));
+	if (!obj || !obj->is_complete || !obj_is_readable(obj))
+		return false;
+	list_for_each (rep, &obj->replicas, node)
+		for (unsigned i = 0; i < rep->extent_count; i++)
+			note("master: key=%u replica %u: %llu+%llu of %s, %s",
+			     key, rep->index,
+			     (unsigned long long)rep->extents[i].ext.off,
+			     (unsigned long long)rep->extents[i].bytes,
+			     rep->extents[i].seg->name,
+			     segment_state_name(rep->extents[i].seg));
+	return true;
+}

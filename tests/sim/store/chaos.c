@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What goes wrong, and the end of it.  The driver's: outside of all nodes.
+ */
+#include "world.h"
+
+#define STEP_NS	 (20 * NS_PER_MS)
+#define DOWN_NS	 (6 * NS_PER_S)	  /* at most */
+#define END_NS	 (240 * NS_PER_S) /* by then all is quiet */
+#define AUDIT_NS (500 * NS_PER_MS)
+
+static struct {
+	bool was_alive, is_back_known;
+	uint64_t back_ns; /* starts again */
+} nodes[NODES];
+
+static struct cut {
+	unsigned from, to;
+	uint64_t until_ns;
+} cuts[8];
+
+/* --- deaths --- */
+
+static void bury(unsigned node)
+{
+	unsigned client = node - NODE_CLIENT;
+
+	note("node %u is dead", node);
+	w.crashes++;
+	if (node >= NODE_TARGET && node < NODE_CLIENT)
+		medium_crash(w.at[node - NODE_TARGET]);
+	if (node >= NODE_CLIENT && client < CLIENTS)
+		w.clients[client] = (struct client_node){
+			.life = w.clients[client].life + 1};
+	nodes[node].was_alive = false;
+	nodes[node].back_ns = now_ns() + below(DOWN_NS);
+}
+
+static void swap_disk(unsigned target)
+{
+	struct medium *m = &w.foreign[target];
+	uint64_t what = below(3);
+
+	if (!w.plan.has_swaps || w.is_quiet)
+		what = 2;
+	if (what == 0)
+		/* The same name: only the superblock tells. */
+		m->id = chance(0.5) ? w.disks[target].id : m->id;
+	if (what == 1)
+		return; /* what is there stays */
+	w.swaps += what == 0;
+	w.at[target] = what == 0 ? m : &w.disks[target];
+	if (what == 0)
+		note("target %u has another disk", target);
+}
+
+static void watch_nodes(void)
+{
+	for (unsigned node = 1; node < NODES; node++) {
+		if (io_sim_is_alive(w.sim, node)) {
+			nodes[node].was_alive = true;
+			continue;
+		}
+		if (nodes[node].was_alive)
+			bury(node);
+		if (!nodes[node].back_ns || nodes[node].back_ns > now_ns())
+			continue;
+		nodes[node].back_ns = 0;
+		if (node >= NODE_TARGET && node < NODE_CLIENT)
+			swap_disk(node - NODE_TARGET);
+		note("node %u starts again", node);
+		node_start(node);
+	}
+}
+
+static void crash_some(void)
+{
+	unsigned node = 1 + (unsigned)below(NODE_OPERATOR - 1);
+
+	if (node == NODE_MASTER && !w.plan.has_master_crashes)
+		return;
+	if (!io_sim_is_alive(w.sim, node))
+		return;
+	io_sim_kill_after(w.sim, node, 1 + (unsigned)below(40), chance(0.5));
+}
+
+/* --- links --- */
+
+static void mend(struct cut *cut)
+{
+	note("link %u to %u is back", cut->from, cut->to);
+	io_sim_cut(w.sim, cut->from, cut->to, false);
+	cut->until_ns = 0;
+}
+
+static void cut_one(unsigned from, unsigned to, uint64_t until_ns)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cuts); i++)
+		if (cuts[i].until_ns && cuts[i].from == from &&
+		    cuts[i].to == to)
+			return;
+	for (size_t i = 0; i < ARRAY_SIZE(cuts); i++) {
+		if (cuts[i].until_ns)
+			continue;
+		cuts[i] = (struct cut){from, to, until_ns};
+		io_sim_cut(w.sim, from, to, true);
+		note("link %u to %u is cut", from, to);
+		w.cuts++;
+		return;
+	}
+}
+
+static void cut_some(void)
+{
+	unsigned a = 1 + (unsigned)below(NODES - 1);
+	unsigned b = 1 + (unsigned)below(NODES - 1);
+	uint64_t until_ns = now_ns() + below(DOWN_NS);
+
+	if (a == b)
+		return;
+	cut_one(a, b, until_ns);
+	if (chance(0.5))
+		cut_one(b, a, until_ns);
+}
+
+static void mend_due(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cuts); i++)
+		if (cuts[i].until_ns &&
+		    (w.is_quiet || cuts[i].until_ns <= now_ns()))
+			mend(&cuts[i]);
+}
+
+static void set_links(bool is_rough)
+{
+	struct io_sim_faults f = {
+		.latency_min_ns = 20 * NS_PER_US,
+		.latency_max_ns = 300 * NS_PER_US,
+	};
+
+	if (is_rough) {
+		f.max_segment = 32 * KiB;
+		f.stall_rate = 0.002;
+		f.stall_ns = 300 * NS_PER_MS;
+		f.reset_rate = 0.0005;
+		f.refuse_rate = 0.02;
+	}
+	io_sim_set_faults(w.sim, &f);
+}
+
+/* --- disks and clocks --- */
+
+static void set_media(bool is_bad)
+{
+	for (unsigned i = 0; i < TARGETS; i++) {
+		struct medium *m = &w.disks[i];
+
+		m->flip = m->misdirect = m->lose = m->latent =
+			is_bad ? 0.02 : 0;
+		if (!is_bad)
+			m->bad_bytes = 0;
+	}
+}
+
+static void slow_one(void)
+{
+	struct medium *m = w.at[below(TARGETS)];
+
+	m->slow_until_ns = now_ns() + below(4 * NS_PER_S);
+	note("disk %d is slow", (int)m->id.b[0]);
+}
+
+static void step_clock(void)
+{
+	int64_t ns = (int64_t)below(7200 * NS_PER_S) - 3600 * 1000000000LL;
+
+	note("the wall clock jumps by %lld s", (long long)(ns / 1000000000));
+	io_sim_step_wall(w.sim, ns);
+}
+
+/* --- the course of it --- */
+
+static void trouble(void)
+{
+	if (w.plan.has_links && chance(0.02))
+		cut_some();
+	if (w.plan.has_crashes && chance(0.02))
+		crash_some();
+	if (w.plan.has_slow && chance(0.01))
+		slow_one();
+	if (w.plan.has_clock && chance(0.005))
+		step_clock();
+}
+
+/* Lets ns pass; what has to be seen to is. */
+static void pass(uint64_t ns)
+{
+	uint64_t limit_ns = now_ns() + ns;
+
+	while (io_sim_step(w.sim, limit_ns))
+		watch_nodes();
+	watch_nodes();
+	mend_due();
+}
+
+void chaos_run(void)
+{
+	uint64_t end_ns, audit_ns = 0;
+
+	for (unsigned node = 1; node < NODES; node++)
+		node_start(node);
+	pass(3 * NS_PER_S);
+	set_links(w.plan.has_links);
+	set_media(w.plan.has_media);
+	end_ns = now_ns() + w.plan.seconds * NS_PER_S;
+	while (now_ns() < end_ns) {
+		trouble();
+		pass(STEP_NS);
+		if (now_ns() < audit_ns)
+			continue;
+		audit_ns = now_ns() + AUDIT_NS;
+		audit_master();
+	}
+}
+
+/* --- the end of it --- */
+
+static bool all_there(void)
+{
+	for (unsigned i = 0; i < CLIENTS; i++)
+		if (!w.clients[i].store || w.clients[i].calls)
+			return false;
+	for (unsigned node = 1; node < NODES; node++)
+		if (!io_sim_is_alive(w.sim, node))
+			return false;
+	return true;
+}
+
+static void until_idle(const char *what)
+{
+	uint64_t limit_ns = now_ns() + END_NS;
+
+	do {
+		if (now_ns() > limit_ns)
+			fail("%s: not quiet after %llu s", what,
+			     (unsigned long long)(END_NS / NS_PER_S));
+		pass(100 * NS_PER_MS);
+	} while (!all_there());
+}
+
+void chaos_end(void)
+{
+	note("the faults are over");
+	w.is_quiet = true;
+	set_links(false);
+	set_media(false);
+	for (unsigned i = 0; i < TARGETS; i++)
+		w.disks[i].slow_until_ns = w.foreign[i].slow_until_ns = 0;
+	for (unsigned i = 0; i < TARGETS; i++)
+		if (w.at[i]->is_foreign &&
+		    io_sim_is_alive(w.sim, NODE_TARGET + i))
+			io_sim_kill(w.sim, NODE_TARGET + i, false);
+	until_idle("jobs");
+	pass(10 * NS_PER_S);
+	audit_master();
+	for (unsigned i = 0; i < CLIENTS; i++)
+		client_last_words(i);
+	until_idle("last words");
+	pass(40 * NS_PER_S);
+	audit_master();
+	audit_empty();
+	for (unsigned i = 0; i < TARGETS; i++)
+		if (w.foreign[i].foreign_writes)
+			fail("the foreign disk of target %u was written to", i);
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What clients may see.  A value says which put wrote it; a get returns the
+ * whole value of a put that had begun, that was not removed before, and that no
+ * newer one has taken the place of; or it misses.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "world.h"
+
+/* --- values --- */
+
+static uint64_t mix(uint64_t x)
+{
+	x ^= x >> 33;
+	x *= 0xff51afd7ed558ccdULL;
+	x ^= x >> 33;
+	x *= 0xc4ceb9fe1a85ec53ULL;
+	return x ^ x >> 33;
+}
+
+size_t value_size(unsigned key, uint32_t version)
+{
+	uint64_t h = mix(w.plan.seed + key * 1000003ULL + version);
+	size_t max = h & 7 ? 24 * KiB : VALUE_MAX;
+
+	return 16 + (size_t)((h >> 8) % (max - 16));
+}
+
+static uint64_t word_at(unsigned key, uint32_t version, size_t at)
+{
+	uint64_t id = (uint64_t)key << 32 | version;
+
+	return at == 0 ? id : (id + at) * 0x9e3779b97f4a7c15ULL;
+}
+
+void value_fill(unsigned key, uint32_t version, uint8_t *p)
+{
+	size_t n = value_size(key, version), at;
+	uint64_t word;
+
+	for (at = 0; at < n; at += sizeof(word)) {
+		word = word_at(key, version, at);
+		memcpy(p + at, &word, MIN(sizeof(word), n - at));
+	}
+}
+
+static bool value_is(unsigned key, uint32_t version, const uint8_t *p, size_t n)
+{
+	uint64_t word;
+
+	if (n != value_size(key, version))
+		return false;
+	for (size_t at = 0; at < n; at += sizeof(word)) {
+		word = word_at(key, version, at);
+		if (memcmp(p + at, &word, MIN(sizeof(word), n - at)) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* --- history --- */
+
+static void *grow(void *p, uint32_t count, uint32_t *cap, size_t size)
+{
+	if (count < *cap)
+		return p;
+	*cap = MAX(*cap * 2, 16u);
+	p = reallocarray(p, *cap, size);
+	CHECK(p);
+	return p;
+}
+
+uint32_t put_begins(unsigned key)
+{
+	struct history *h = &w.keys[key];
+
+	h->v = grow(h->v, h->count, &h->cap, sizeof(*h->v));
+	h->v[h->count] = (struct version){.start_ns = now_ns()};
+	w.puts++;
+	return h->count++;
+}
+
+void put_ended(unsigned key, uint32_t version, int result)
+{
+	struct version *v = &w.keys[key].v[version];
+
+	v->end_ns = now_ns();
+	v->result = result;
+	if (result == 0 && !v->known_ns)
+		v->known_ns = v->end_ns;
+	w.put_ok += result == 0;
+	note("put key=%u version=%u began=%llu result=%d", key, version,
+	     (unsigned long long)v->start_ns, result);
+}
+
+void remove_ended(unsigned key, uint64_t start_ns, int result)
+{
+	struct history *h = &w.keys[key];
+
+	w.removes++;
+	note("remove key=%u began=%llu result=%d", key,
+	     (unsigned long long)start_ns, result);
+	if (result != 0)
+		return;
+	h->removed = grow(h->removed, h->removed_count, &h->removed_cap,
+			  sizeof(*h->removed));
+	h->removed[h->removed_count++] = (struct removal){start_ns, now_ns()};
+}
+
+static void judge(unsigned key, uint32_t version, uint64_t start_ns)
+{
+	struct history *h = &w.keys[key];
+	struct version *v = &h->v[version];
+
+	for (uint32_t i = 0; i < h->removed_count; i++)
+		if (v->known_ns && v->known_ns < h->removed[i].start_ns &&
+		    h->removed[i].end_ns < start_ns)
+			fail("key %u: version %u was removed at %llu and is "
+			     "back for a get at %llu",
+			     key, version,
+			     (unsigned long long)h->removed[i].end_ns,
+			     (unsigned long long)start_ns);
+	if (h->seen_end_ns && h->seen_end_ns < start_ns && v->end_ns &&
+	    v->end_ns < h->seen_start_ns)
+		fail("key %u: version %u after version %u, which took its "
+		     "place, get at %llu",
+		     key, version, h->seen, (unsigned long long)start_ns);
+	if (!v->known_ns || now_ns() < v->known_ns)
+		v->known_ns = now_ns();
+	if (v->start_ns >= h->seen_start_ns) {
+		if (version != h->seen || !h->seen_end_ns)
+			h->seen_end_ns = now_ns();
+		h->seen = version;
+		h->seen_start_ns = v->start_ns;
+	}
+}
+
+void get_ended(unsigned key, const uint8_t *p, int64_t n, uint64_t start_ns)
+{
+	uint64_t id;
+	uint32_t version;
+
+	w.gets++;
+	if (n < 0) {
+		if (n == -704)
+			w.misses++;
+		else
+			w.errors++;
+		note("get key=%u began=%llu result=%lld", key,
+		     (unsigned long long)start_ns, (long long)n);
+		return;
+	}
+	w.hits++;
+	if (n < 16)
+		fail("key %u: %lld bytes were never put", key, (long long)n);
+	memcpy(&id, p, sizeof(id));
+	version = (uint32_t)id;
+	note("get key=%u began=%llu version=%u", key,
+	     (unsigned long long)start_ns, version);
+	if (id >> 32 != key || version >= w.keys[key].count ||
+	    !value_is(key, version, p, (size_t)n))
+		fail("key %u: wrong bytes (they begin with key %u version %u, "
+		     "%lld bytes)",
+		     key, (unsigned)(id >> 32), version, (long long)n);
+	judge(key, version, start_ns);
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Seeds, each in a process of its own.
+ *
+ *	sim_store [--seed S] [--seeds N] [--steps M] [--jobs J] [-v]
+ *
+ * --steps: simulated seconds of trouble, 0 = as the seed says.  A seed that
+ * fails is named with what happened before; -v shows that of a good one, too.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "world.h"
+
+#define SHOWN_LINES 150
+#define JOBS_MAX    64
+
+struct world w;
+
+static struct {
+	uint64_t seed, seeds, steps, jobs;
+	unsigned verbose;
+} args = {.seed = 1, .seeds = 1, .jobs = 1};
+
+/* --- helpers of all files here --- */
+
+uint64_t now_ns(void)
+{
+	return io_sim_now_ns(w.sim);
+}
+
+uint64_t below(uint64_t bound)
+{
+	return rng_below(&w.rng, bound);
+}
+
+bool chance(double rate)
+{
+	return rate > 0 && (double)(rng_u64(&w.rng) >> 11) * 0x1p-53 < rate;
+}
+
+void note(const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(w.journal, "%10.6f  ", (double)now_ns() / NS_PER_S);
+	va_start(ap, fmt);
+	vfprintf(w.journal, fmt, ap);
+	va_end(ap);
+	fputc('\n', w.journal);
+}
+
+static void show_journal(void)
+{
+	char line[512];
+	long lines = 0, skip;
+
+	rewind(w.journal);
+	while (fgets(line, sizeof(line), w.journal))
+		lines++;
+	rewind(w.journal);
+	skip = args.verbose ? 0 : lines - SHOWN_LINES;
+	while (fgets(line, sizeof(line), w.journal))
+		if (skip-- <= 0)
+			fputs(line, stderr);
+}
+
+static void show_plan(FILE *out)
+{
+	const struct plan *p = &w.plan;
+
+	fprintf(out, "%u s%s%s%s%s%s%s%s", p->seconds,
+		p->has_links ? " links" : "", p->has_crashes ? " crashes" : "",
+		p->has_master_crashes ? " master" : "",
+		p->has_media ? " media" : "", p->has_swaps ? " swaps" : "",
+		p->has_slow ? " slow" : "", p->has_clock ? " clock" : "");
+}
+
+_Noreturn void fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	show_journal();
+	fprintf(stderr, "seed %llu (", (unsigned long long)w.plan.seed);
+	show_plan(stderr);
+	fprintf(stderr, ") at %.6f: ", (double)now_ns() / NS_PER_S);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	_exit(1);
+}
+
+/* --- one seed --- */
+
+/* One seed in eight has no faults at all: nothing may be missing then. */
+static void plan_make(uint64_t seed)
+{
+	struct plan *p = &w.plan;
+
+	rng_seed(&w.rng, seed);
+	*p = (struct plan){.seed = seed};
+	p->seconds = 10 + (unsigned)below(20);
+	if (args.steps)
+		p->seconds = (unsigned)args.steps;
+	if (seed % 8 == 0)
+		return;
+	p->has_links = chance(0.6);
+	p->has_crashes = chance(0.6);
+	p->has_master_crashes = p->has_crashes && chance(0.4);
+	p->has_swaps = p->has_crashes && chance(0.4);
+	p->has_media = chance(0.3);
+	p->has_slow = chance(0.4);
+	p->has_clock = chance(0.4);
+}
+
+static void run_seed(uint64_t seed)
+{
+	w.journal = tmpfile();
+	if (!w.journal)
+		_exit(2);
+	w.sim = io_sim_create(seed);
+	plan_make(seed);
+	io_sim_step_wall(w.sim, 1700000000 * 1000000000LL);
+	io_sim_enter(w.sim);
+	for (unsigned i = 0; i < TARGETS; i++) {
+		medium_init(&w.disks[i], 1 + i, false);
+		medium_init(&w.foreign[i], 101 + i, true);
+		w.at[i] = &w.disks[i];
+	}
+	chaos_run();
+	chaos_end();
+	if (args.verbose)
+		show_journal();
+	printf("seed %llu: ", (unsigned long long)seed);
+	show_plan(stdout);
+	printf(": puts %llu/%llu gets %llu hits %llu misses %llu errors %llu "
+	       "removes %llu crashes %llu cuts %llu swaps %llu\n",
+	       (unsigned long long)w.put_ok, (unsigned long long)w.puts,
+	       (unsigned long long)w.gets, (unsigned long long)w.hits,
+	       (unsigned long long)w.misses, (unsigned long long)w.errors,
+	       (unsigned long long)w.removes, (unsigned long long)w.crashes,
+	       (unsigned long long)w.cuts, (unsigned long long)w.swaps);
+	fflush(stdout);
+	_exit(0);
+}
+
+/* --- many --- */
+
+static void parse(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"seed", required_argument, NULL, 's'},
+		{"seeds", required_argument, NULL, 'n'},
+		{"steps", required_argument, NULL, 'm'},
+		{"jobs", required_argument, NULL, 'j'},
+		{NULL, 0, NULL, 0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "v", options, NULL)) >= 0) {
+		uint64_t n = optarg ? strtoull(optarg, NULL, 10) : 0;
+
+		if (c == 's')
+			args.seed = n;
+		else if (c == 'n')
+			args.seeds = n;
+		else if (c == 'm')
+			args.steps = n;
+		else if (c == 'j')
+			args.jobs = n;
+		else if (c == 'v')
+			args.verbose++;
+		else
+			exit(2);
+	}
+	args.jobs = MIN(MAX(args.jobs, (uint64_t)1), (uint64_t)JOBS_MAX);
+}
+
+/* Addresses decide nothing here, but they might one day: the same for all. */
+static void same_addresses(char **argv)
+{
+	int old = personality(0xffffffff);
+
+	if (old < 0 || (old & ADDR_NO_RANDOMIZE) ||
+	    personality((unsigned long)old | ADDR_NO_RANDOMIZE) < 0)
+		return;
+	if ((personality(0xffffffff) & ADDR_NO_RANDOMIZE))
+		execv("/proc/self/exe", argv);
+}
+
+static void settings(void)
+{
+	static const char *const vars[][2] = {
+		{"MC_NOF_WORKERS", "2"},
+		{"MC_NVME_COMMAND_TIMEOUT_MS", "2000"},
+		{"MC_NVME_KEEP_ALIVE_MS", "2000"},
+		{"MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "1000000"},
+		{"MC_RPC_TIMEOUT_MS", "5000"},
+		{"MC_STORE_TASKS", "0"},
+	};
+	struct rlimit files;
+
+	for (size_t i = 0; i < ARRAY_SIZE(vars); i++)
+		setenv(vars[i][0], vars[i][1], 1);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	log_set_name("sim");
+	log_level_max = args.verbose > 1 ? LOG_DEBUG
+			: args.verbose	 ? LOG_INFO
+					 : LOG_ERROR;
+}
+
+static unsigned run_all(void)
+{
+	struct {
+		pid_t pid;
+		uint64_t seed;
+	} running[JOBS_MAX];
+	uint64_t next = args.seed, end = args.seed + args.seeds;
+	unsigned count = 0, failed = 0;
+	int status;
+	pid_t pid;
+
+	while (next < end || count) {
+		if (next < end && count < args.jobs) {
+			fflush(NULL);
+			pid = fork();
+			if (pid == 0)
+				run_seed(next);
+			running[count].pid = pid;
+			running[count++].seed = next++;
+			continue;
+		}
+		pid = wait(&status);
+		for (unsigned i = 0; i < count; i++) {
+			if (running[i].pid != pid)
+				continue;
+			if (status) {
+				failed++;
+				printf("seed %llu FAILED (status %#x)\n",
+				       (unsigned long long)running[i].seed,
+				       (unsigned)status);
+			}
+			running[i] = running[--count];
+			break;
+		}
+	}
+	return failed;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned failed;
+
+	parse(argc, argv);
+	same_addresses(argv);
+	settings();
+	failed = run_all();
+	printf("%llu seeds, %u failed\n", (unsigned long long)args.seeds,
+	       failed);
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Processes of the simulated machines: each is a thread that starts what the
+ * program of that name starts.  Invariant: lives[] is of the life that is, or
+ * was the last.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/nof.h"
+#include "io/thread.h"
+#include "master/service.h"
+#include "target/target.h"
+#include "world.h"
+
+#define MASTER_PORT 50051
+#define TARGET_PORT 4420
+
+static struct life {
+	unsigned node;
+	struct shard shard;
+	struct addr addr;
+	struct err err;
+	struct vol_set *vols;
+	struct service *svc; /* NULL: no master, or not yet */
+} lives[NODES];
+
+static void life_begin(struct life *life, unsigned node, uint16_t port)
+{
+	char host[24];
+
+	*life = (struct life){.node = node};
+	snprintf(host, sizeof(host), "10.0.0.%u", node);
+	CHECK(addr_parse(host, port, &life->addr) == 0);
+	CHECK(shard_start(&life->shard, &(struct loop_opts){.name = "sim"},
+			  &life->err) == 0);
+}
+
+static void life_open(struct life *life, void (*open)(void *arg))
+{
+	shard_call(&life->shard, open, life);
+	if (life->err.code)
+		fail("node %u: %s", life->node, life->err.text);
+}
+
+/* --- master --- */
+
+static void master_open(void *arg)
+{
+	struct life *life = arg;
+	struct service_opts opts = {
+		.cluster_id = "sim",
+		.probe_interval_ns = 2 * NS_PER_S,
+		.probe_timeout_ms = 1000,
+	};
+	struct rpc_server_opts rpc = {
+		.loop = life->shard.loop,
+		.addr = life->addr,
+		.handler = service_handle,
+	};
+	struct rpc_server *server;
+	struct service *svc;
+
+	core_opts_default(&opts.core);
+	opts.core.lease_ns = NS_PER_S;
+	opts.core.write_ns = 8 * NS_PER_S;
+	opts.core.discard_ns = 10 * NS_PER_S;
+	opts.core.release_ns = 20 * NS_PER_S;
+	opts.core.client_ttl_ns = 5 * NS_PER_S;
+	opts.core.generation = time_wall_ns() / NS_PER_US << 12;
+	rand_fill_os(&opts.core.seed, sizeof(opts.core.seed));
+	if (service_open(life->shard.loop, &opts, life->vols, &svc,
+			 &life->err) < 0)
+		return;
+	rpc.arg = svc;
+	if (rpc_server_open(&rpc, &life->addr, &server, &life->err) == 0)
+		life->svc = svc;
+}
+
+static void master_main(void *arg)
+{
+	struct life *life = arg;
+	struct vol_opts opts;
+
+	life_begin(life, NODE_MASTER, MASTER_PORT);
+	CHECK(vol_opts_init(&opts, &life->err) == 0);
+	opts.workers = 1;
+	CHECK(vol_set_create(&opts, &life->vols, &life->err) == 0);
+	life_open(life, master_open);
+	w.master_lives++;
+}
+
+struct core *master_core(void)
+{
+	struct life *life = &lives[NODE_MASTER];
+
+	if (!io_sim_is_alive(w.sim, NODE_MASTER) || !life->svc)
+		return NULL;
+	return life->svc->core;
+}
+
+/* --- targets --- */
+
+static void nqn_of(unsigned target, char out[64])
+{
+	snprintf(out, 64, "nqn.2026-11.org.example:disk%u", target);
+}
+
+static void target_open(void *arg)
+{
+	struct life *life = arg;
+	unsigned target = life->node - NODE_TARGET;
+	struct tgt_opts opts = {.loop = life->shard.loop};
+	struct tgt_ns_opts ns = {.nsid = 1, .uuid = w.at[target]->id};
+	struct tgt_subsys *ss;
+	struct tgt *tgt;
+	char nqn[64];
+	int ret;
+
+	nqn_of(target, nqn);
+	ret = tgt_create(&opts, &tgt, &life->err);
+	if (ret == 0)
+		ret = tgt_subsys_add(tgt, &(struct tgt_subsys_opts){.nqn = nqn},
+				     &ss, &life->err);
+	if (ret == 0)
+		ret = tgt_ns_add(ss, medium_attach(w.at[target]), &ns,
+				 &life->err);
+	if (ret >= 0)
+		tgt_listen(tgt, &life->addr, &life->err);
+}
+
+static void target_main(void *arg)
+{
+	struct life *life = arg;
+
+	life_begin(life, life->node, TARGET_PORT);
+	life_open(life, target_open);
+}
+
+/* --- clients --- */
+
+static bool client_setup(unsigned client, mooncake_store_t store)
+{
+	char host[32];
+	/* One has memory that the others use. */
+	const char *names[] = {"local_hostname", "metadata_server",
+			       "global_segment_size", "master_server_addr"};
+	const char *values[] = {host, "P2PHANDSHAKE",
+				client == 0 ? "6291456" : "0",
+				"10.0.0.1:50051"};
+
+	static_assert(MEM_BYTES == 6291456, "as above");
+	snprintf(host, sizeof(host), "10.0.0.%u:12345", NODE_CLIENT + client);
+	return mooncake_store_setup_config(store, names, values,
+					   ARRAY_SIZE(names)) == 0;
+}
+
+static void client_main(void *arg)
+{
+	struct life *life = arg;
+	unsigned client = life->node - NODE_CLIENT;
+	struct client_node *c = &w.clients[client];
+	mooncake_store_t store = mooncake_store_create();
+
+	CHECK(store);
+	while (!client_setup(client, store)) {
+		note("client %u: %s", client,
+		     mooncake_store_setup_error(store));
+		io_sim_sleep(NS_PER_S);
+	}
+	note("client %u is there", client);
+	c->store = store;
+	client_jobs_start(client);
+}
+
+/* --- the operator --- */
+
+/* Sees to it that what is there is in the pool. */
+static void operator_main(void *arg)
+{
+	struct err err;
+	unsigned i = 0;
+
+	for (;; i = (i + 1) % TARGETS) {
+		struct endpoint ep = {
+			.trsvcid = TARGET_PORT,
+			.trtype = NVME_TRTYPE_TCP,
+			.nsid = 1,
+		};
+
+		snprintf(ep.traddr, sizeof(ep.traddr), "10.0.0.%u",
+			 NODE_TARGET + i);
+		nqn_of(i, ep.subnqn);
+		err = (struct err){0};
+		if (nof_register("10.0.0.1:50051", &ep, 0, &err) < 0)
+			note("operator, target %u: %s", i, err.text);
+		io_sim_sleep(NS_PER_S);
+	}
+}
+
+void node_start(unsigned node)
+{
+	void (*run)(void *arg) = client_main;
+
+	if (node == NODE_MASTER)
+		run = master_main;
+	else if (node < NODE_CLIENT)
+		run = target_main;
+	else if (node == NODE_OPERATOR)
+		run = operator_main;
+	lives[node] = (struct life){.node = node};
+	io_sim_revive(w.sim, node);
+	io_sim_spawn(w.sim, node, run, &lives[node]);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A whole store in one thread: master, targets on simulated disks, clients, an
+ * operator, and what goes wrong.  One world per process: main.c makes a process
+ * per seed, so that what the dead leave behind goes with it.
+ */
+#ifndef TESTS_SIM_STORE_WORLD_H
+#define TESTS_SIM_STORE_WORLD_H
+
+#include <stdio.h>
+
+#include "base/list.h"
+#include "base/rand.h"
+#include "base/time.h"
+#include "base/uuid.h"
+#include "io/sim.h"
+#include "mooncake/store.h"
+#include "target/bdev.h"
+
+enum { /* nodes */
+	NODE_MASTER = 1,
+	NODE_TARGET = 2,
+	TARGETS = 3,
+	NODE_CLIENT = NODE_TARGET + TARGETS,
+	CLIENTS = 3,
+	NODE_OPERATOR = NODE_CLIENT + CLIENTS,
+	NODES,
+};
+
+#define KEYS	    16
+#define VALUE_MAX   ((size_t)400 * KiB)
+#define DISK_BYTES  (16 * MiB) /* the least a pool takes */
+#define MEM_BYTES   (6 * MiB)
+#define CLIENT_JOBS 2 /* threads per client that put and get */
+
+/* What the seed brings. */
+struct plan {
+	uint64_t seed;
+	unsigned seconds; /* of trouble */
+	bool has_links;	  /* cuts, resets, stalls */
+	bool has_crashes;
+	bool has_master_crashes;
+	bool has_media; /* silent corruption, latent errors */
+	bool has_swaps; /* another disk in the place */
+	bool has_slow;	/* disks that take their time */
+	bool has_clock; /* the wall clock jumps */
+};
+
+/* --- disk.c --- */
+struct medium {
+	uint8_t *mem;
+	struct uuid id;
+	bool is_foreign; /* must never be written */
+	uint64_t foreign_writes;
+	struct list pending; /* struct disk_io */
+	uint64_t slow_until_ns;
+	/* chances per write or read */
+	double flip, misdirect, lose, latent;
+	uint64_t bad_off, bad_bytes; /* does not read until written */
+	uint64_t corruptions;
+};
+void medium_init(struct medium *m, uint64_t id, bool is_foreign);
+/* The disk's half of a target; destroyed by it. */
+struct bdev *medium_attach(struct medium *m);
+/* The power of its target is gone: what was under way is done, undone or
+ * torn. */
+void medium_crash(struct medium *m);
+
+/* --- check.c --- */
+struct version {
+	uint64_t start_ns, end_ns; /* of the put; end 0 = not known */
+	uint64_t known_ns;	   /* was certainly there then; 0 = no */
+	int result;
+};
+struct removal {
+	uint64_t start_ns, end_ns;
+};
+struct history {
+	struct version *v; /* by version */
+	uint32_t count, cap;
+	struct removal *removed; /* that were acknowledged */
+	uint32_t removed_count, removed_cap;
+	/* the newest one that a get has returned */
+	uint64_t seen_end_ns;
+	uint32_t seen;
+	uint64_t seen_start_ns; /* of its put */
+};
+size_t value_size(unsigned key, uint32_t version);
+void value_fill(unsigned key, uint32_t version, uint8_t *p);
+uint32_t put_begins(unsigned key);
+void put_ended(unsigned key, uint32_t version, int result);
+/* Judges what a get that began at start_ns returned. */
+void get_ended(unsigned key, const uint8_t *p, int64_t n, uint64_t start_ns);
+void remove_ended(unsigned key, uint64_t start_ns, int result);
+
+/* --- audit.c --- */
+/* The master's books: no extent twice, sums agree. */
+void audit_master(void);
+/* All is removed and has rested. */
+void audit_empty(void);
+/* Can every replica of the key be read where it lies, by what the master
+ * says? */
+bool audit_is_held(unsigned key);
+
+/* --- node.c --- */
+void node_start(unsigned node);
+struct client_node {
+	mooncake_store_t store; /* NULL: not set up */
+	unsigned calls;		/* under way */
+	unsigned life;
+	bool is_idle; /* its jobs have ended */
+};
+struct core *master_core(void); /* NULL when it is down */
+
+/* --- jobs.c --- */
+void client_jobs_start(unsigned client);
+/* A put and a get that must succeed, and the last look at everything. */
+void client_last_words(unsigned client);
+
+/* --- chaos.c --- */
+void chaos_run(void);
+void chaos_end(void);
+
+struct world {
+	struct plan plan;
+	struct io_sim *sim;
+	struct rng rng; /* of faults and of what clients do */
+	struct medium disks[TARGETS], foreign[TARGETS];
+	struct medium *at[TARGETS]; /* what the target serves */
+	struct client_node clients[CLIENTS];
+	struct history keys[KEYS];
+	bool is_quiet; /* faults are over: clients come to an end */
+	FILE *journal; /* of faults and operations */
+	uint64_t puts, put_ok, gets, hits, misses, errors, removes;
+	uint64_t crashes, cuts, swaps;
+	uint64_t master_lives;
+};
+extern struct world w;
+
+/* Into the journal, which is shown when the seed fails. */
+void note(const char *fmt, ...) PRINTF_LIKE(1, 2);
+_Noreturn void fail(const char *fmt, ...) PRINTF_LIKE(1, 2);
+#define CHECK(cond)                                                            \
+	do {                                                                   \
+		if (!(cond))                                                   \
+			fail("%s:%d: %s", __FILE__, __LINE__, #cond);          \
+	} while (0)
+uint64_t now_ns(void);
+uint64_t below(uint64_t bound);
+bool chance(double rate);
+
+#endif
