@@ -332,7 +332,7 @@ class Served:
                 job.result()
                 raise Failed("the job in the guest ended early")
             return self.commands() - begin >= count
-        self.cluster.wait_until("I/O goes on", check, 120)
+        self.cluster.wait_until("I/O goes on", check, 300)
 
 
 class Capture:

@@ -111,5 +111,5 @@ class Reader(threading.Thread):
             count *= len(self.data)
         begin = getattr(self, what)
         cluster.wait_until(f"{count} more are {what}", lambda: self.wrong or
-                           getattr(self, what) - begin >= count, 120)
+                           getattr(self, what) - begin >= count, 300)
         assert self.wrong is None, self.wrong
