@@ -40,7 +40,6 @@ struct files {
 	/* the owner's */
 	int log_fd;
 	uint64_t log_at;     /* end of the last whole record */
-	uint64_t written;    /* sequence of the first one not in the log */
 	struct strbuf buf;   /* records that are not */
 	struct strbuf snap;  /* the same of the snapshot */
 	uint64_t snap_count; /* records of it */
@@ -100,7 +99,7 @@ static void fail_with(struct files *f, int ret, const char *what)
 			f->path, what, strerror(-ret));
 	f->j.is_failed = true;
 	f->j.has_news = false;
-	f->j.next = f->written;
+	f->j.next = f->j.written;
 	strbuf_reset(&f->buf);
 }
 
@@ -203,8 +202,8 @@ static int files_commit(struct journal *j)
 	f->log_at += f->buf.n;
 	j->log_bytes += f->buf.n;
 	j->bytes += f->buf.n;
-	j->records += j->next - f->written;
-	f->written = j->next;
+	j->records += j->next - f->j.written;
+	f->j.written = j->next;
 	j->has_news = false;
 	strbuf_reset(&f->buf);
 	return 0;
@@ -275,7 +274,7 @@ static int files_snap_begin(struct journal *j)
 	j->next += j->is_failed;
 	ret = log_create(f, flags, &fd);
 	if (ret < 0) {
-		j->next = f->written;
+		j->next = f->j.written;
 		return ret;
 	}
 	f->snap_header = (struct jr_header){
@@ -284,7 +283,7 @@ static int files_snap_begin(struct journal *j)
 		.created_s = time_wall_ns() / NS_PER_S,
 	};
 	memcpy(f->snap_header.cluster_id, f->cluster_id, sizeof(f->cluster_id));
-	f->written = j->next;
+	f->j.written = j->next;
 	f->old_fd = f->log_fd;
 	f->log_fd = fd;
 	f->log_at = JR_HEADER_BYTES;
@@ -496,7 +495,7 @@ static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 	if (report->void_from)
 		drop_logs_from(f->dir_fd, report->void_from);
 	jr_dir_sweep(f->dir_fd);
-	j->next = f->written = report->next;
+	j->next = f->j.written = report->next;
 	j->log_bytes = report->log_bytes;
 	ret = log_create(f, 0, &f->log_fd);
 	if (ret < 0) {

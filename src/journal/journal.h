@@ -66,6 +66,7 @@ struct journal {
 	unsigned busy;		 /* events to come */
 	bool has_news;		 /* appended, not committed */
 	uint64_t next;		 /* sequence of the next record */
+	uint64_t written;	 /* of the first one that is not written */
 	uint64_t records, bytes; /* written in this life */
 	uint64_t syncs;
 	uint64_t log_bytes; /* behind the last snapshot */

@@ -84,6 +84,17 @@ void keeper_stats(const struct keeper *k, struct keeper_stats *out)
 	out->snapshot_bytes = k->journal->snapshot_bytes;
 }
 
+bool keeper_is_settled(const struct keeper *k)
+{
+	const struct segment *seg;
+
+	list_for_each (seg, &k->svc->core->segments, node)
+		if (seg->kind == KIND_NOF && seg->is_awaited &&
+		    !seg->failures && !seg->errors[SEG_ERROR_IDENTITY])
+			return false;
+	return true;
+}
+
 /* --- answers --- */
 
 static void refuse(struct rpc_req *req)
@@ -147,7 +158,7 @@ static void sync_start(struct keeper *k)
 {
 	ASSERT(!k->is_syncing && list_is_empty(&k->syncing));
 	k->is_syncing = true;
-	k->sync_upto = k->journal->next;
+	k->sync_upto = k->journal->written;
 	list_splice_tail(&k->syncing, &k->waiting);
 	k->journal->ops->sync(k->journal);
 }
@@ -156,7 +167,7 @@ static void sync_start(struct keeper *k)
 static void sync_soon(struct keeper *k)
 {
 	if (k->is_syncing || k->journal->is_failed ||
-	    k->journal->next <= k->synced)
+	    k->journal->written <= k->synced)
 		return;
 	if (k->opts.sync == KEEP_ALWAYS)
 		sync_start(k);
@@ -186,6 +197,13 @@ static void save_soon(struct keeper *k)
 			  k->opts.snapshot_interval_ns);
 }
 
+/* A sync that began before they came may have covered what they wait for. */
+static void send_synced(struct keeper *k)
+{
+	while (k->journal->written <= k->synced && !list_is_empty(&k->waiting))
+		rpc_send(take_first(&k->waiting));
+}
+
 static void commit_run(struct loop_task *task)
 {
 	struct keeper *k = container_of(task, struct keeper, commit_task);
@@ -206,10 +224,12 @@ static void commit_run(struct loop_task *task)
 	}
 	if (ret < 0 && !k->is_broken) {
 		broke(k);
-		return;
+	} else {
+		send_synced(k);
+		sync_soon(k);
+		save_soon(k);
 	}
-	sync_soon(k);
-	save_soon(k);
+	service_try_stopped(k->svc);
 }
 
 static void has_news(void *arg)
@@ -251,6 +271,7 @@ static void on_synced(int ret, void *arg)
 		k->synced = MAX(k->synced, k->sync_upto);
 		while (!list_is_empty(&k->syncing))
 			rpc_send(take_first(&k->syncing));
+		send_synced(k);
 		start_watches(k);
 		sync_soon(k);
 	}
@@ -306,9 +327,9 @@ static void save_over(struct keeper *k, int ret)
 	}
 	if (k->is_broken && ret == 0 && !k->journal->is_failed) {
 		k->is_broken = false;
-		k->synced = k->journal->next;
 		log_info("the journal works again", "dir=%s", k->opts.dir);
 		start_watches(k);
+		sync_soon(k);
 	}
 	if (!k->is_stopping && (ret < 0 || k->is_broken))
 		timer_set(k->svc->loop, &k->save_timer,
@@ -474,7 +495,7 @@ static void note_epochs(struct keeper *k)
 	else if (core->segment_count)
 		sync_start(k);
 	else
-		k->synced = k->journal->next;
+		k->synced = k->journal->written;
 }
 
 int keeper_open(struct service *svc, const struct keeper_opts *opts,

@@ -40,6 +40,9 @@ void keeper_stop(struct keeper *k);
 bool keeper_is_idle(const struct keeper *k);
 void keeper_close(struct keeper *k); /* idle, or never ran; NULL is fine */
 
+/* Pool segments of a former life have been looked at, each once. */
+bool keeper_is_settled(const struct keeper *k);
+
 /* As rpc_reply(), when it is time. */
 void keeper_reply(struct keeper *k, struct rpc_req *req, int32_t status,
 		  const ProtobufCMessage *rsp);

@@ -18,6 +18,8 @@
 #include "web/metadata.h"
 
 #define RPC_SHARDS_MAX 256
+#define SETTLE_NS      (2 * NS_PER_S)
+#define SETTLE_TURN_NS (50 * NS_PER_MS)
 
 struct master {
 	const struct master_config *config;
@@ -274,6 +276,17 @@ static void announce(const struct master *m)
 	}
 }
 
+/* Who asks at once after a restart should not hear that everything is away:
+ * what the journal knows is looked at first, if that is quick. */
+static void settle(struct master *m)
+{
+	uint64_t until_ns = time_mono_ns() + SETTLE_NS;
+
+	while (m->svc->keeper && !m->is_ending && time_mono_ns() < until_ns &&
+	       !keeper_is_settled(m->svc->keeper))
+		loop_turn(m->loop, SETTLE_TURN_NS);
+}
+
 static int serve(struct master *m)
 {
 	int ret = resolve(m);
@@ -281,8 +294,10 @@ static int serve(struct master *m)
 	if (ret == 0)
 		ret = open_service(m);
 	if (ret == 0)
+		settle(m);
+	if (ret == 0 && !m->is_ending)
 		ret = open_network(m);
-	if (ret == 0)
+	if (ret == 0 && !m->is_ending)
 		announce(m);
 	/* What was opened is closed the same way, whatever came of it. */
 	if (ret < 0 && m->svc)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The master dies and comes back, alone or with others: what was acknowledged
 is there with the right bytes, and no client has to be started again."""
+import json
 import os
 import random
 import resource
@@ -266,11 +267,21 @@ def test_damaged_in_the_middle(cluster, there):
                     f"--rpc_port={free_port()}", "--metrics_port=0")
     assert r.returncode == 1
     assert "mooncakectl journal" in r.stderr
+    r = cluster.run("mooncakectl", "journal", "check", there.dir)
+    assert r.returncode == 1 and "damaged" in r.stderr
     # A torn tail is none of its business.
     with open(log, "r+b") as f:
         f.seek(size // 2)
         f.write(byte)
         f.truncate(size - 3)
+    there.master()
+    there.kill()
+    # Or what is behind the fault is given up.
+    with open(log, "r+b") as f:
+        f.seek(size // 2)
+        f.write(bytes([byte[0] ^ 1]))
+    r = cluster.run("mooncakectl", "journal", "cut", there.dir)
+    assert r.returncode == 0 and "cut at byte" in r.stdout
     there.master()
 
 
@@ -314,6 +325,55 @@ def test_full_disk(cluster, there):
     store = new_store(cluster, **POOL)
     # Another life has had the disk since: what it holds is not this one's.
     assert cluster.metric("master_key_count") == len(data) + len(acked)
+    store.close()
+
+
+def test_mooncakectl_journal(cluster, there):
+    rng = random.Random(SEED)
+    there.master()
+    there.target()
+    store = new_store(cluster, **POOL)
+    put_all(store, some(rng, 10))
+    store.close()
+    master = f"--master={cluster.master_addr}"
+
+    def ctl(*args, status=0):
+        r = cluster.run("mooncakectl", "journal", *args)
+        assert r.returncode == status, r.stdout + r.stderr
+        return r.stdout if status == 0 else r.stderr
+
+    assert "kept" in cluster.run("mooncakectl", master, "status").stdout
+    assert "10 object\n" in ctl("check", there.dir)
+    assert "10 objects" in ctl(master, "snapshot")
+    found = json.loads(ctl("--json", "check", there.dir))
+    assert found["snapshot_records"] >= 11 and found["log_records"] == 0
+    lines = ctl("dump", there.dir).splitlines()
+    assert sum(' object key="k' in line for line in lines) == 10
+    assert any(" segment no=" in line for line in lines)
+    there.kill()
+    snapshot = os.path.join(there.dir, next(
+        n for n in os.listdir(there.dir) if n.endswith(".zst")))
+    with open(snapshot, "r+b") as f:
+        f.truncate(os.path.getsize(snapshot) - 1)
+    assert "snapshot" in ctl("check", there.dir, status=1)
+    assert "No such file" in ctl("check", there.dir + "x", status=1)
+
+
+def test_snapshots_under_load(cluster, there):
+    there.flags += ["--journal_snapshot_bytes=1mb"]
+    there.master()
+    there.target()
+    store = new_store(cluster, **POOL)
+    with Writer(store) as writer:
+        for _ in range(3):
+            writer.more(20, cluster)
+            assert cluster.run(
+                "mooncakectl", f"--master={cluster.master_addr}", "journal",
+                "snapshot").returncode == 0
+            writer.more(5, cluster)
+            there.kill()
+            there.master()
+    there.expect(store, writer.acked)
     store.close()
 
 
