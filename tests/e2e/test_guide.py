@@ -67,7 +67,7 @@ class Operator:
         self.typed += 1
         return found[0]
 
-    def type(self, command, status=0, timeout=120):
+    def type(self, command, status=0, timeout=300):
         r = subprocess.run(["bash", "-c", command], text=True, timeout=timeout,
                            capture_output=True, cwd=self.cluster.dir,
                            stdin=subprocess.DEVNULL,
