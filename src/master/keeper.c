@@ -89,7 +89,7 @@ bool keeper_is_settled(const struct keeper *k)
 	const struct segment *seg;
 
 	list_for_each (seg, &k->svc->core->segments, node)
-		if (seg->kind == KIND_NOF && seg->is_awaited &&
+		if (seg->kind == KIND_NOF && seg->state == SEG_OFFLINE &&
 		    !seg->failures && !seg->errors[SEG_ERROR_IDENTITY])
 			return false;
 	return true;
