@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Abort: commands of I/O queues that are late; the controller's
+ * Abort: commands of I/O queues that are late or cancelled; the controller's
  * loop.  Invariant: at most ACL + 1 Aborts are under way; what does not fit in
  * the list of those that wait is left to its own deadline.
  *

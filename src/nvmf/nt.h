@@ -83,7 +83,7 @@ struct nt_cmd {
 	struct list tx_node; /* waiting to send */
 	uint16_t cid;
 	bool in_use, is_capsule_sent, has_response, is_last_seen;
-	bool is_expired, is_aborting, is_abort_sent;
+	bool is_expired, is_cancelled, is_aborting, is_abort_sent;
 	unsigned tx_refs;   /* PDUs of the gather under way */
 	uint32_t received;  /* C2HData bytes */
 	uint32_t requested; /* sum of R2T lengths */
@@ -104,7 +104,7 @@ struct nt_opts {
 	bool hdgst, ddgst;
 	struct tls_psk psk; /* len 0: without TLS */
 	void *arg;
-	/* Sends an Abort for a command that is late; it has
+	/* Sends an Abort for a command that is late or cancelled; it has
 	 * abort_timeout_ms to come back.  NULL: the connection fails. */
 	void (*on_late)(struct nt_conn *conn, struct nt_cmd *cmd);
 	void (*on_ready)(struct nt_conn *conn);
@@ -205,6 +205,8 @@ struct nt_cmd *nt_cmd_find(struct nt_conn *conn, uint16_t cid);
 void nt_cmd_answer(struct nt_cmd *cmd, uint16_t sc);
 void nt_cmd_settle(struct nt_cmd *cmd);
 void nt_cmds_abort(struct nt_conn *conn);
+/* Ends it early, if it has been sent by an Abort; done comes from the loop. */
+void nt_cmd_cancel(struct nt_cmd *cmd);
 /* Acts on deadlines that have passed, then sets the timer. */
 void nt_cmds_expire(struct nt_conn *conn);
 

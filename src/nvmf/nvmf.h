@@ -71,7 +71,7 @@ struct nvmf_opts {
 	/* 0 = 30000, or connect_timeout_ms where that is longer: each message
 	 * of DH-HMAC-CHAP, for which the target may have to compute for long */
 	uint32_t auth_timeout_ms;
-	/* 0 = 1000: what a command that is late gets to come back
+	/* 0 = 1000: what a command that is late or cancelled gets to come back
 	 * after its Abort before the queue is reset */
 	uint32_t abort_timeout_ms;
 	/* 0 = 1000: what commands in flight get when a queue is closed, and the
@@ -291,9 +291,13 @@ struct nvmf_io {
 	unsigned iov_index;
 	size_t iov_off;
 	uint32_t cmds;
-	bool is_late;
+	bool is_cancelled, is_late;
 };
 void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io);
+/* A request: done still comes, within abort_timeout_ms, with what was faster or
+ * NVME_SC_ABORT_REQUESTED.  A target that does not let go of the command in
+ * that time costs the queue, as with a deadline. */
+void nvmf_io_cancel(struct nvmf_qp *qp, struct nvmf_io *io);
 
 /* Process-wide counters for metrics (relaxed atomics). */
 struct nvmf_stats {

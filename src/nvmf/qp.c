@@ -182,6 +182,8 @@ static void qp_pump(struct nvmf_qp *qp)
 
 static uint16_t drop_status(const struct nvmf_io *io)
 {
+	if (io->is_cancelled)
+		return NVME_SC_ABORT_REQUESTED;
 	return io->is_late ? NVME_SC_HOST_ABORTED : NVME_SC_HOST_PATH_ERROR;
 }
 
@@ -214,7 +216,7 @@ void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io)
 	io->iov_index = 0;
 	io->iov_off = 0;
 	io->cmds = 0;
-	io->is_late = false;
+	io->is_cancelled = io->is_late = false;
 	io->has_crcs =
 		io->crcs && io->bytes && io->crc_bytes <= most_bytes(qp, io);
 	qp->waiting_count++;
@@ -227,7 +229,7 @@ void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io)
 	qp_pump(qp);
 }
 
-/* --- late commands --- */
+/* --- late and cancelled commands --- */
 
 static void send_aborts(struct nvmf_qp *qp);
 
@@ -288,6 +290,18 @@ static void send_aborts(struct nvmf_qp *qp)
 static void conn_late(struct nt_conn *conn, struct nt_cmd *cmd)
 {
 	send_aborts(conn->opts.arg);
+}
+
+void nvmf_io_cancel(struct nvmf_qp *qp, struct nvmf_io *io)
+{
+	if (io->is_cancelled || (!is_waiting(io) && !io->cmds))
+		return;
+	io->is_cancelled = true;
+	if (is_waiting(io))
+		orphan(qp, io);
+	for (unsigned i = 0; i < qp->conn.slot_count; i++)
+		if (qp->conn.slots[i].in_use && qp->conn.slots[i].owner == io)
+			nt_cmd_cancel(&qp->conn.slots[i]);
 }
 
 /* --- opening --- */

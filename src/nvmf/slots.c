@@ -153,7 +153,8 @@ void nt_cmd_answer(struct nt_cmd *cmd, uint16_t sc)
 		cmd->sc = NVME_SC_DATA_XFER_ERROR;
 	/* The answer to an Abort; a success came before it and is one. */
 	if (cmd->sc != NVME_SC_OK && cmd->is_aborting)
-		cmd->sc = NVME_SC_HOST_ABORTED;
+		cmd->sc = cmd->is_cancelled ? NVME_SC_ABORT_REQUESTED
+					    : NVME_SC_HOST_ABORTED;
 	cmd->has_response = true;
 	nt_cmd_settle(cmd);
 }
@@ -165,8 +166,9 @@ void nt_cmds_abort(struct nt_conn *conn)
 		struct nt_cmd *cmd =
 			list_first(&conn->inflight, struct nt_cmd, node);
 
-		cmd->sc = cmd->is_expired ? NVME_SC_HOST_ABORTED
-					  : NVME_SC_HOST_PATH_ERROR;
+		cmd->sc = cmd->is_cancelled ? NVME_SC_ABORT_REQUESTED
+			  : cmd->is_expired ? NVME_SC_HOST_ABORTED
+					    : NVME_SC_HOST_PATH_ERROR;
 		cmd->tx_refs = 0;
 		complete(cmd);
 	}
@@ -198,7 +200,8 @@ static bool is_unsent(const struct nt_cmd *cmd)
 
 static void give_back(struct nt_cmd *cmd)
 {
-	cmd->sc = NVME_SC_HOST_ABORTED;
+	cmd->sc = cmd->is_cancelled ? NVME_SC_ABORT_REQUESTED
+				    : NVME_SC_HOST_ABORTED;
 	complete(cmd);
 }
 
@@ -221,9 +224,9 @@ static void fail_late(struct nt_conn *conn, uint64_t now)
 	list_for_each (cmd, &conn->inflight, node) {
 		if (cmd->deadline_ns > now)
 			break;
-		if (!cmd->is_expired)
+		if (!cmd->is_cancelled && !cmd->is_expired)
 			nt_stat_add(NT_STAT_TIMEOUTS, 1);
-		cmd->is_expired = true;
+		cmd->is_expired = !cmd->is_cancelled;
 		late++;
 	}
 	nt_fail(conn, -ETIMEDOUT, "%s did not answer %u command%s in time",
@@ -256,14 +259,15 @@ void nt_cmds_expire(struct nt_conn *conn)
 
 		if (cmd->deadline_ns > now)
 			break;
-		if (was_busy(conn, cmd->deadline_ns))
+		if (!cmd->is_cancelled && was_busy(conn, cmd->deadline_ns))
 			return;
 		if (cmd->is_aborting || !conn->opts.on_late) {
 			fail_late(conn, now);
 			return;
 		}
-		nt_stat_add(NT_STAT_TIMEOUTS, 1);
-		cmd->is_expired = true;
+		if (!cmd->is_cancelled)
+			nt_stat_add(NT_STAT_TIMEOUTS, 1);
+		cmd->is_expired = !cmd->is_cancelled;
 		if (is_unsent(cmd))
 			give_back(cmd);
 		else
@@ -273,4 +277,17 @@ void nt_cmds_expire(struct nt_conn *conn)
 		return;
 	conn->is_second_look = false; /* nothing is late any more */
 	watch(conn);
+}
+
+void nt_cmd_cancel(struct nt_cmd *cmd)
+{
+	struct nt_conn *conn = cmd->conn;
+
+	if (!cmd->in_use || cmd->is_cancelled || cmd->is_aborting ||
+	    !conn->opts.on_late)
+		return;
+	cmd->is_cancelled = true;
+	set_deadline(cmd, loop_now_ns(conn->loop));
+	if (conn->state == NT_READY)
+		timer_set_at(conn->loop, &conn->timer, cmd->deadline_ns);
 }

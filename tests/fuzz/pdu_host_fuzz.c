@@ -3,8 +3,8 @@
  * What a target may send to our initiator.  First byte: bit 0 header digest,
  * bit 1 data digest, bits 7:2 how the bytes are cut (0 = not).  The rest is
  * sent when four reads (CIDs 0..3) and two writes (4, 5) of 4 KiB wait for an
- * answer.  Sums are asked of read 1 and brought by write 5; read 3 is late when
- * they come.  Promise: no memory error, each command is done exactly once, and
+ * answer.  Sums are asked of read 1 and brought by write 5; read 3 is
+ * cancelled. Promise: no memory error, each command is done exactly once, and
  * the sums of a read that succeeded are those of its bytes.
  */
 #include <stdint.h>
@@ -24,7 +24,7 @@
 
 enum {
 	SUMMED_READ = 1,
-	LATE_READ = 3,
+	CANCELLED_READ = 3,
 	SUMMED_WRITE = 5
 };
 
@@ -37,7 +37,6 @@ static struct {
 	struct listener listener;
 	struct stream server;
 	struct iovec in, out;
-	struct timer answer;
 	uint8_t scratch[8192];
 	size_t received, expected;
 	const uint8_t *data;
@@ -64,13 +63,6 @@ static void server_sent(struct stream *s, int res)
 		stream_close(s, server_closed);
 }
 
-static void answer(struct timer *timer)
-{
-	f.out = (struct iovec){(void *)(uintptr_t)f.data, f.size};
-	if (stream_is_open(&f.server))
-		stream_send(&f.server, &f.out, 1, server_sent);
-}
-
 static void server_got(struct stream *s, int res)
 {
 	if (res <= 0) {
@@ -84,7 +76,10 @@ static void server_got(struct stream *s, int res)
 		stream_send(s, &f.out, 1, server_sent);
 	} else if (!f.is_sent && f.received >= f.expected) {
 		f.is_sent = true;
-		timer_set(f.loop, &f.answer, 2 * NS_PER_MS);
+		if (f.conn.state == NT_READY)
+			nt_cmd_cancel(&f.conn.slots[CANCELLED_READ]);
+		f.out = (struct iovec){(void *)(uintptr_t)f.data, f.size};
+		stream_send(s, &f.out, 1, server_sent);
 	}
 	server_recv();
 }
@@ -123,8 +118,7 @@ static void conn_ready(struct nt_conn *conn)
 		cmd->dir = i >= 4 ? NT_WRITE : NT_READ;
 		cmd->bytes = BYTES;
 		cmd->data = (struct nt_cursor){.iov = &f.iov[i], .cnt = 1};
-		cmd->deadline_ns = loop_now_ns(f.loop) +
-				   (i == LATE_READ ? NS_PER_MS : NS_PER_S);
+		cmd->deadline_ns = loop_now_ns(f.loop) + NS_PER_S;
 		cmd->done = cmd_done;
 		cmd->owner = (void *)i;
 		cmd->crc_bytes = SUM_BYTES;
@@ -170,7 +164,6 @@ static void start(uint8_t mode)
 	io_sim_set_faults(f.sim,
 			  &(struct io_sim_faults){.max_segment = mode >> 2});
 	ASSERT(!loop_create(&lo, &f.loop, &err));
-	f.answer.fire = answer;
 	stream_init(&f.server, f.loop, NULL);
 	ASSERT(!addr_parse("127.0.0.1", 4420, &opts.addr));
 	ASSERT(!listener_open(&f.listener, f.loop, &opts.addr, accepted, NULL,

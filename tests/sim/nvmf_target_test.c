@@ -3,7 +3,7 @@
  * Initiator against target in one simulated world per seed: random segments,
  * latencies, shapes and options, and what the seed's mode adds: resets, stalls
  * that outlast deadlines (a connection that is half open), refused connections,
- * restarts of either end.
+ * restarts of either end, cancelled I/O.
  *
  *	sim_nvmf_target [first seed [count]]
  *
@@ -44,6 +44,7 @@ static const struct mode {
 	uint32_t stall_ms;
 	uint32_t late_ms; /* for so long a lost connection may still act */
 	unsigned restart_ios, leave_ios; /* target, host: every so many I/Os */
+	unsigned cancel_of;		 /* one in so many */
 	bool is_rough;			 /* I/O may fail */
 } modes[] = {
 	{.name = "calm", .latency_max_us = 200},
@@ -79,11 +80,10 @@ static const struct mode {
 	 .late_ms = 10,
 	 .leave_ios = 15,
 	 .is_rough = true},
-	{.name = "late commands",
-	 .latency_max_us = 500,
-	 .stall_rate = 0.003,
-	 .stall_ms = COMMAND_MS + ABORT_MS / 2,
-	 .late_ms = 6000,
+	{.name = "cancelled",
+	 .latency_max_us = 2000,
+	 .late_ms = 10,
+	 .cancel_of = 4,
 	 .is_rough = true},
 	{.name = "all of it",
 	 .latency_max_us = 3000,
@@ -94,6 +94,7 @@ static const struct mode {
 	 .late_ms = 6000,
 	 .restart_ios = 25,
 	 .leave_ios = 20,
+	 .cancel_of = 8,
 	 .is_rough = true},
 };
 
@@ -474,6 +475,8 @@ static void one_turn(void)
 			restart_target();
 		return;
 	}
+	if (w.mode->cancel_of && !rng_below(&w.rng, w.mode->cancel_of))
+		nvmf_io_cancel(w.qp, &r->io);
 	step();
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Late commands, closing. */
+/* Late and cancelled commands, closing. */
 #include "world.h"
 
 #define BYTES 4096u
@@ -207,6 +207,29 @@ static void test_abort_limit(void **state)
 	assert_int_equal(w.qp_failed, 0);
 }
 
+static void test_cancel(void **state)
+{
+	struct test_io *sent, *waiting;
+
+	w.opts.io_depth = 2; /* one slot */
+	open_with_ctrl();
+	start_hang(1);
+	sent = submit(0, NVMF_READ, 4096);
+	world_run_ms(5);
+	waiting = submit(1, NVMF_READ, 4096);
+	nvmf_io_cancel(w.qp, &waiting->io);
+	assert_int_equal(waiting->done, 0);
+	world_until(&waiting->done);
+	assert_int_equal(waiting->io.sc, NVME_SC_ABORT_REQUESTED);
+	assert_int_equal(sent->done, 0);
+	nvmf_io_cancel(w.qp, &sent->io);
+	nvmf_io_cancel(w.qp, &sent->io);
+	world_until(&sent->done);
+	assert_int_equal(sent->io.sc, NVME_SC_ABORT_REQUESTED);
+	assert_int_equal(h.aborts, 1);
+	assert_int_equal(w.qp_failed, 0);
+}
+
 /* Nothing is sent for an I/O whose time is over, however it waited. */
 static void test_deadline(void **state)
 {
@@ -238,30 +261,26 @@ static void test_deadline(void **state)
 }
 
 /* In a slot, but behind a gather that is full: no byte of it has left. */
-static void test_late_unsent(void **state)
+static void test_cancel_unsent(void **state)
 {
-	struct test_io *last = NULL;
+	struct test_io *t = NULL;
 
-	w.opts.command_timeout_ms = 100;
 	open_with_ctrl();
 	start_hang(0);
 	/* 70 in-capsule writes are more than the network takes at once. */
 	io_sim_set_faults(w.sim, &(struct io_sim_faults){
-					 .latency_min_ns = 150 * NS_PER_MS,
-					 .latency_max_ns = 150 * NS_PER_MS});
+					 .latency_min_ns = 5 * NS_PER_MS,
+					 .latency_max_ns = 5 * NS_PER_MS});
 	for (unsigned i = 0; i < 70; i++)
-		last = submit(i, NVMF_WRITE, 4096);
-	assert_int_equal(last->done, 0);
-	world_run_ms(110);
-	assert_int_equal(ios[0].done, 0);
-	assert_int_equal(last->done, 1);
-	assert_int_equal(last->io.sc, NVME_SC_HOST_ABORTED);
-	world_run_ms(700);
+		t = submit(i, NVMF_WRITE, 4096);
+	nvmf_io_cancel(w.qp, &t->io);
+	assert_int_equal(t->done, 0);
+	world_run_ms(50);
 	for (unsigned i = 0; i < 70; i++)
 		assert_int_equal(ios[i].done, 1);
-	assert_int_equal(ios[0].io.sc, NVME_SC_OK);
-	assert_in_range(h.aborts, 1, 69);
-	assert_int_equal(w.qp_failed, 0);
+	assert_int_equal(ios[68].io.sc, NVME_SC_OK);
+	assert_int_equal(t->io.sc, NVME_SC_ABORT_REQUESTED);
+	assert_int_equal(h.aborts + w.qp_failed, 0);
 }
 
 /* --- closing --- */
@@ -436,8 +455,9 @@ int main(void)
 		T(test_success_before_abort_counts),
 		T(test_deaf_target_costs_the_queue),
 		T(test_abort_limit),
+		T(test_cancel),
 		T(test_deadline),
-		T(test_late_unsent),
+		T(test_cancel_unsent),
 		T(test_close_lets_commands_end),
 		T(test_close_is_bounded),
 		T(test_ctrl_close_is_bounded),
