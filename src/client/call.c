@@ -40,22 +40,26 @@ static void call_done(struct rpc_call *rpc)
 	gate_open(&call->gate);
 }
 
-enum mooncake_status call_run(struct client *c, struct call *call,
-			      uint16_t method, const ProtobufCMessage *req,
-			      enum call_kind kind)
+enum mooncake_status call_run_until(struct client *c, struct call *call,
+				    const struct call_what *what,
+				    uint64_t deadline_ns)
 {
-	uint32_t timeout_ms = c->conf.rpc_timeout_ms;
+	uint64_t now_ns = time_mono_ns();
+	uint64_t timeout_ms = c->conf.rpc_timeout_ms;
 	enum mooncake_status st;
 
+	if (deadline_ns != UINT64_MAX && deadline_ns > now_ns)
+		timeout_ms =
+			MIN(timeout_ms, (deadline_ns - now_ns) / NS_PER_MS + 1);
 	*call = (struct call){
 		.rpc = {.done = call_done,
-			.method = method,
-			.req = req,
-			.timeout_ms = timeout_ms},
+			.method = what->method,
+			.req = what->req,
+			.timeout_ms = (uint32_t)timeout_ms},
 		.client = c,
 		.msg.run = call_submit,
-		.deadline_ns = time_mono_ns() + timeout_ms * NS_PER_MS,
-		.can_repeat = kind == CALL_REPEATABLE,
+		.deadline_ns = now_ns + timeout_ms * NS_PER_MS,
+		.can_repeat = what->kind == CALL_REPEATABLE,
 	};
 	gate_init(&call->gate);
 	loop_post(c->ctl.loop, &call->msg);
@@ -64,6 +68,15 @@ enum mooncake_status call_run(struct client *c, struct call *call,
 	if (st != MOONCAKE_OK)
 		stats_add(&c->stats, STAT_rpc_errors, 1);
 	return st;
+}
+
+enum mooncake_status call_run(struct client *c, struct call *call,
+			      uint16_t method, const ProtobufCMessage *req,
+			      enum call_kind kind)
+{
+	const struct call_what what = {method, req, kind};
+
+	return call_run_until(c, call, &what, UINT64_MAX);
 }
 
 void call_fini(struct call *call)

@@ -23,6 +23,15 @@ enum call_kind {
 enum mooncake_status call_run(struct client *c, struct call *call,
 			      uint16_t method, const ProtobufCMessage *req,
 			      enum call_kind kind);
+struct call_what {
+	uint16_t method;
+	const ProtobufCMessage *req;
+	enum call_kind kind;
+};
+/* The same, waiting no longer than until deadline_ns (monotonic). */
+enum mooncake_status call_run_until(struct client *c, struct call *call,
+				    const struct call_what *what,
+				    uint64_t deadline_ns);
 void call_fini(struct call *call);
 
 /*

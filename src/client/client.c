@@ -42,6 +42,7 @@ void client_close(struct client *c)
 	if (!c)
 		return;
 	tasks_stop(&c->tasks);
+	hedges_stop(&c->hedges);
 	if (c->rpc) {
 		gate_init(&job.gate);
 		shard_call(&c->ctl, client_session_stop, &job);
@@ -57,6 +58,8 @@ void client_close(struct client *c)
 		close(c->port_fd);
 	memreg_fini(&c->memreg);
 	tasks_fini(&c->tasks);
+	latency_fini(&c->latency);
+	hedges_fini(&c->hedges);
 	free(c);
 }
 
@@ -165,6 +168,8 @@ enum mooncake_status client_open(const struct client_conf *conf,
 	uuid_make(&c->id);
 	memreg_init(&c->memreg);
 	tasks_init(&c->tasks);
+	latency_init(&c->latency);
+	hedges_init(&c->hedges);
 	gate_init(&c->ready);
 	if (conf->is_rdma_asked)
 		log_warn("RDMA is not built in, TCP is used", "protocol=rdma");

@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "base/uuid.h"
 #include "client/conf.h"
+#include "client/latency.h"
 #include "client/memreg.h"
 #include "client/segment.h"
 #include "client/stats.h"
@@ -25,6 +26,13 @@ enum mount_state {
 	MOUNT_NONE, /* not mounted, or the master forgot it */
 	MOUNT_ASKED,
 	MOUNT_DONE,
+};
+
+/* Second reads, hedge.h. */
+struct hedges {
+	pthread_mutex_t mu;
+	struct bell idle;
+	unsigned count; /* under way, orphans included */
 };
 
 struct client {
@@ -43,6 +51,8 @@ struct client {
 	struct memreg memreg;
 	struct stats stats;
 	struct tasks tasks;
+	struct latency latency;
+	struct hedges hedges;
 
 	/* the control shard's */
 	struct rpc_client *rpc;
@@ -81,6 +91,12 @@ static inline ProtobufCBinaryData client_id_bytes(struct client *c)
 {
 	return (ProtobufCBinaryData){sizeof(c->id.b), c->id.b};
 }
+
+/* --- hedge.c --- */
+void hedges_init(struct hedges *h);
+/* Waits for those that nobody else waits for any more. */
+void hedges_stop(struct hedges *h);
+void hedges_fini(struct hedges *h);
 
 /* --- session.c: on the control shard --- */
 int session_start(struct client *c); /* -ENOMEM */

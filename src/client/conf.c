@@ -246,6 +246,8 @@ static int env_parse(struct client_conf *out, struct err *err)
 		{"MC_RPC_TIMEOUT_MS", 1, RPC_TIMEOUT_MS, &out->rpc_timeout_ms},
 		{"MC_STORE_TRANSFER_TIMEOUT_MS", 1, TRANSFER_TIMEOUT_MS,
 		 &out->transfer_timeout_ms},
+		{"MC_STORE_GET_TIMEOUT_MS", 0, 0, &out->get_timeout_ms},
+		{"MC_STORE_HEDGE", 0, 1, &out->hedge},
 		{"MC_STORE_TASKS", 0, 1, &out->tasks},
 		{"MC_STORE_CLIENT_MIN_PORT", 1, 12300, &out->port_min},
 		{"MC_STORE_CLIENT_MAX_PORT", 1, 14300, &out->port_max},

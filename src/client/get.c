@@ -8,36 +8,13 @@
  * Invariant: an item's result is its size only after a vol_io with the object's
  * checksums said 0.
  */
+#include "client/get.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "client/batch.h"
-#include "client/call.h"
-#include "client/xfer.h"
-
-struct get_one {
-	struct item *item;
-	const Mc__Object *object;
-	struct xfer_io xio;
-	const Mc__Replica **order; /* best first */
-	size_t next;		   /* of order */
-	bool is_reading;
-};
-
-struct get_batch {
-	struct client *client;
-	struct arena *arena;
-	struct get_one *ones;
-	size_t count;
-	struct call call;
-	const Mc__GetRsp *rsp;
-	struct vols vols;
-	/* what goes to the master about bad replicas */
-	struct arena report_arena;
-	Mc__ReportReq *report;
-	size_t report_cap;
-};
+#include "base/time.h"
 
 /* --- asking --- */
 
@@ -58,8 +35,10 @@ static enum mooncake_status get_ask(struct get_batch *b, bool no_lease)
 		req.keys[i].data = (uint8_t *)(uintptr_t)item->key.p;
 		req.keys[i].len = item->key.n;
 	}
-	st = call_run(b->client, &b->call, METHOD_GET, &req.base,
-		      CALL_REPEATABLE);
+	st = call_run_until(
+		b->client, &b->call,
+		&(struct call_what){METHOD_GET, &req.base, CALL_REPEATABLE},
+		b->deadline_ns);
 	if (st != MOONCAKE_OK)
 		return st;
 	b->rsp = (const Mc__GetRsp *)b->call.rpc.rsp;
@@ -108,14 +87,15 @@ static ProtobufCBinaryData get_copy(struct get_batch *b, const void *p,
 }
 
 /* The arena travels with the message, so everything in it is a copy. */
-static void get_report(struct get_batch *b, const struct get_one *one)
+static void get_report(struct get_batch *b, const struct get_one *one,
+		       const struct get_failure *why)
 {
-	const Mc__Segment *seg = xfer_failed_segment(&b->vols, &one->xio);
-	bool is_checksum = one->xio.io.ret == -EILSEQ;
+	const Mc__Segment *seg = why->segment;
 	Mc__ReportItem *item;
 
 	/* Trouble of our own says nothing about the segment. */
-	if (one->xio.io.ret == -ENOMEM || one->xio.io.ret == -EINVAL)
+	if (why->ret == -ENOMEM || why->ret == -EINVAL ||
+	    why->ret == -ECANCELED)
 		return;
 	get_report_grow(b);
 	if (!b->report || b->report->n_items == b->report_cap || !seg)
@@ -124,14 +104,25 @@ static void get_report(struct get_batch *b, const struct get_one *one)
 	if (!item)
 		return;
 	mc__report_item__init(item);
-	item->problem = is_checksum ? MC__PROBLEM__PROBLEM_CHECKSUM
-				    : MC__PROBLEM__PROBLEM_UNREACHABLE;
+	item->problem = why->ret == -EILSEQ ? MC__PROBLEM__PROBLEM_CHECKSUM
+					    : MC__PROBLEM__PROBLEM_UNREACHABLE;
 	item->key = get_copy(b, one->item->key.p, one->item->key.n);
 	item->generation = one->object->generation;
-	item->replica = one->xio.replica->index;
+	item->replica = why->replica->index;
 	item->segment_id = get_copy(b, seg->id.data, seg->id.len);
-	item->text = strerror(-one->xio.io.ret); /* sent before it changes */
+	item->text = strerror(-why->ret); /* sent before it changes */
 	b->report->items[b->report->n_items++] = item;
+}
+
+void get_failed(struct get_batch *b, const struct get_one *one,
+		const struct get_failure *why)
+{
+	stats_add(&b->client->stats, STAT_get_other_replica, 1);
+	if (why->ret == -EILSEQ)
+		stats_add(&b->client->stats, STAT_checksum_misses, 1);
+	get_report(b, one, why);
+	log_debug("replica can't be read", "key=" STR_FMT " error=%s",
+		  STR_ARG(one->item->key), strerror(-why->ret));
 }
 
 static void get_send_report(struct get_batch *b)
@@ -221,6 +212,8 @@ static void get_prepare(struct get_batch *b, struct get_one *one)
 		return;
 	}
 	memcpy(io->crcs, o->crcs.data, o->crcs.len);
+	one->crcs = io->crcs;
+	one->crc_count = crcs;
 	io->iov = one->item->iov;
 	io->iovcnt = one->item->iovcnt;
 }
@@ -240,6 +233,8 @@ static bool get_start_read(struct get_batch *b, struct get_one *one,
 		io->deadline_ns = deadline_ns;
 		io->ret = 0;
 		one->is_reading = true;
+		one->first_replica = replica;
+		get_hedge_plan(b, one);
 		xfer_submit(xfer, &one->xio);
 		return true;
 	}
@@ -249,7 +244,7 @@ static bool get_start_read(struct get_batch *b, struct get_one *one,
 /* By the replica that was read in the end. */
 static void count_tier(struct client *c, const struct get_one *one)
 {
-	bool is_nof = one->order[one->next - 1]->kind == MC__KIND__NOF_SSD;
+	bool is_nof = one->xio.replica->kind == MC__KIND__NOF_SSD;
 
 	stats_add(&c->stats, is_nof ? STAT_gets_nof : STAT_gets_memory, 1);
 	stats_add(&c->stats,
@@ -259,20 +254,17 @@ static void count_tier(struct client *c, const struct get_one *one)
 
 static void get_judge(struct get_batch *b, struct get_one *one)
 {
-	int ret = one->xio.io.ret;
-
 	one->is_reading = false;
-	if (ret == 0) {
+	if (one->xio.io.ret == 0) {
 		count_tier(b->client, one);
 		one->item->result = (int64_t)one->object->size;
 		return;
 	}
-	stats_add(&b->client->stats, STAT_get_other_replica, 1);
-	if (ret == -EILSEQ)
-		stats_add(&b->client->stats, STAT_checksum_misses, 1);
-	get_report(b, one);
-	log_debug("replica can't be read", "key=" STR_FMT " error=%s",
-		  STR_ARG(one->item->key), strerror(-ret));
+	get_failed(
+		b, one,
+		&(struct get_failure){one->xio.replica,
+				      xfer_failed_segment(&b->vols, &one->xio),
+				      one->xio.io.ret});
 }
 
 /* One replica of every object that is still open; false when nothing was left
@@ -286,19 +278,20 @@ static bool get_round(struct get_batch *b)
 	for (size_t i = 0; i < b->count; i++)
 		if (b->ones[i].item->result == ITEM_OPEN)
 			bytes += b->ones[i].object->size;
-	deadline_ns = xfer_deadline_ns(b->client, bytes);
+	deadline_ns = MIN(xfer_deadline_ns(b->client, bytes), b->deadline_ns);
 	xfer_init(&xfer, b->client);
 	for (size_t i = 0; i < b->count; i++) {
 		struct get_one *one = &b->ones[i];
 
 		if (one->item->result != ITEM_OPEN)
 			continue;
-		if (get_start_read(b, one, &xfer, deadline_ns))
+		if (time_mono_ns() < b->deadline_ns &&
+		    get_start_read(b, one, &xfer, deadline_ns))
 			started++;
 		else
 			one->item->result = MOONCAKE_OBJECT_NOT_FOUND;
 	}
-	xfer_wait(&xfer);
+	get_wait(b, &xfer, b->deadline_ns);
 	for (size_t i = 0; i < b->count; i++)
 		if (b->ones[i].is_reading)
 			get_judge(b, &b->ones[i]);
@@ -358,11 +351,25 @@ static void get_end(struct get_batch *b, enum mooncake_status st,
 	call_fini(&b->call);
 }
 
+/* What the caller has no patience for is not there. */
+static enum mooncake_status get_late(const struct get_batch *b,
+				     enum mooncake_status st)
+{
+	bool is_late = st != MOONCAKE_OK && time_mono_ns() >= b->deadline_ns;
+
+	return is_late ? MOONCAKE_OBJECT_NOT_FOUND : st;
+}
+
 void get_items(struct client *c, struct item *items, size_t count,
 	       struct arena *arena)
 {
 	struct get_batch b = {.client = c, .arena = arena};
 	enum mooncake_status st = MOONCAKE_INTERNAL_ERROR;
+
+	b.deadline_ns =
+		c->conf.get_timeout_ms
+			? time_mono_ns() + c->conf.get_timeout_ms * NS_PER_MS
+			: UINT64_MAX;
 
 	if (get_begin(&b, items, count) == 0 && b.count > 0)
 		st = get_ask(&b, false);
@@ -376,14 +383,15 @@ void get_items(struct client *c, struct item *items, size_t count,
 		while (get_round(&b))
 			;
 	}
-	get_end(&b, st, items, count);
+	get_end(&b, get_late(&b, st), items, count);
 	get_account(c, items, count);
 }
 
 void get_sizes(struct client *c, struct item *items, size_t count,
 	       struct arena *arena)
 {
-	struct get_batch b = {.client = c, .arena = arena};
+	struct get_batch b = {
+		.client = c, .arena = arena, .deadline_ns = UINT64_MAX};
 	enum mooncake_status st = MOONCAKE_INTERNAL_ERROR;
 
 	if (get_begin(&b, items, count) == 0 && b.count > 0)

@@ -138,7 +138,9 @@ const Mc__Segment *xfer_failed_segment(const struct vols *v,
 void xfer_init(struct xfer *x, struct client *c)
 {
 	x->client = c;
+	x->is_put = false;
 	atomic_init(&x->pending, 1);
+	atomic_init(&x->bell, NULL);
 	gate_init(&x->gate);
 }
 
@@ -148,9 +150,23 @@ static void xfer_put(struct xfer *x)
 		gate_open(&x->gate);
 }
 
+static void xfer_end(struct xfer_io *xio)
+{
+	struct xfer *x = xio->xfer;
+	struct bell *bell;
+
+	xio->done_ns = time_mono_ns();
+	atomic_store(&xio->is_done, true);
+	/* Who sets the bell looks at is_done afterwards. */
+	bell = atomic_load(&x->bell);
+	if (bell)
+		bell_ring(bell);
+	xfer_put(x);
+}
+
 static void xfer_done(struct vol_io *io)
 {
-	xfer_put(container_of(io, struct xfer_io, io)->xfer);
+	xfer_end(container_of(io, struct xfer_io, io));
 }
 
 void xfer_submit(struct xfer *x, struct xfer_io *xio)
@@ -160,18 +176,36 @@ void xfer_submit(struct xfer *x, struct xfer_io *xio)
 	xio->xfer = x;
 	xio->io.done = xfer_done;
 	xio->io.flow = (uintptr_t)x;
+	atomic_store(&xio->is_done, false);
 	atomic_fetch_add(&x->pending, 1);
 	ret = vol_submit(x->client->vols, &xio->io);
 	if (ret < 0) {
 		xio->io.ret = ret;
+		xfer_end(xio);
+	}
+}
+
+bool xfer_wait_until(struct xfer *x, uint64_t at_ns)
+{
+	uint64_t now_ns = time_mono_ns();
+
+	if (!x->is_put) {
+		x->is_put = true;
 		xfer_put(x);
 	}
+	return gate_wait_for(&x->gate, at_ns == UINT64_MAX ? UINT64_MAX
+				       : at_ns > now_ns	   ? at_ns - now_ns
+							   : 0);
 }
 
 void xfer_wait(struct xfer *x)
 {
-	xfer_put(x);
-	gate_wait(&x->gate);
+	xfer_wait_until(x, UINT64_MAX);
+}
+
+void xfer_watch(struct xfer *x, struct bell *bell)
+{
+	atomic_store(&x->bell, bell);
 }
 
 uint64_t xfer_deadline_ns(const struct client *c, uint64_t bytes)

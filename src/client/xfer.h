@@ -23,12 +23,17 @@ struct xfer {
 	struct client *client;
 	_Atomic(uint32_t) pending; /* I/Os, and 1 until xfer_wait() */
 	struct gate gate;
+	bool is_put; /* the 1 was taken away */
+	_Atomic(struct bell *)
+		bell; /* rings with each end of an I/O, or NULL */
 };
 
 struct xfer_io {
 	struct vol_io io;
 	struct xfer *xfer;
 	const Mc__Replica *replica;
+	uint64_t done_ns; /* when it ended */
+	_Atomic(bool) is_done;
 };
 
 /*
@@ -51,6 +56,16 @@ void xfer_init(struct xfer *x, struct client *c);
 /* xio->io.ret tells after xfer_wait(). */
 void xfer_submit(struct xfer *x, struct xfer_io *xio);
 void xfer_wait(struct xfer *x);
+/* No more is submitted.  False when at_ns (monotonic) passed first; then it is
+ * called again. */
+bool xfer_wait_until(struct xfer *x, uint64_t at_ns);
+/* From now on the bell tells of each I/O that ends; it lives until the last has
+ * ended. */
+void xfer_watch(struct xfer *x, struct bell *bell);
+static inline bool xfer_is_done(const struct xfer_io *xio)
+{
+	return atomic_load(&xio->is_done);
+}
 
 /* Time that so many bytes may take, on top of a base, at a rate below which
  * nothing is called working. */

@@ -37,35 +37,72 @@ void gate_open(struct gate *gate)
 		0);
 }
 
+/* -ETIMEDOUT, or 0 when there may be something to see. */
+static int futex_wait(_Atomic(uint32_t) *word, uint32_t seen, uint64_t end_ns)
+{
+	/* FUTEX_WAIT_BITSET takes an absolute monotonic time. */
+	struct timespec ts = {.tv_sec = (time_t)(end_ns / NS_PER_S),
+			      .tv_nsec = (long)(end_ns % NS_PER_S)};
+	long ret = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, seen,
+			   end_ns == UINT64_MAX ? NULL : &ts, NULL,
+			   FUTEX_BITSET_MATCH_ANY);
+
+	return ret < 0 && errno == ETIMEDOUT ? -ETIMEDOUT : 0;
+}
+
+static uint64_t end_of(uint64_t timeout_ns)
+{
+	uint64_t end_ns;
+
+	return add_overflows(time_mono_ns(), timeout_ns, &end_ns) ? UINT64_MAX
+								  : end_ns;
+}
+
 bool gate_wait_for(struct gate *gate, uint64_t timeout_ns)
 {
-	uint64_t now_ns = time_mono_ns(), end_ns;
-	struct timespec ts, *tsp = NULL;
+	uint64_t end_ns = end_of(timeout_ns);
 
 	if (unlikely(thread_world)) {
 		thread_world->wait(gate, timeout_ns);
 		return atomic_load(&gate->word) != 0;
 	}
-	if (!add_overflows(now_ns, timeout_ns, &end_ns)) {
-		/* FUTEX_WAIT_BITSET takes an absolute monotonic time. */
-		ts.tv_sec = (time_t)(end_ns / NS_PER_S);
-		ts.tv_nsec = (long)(end_ns % NS_PER_S);
-		tsp = &ts;
-	}
-	while (atomic_load(&gate->word) == 0) {
-		long ret = syscall(SYS_futex, &gate->word,
-				   FUTEX_WAIT_BITSET_PRIVATE, 0, tsp, NULL,
-				   FUTEX_BITSET_MATCH_ANY);
-
-		if (ret < 0 && errno == ETIMEDOUT)
+	while (atomic_load(&gate->word) == 0)
+		if (futex_wait(&gate->word, 0, end_ns) < 0)
 			return atomic_load(&gate->word) != 0;
-	}
 	return true;
 }
 
 void gate_wait(struct gate *gate)
 {
 	gate_wait_for(gate, UINT64_MAX);
+}
+
+/* --- bell --- */
+
+void bell_init(struct bell *bell)
+{
+	atomic_init(&bell->word, 0);
+}
+
+void bell_ring(struct bell *bell)
+{
+	atomic_fetch_add(&bell->word, 1);
+	syscall(SYS_futex, &bell->word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL,
+		0);
+}
+
+void bell_wait(struct bell *bell, uint32_t seen, uint64_t timeout_ns)
+{
+	uint64_t end_ns = end_of(timeout_ns);
+	struct gate never;
+
+	gate_init(&never);
+	while (unlikely(thread_world) && atomic_load(&bell->word) == seen &&
+	       time_mono_ns() < end_ns)
+		thread_world->wait(&never, NS_PER_MS);
+	while (!thread_world && atomic_load(&bell->word) == seen)
+		if (futex_wait(&bell->word, seen, end_ns) < 0)
+			return;
 }
 
 /* --- shard --- */

@@ -47,4 +47,17 @@ struct thread_world {
 };
 extern const struct thread_world *thread_world;
 
+/* Rings any number of times; who waits has seen how often it rang before. */
+struct bell {
+	_Atomic(uint32_t) word; /* futex */
+};
+void bell_init(struct bell *bell);
+void bell_ring(struct bell *bell); /* any thread */
+static inline uint32_t bell_seen(const struct bell *bell)
+{
+	return atomic_load(&bell->word);
+}
+/* Returns when it rings, has rung since seen, or timeout_ns have passed. */
+void bell_wait(struct bell *bell, uint32_t seen, uint64_t timeout_ns);
+
 #endif

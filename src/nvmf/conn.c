@@ -296,5 +296,6 @@ void nt_fini(struct nt_conn *conn)
 	free(conn->tx_iov);
 	free(conn->rx_buf);
 	free(conn->slots);
+	nt_trash_free(conn);
 	secret_clear(conn, sizeof(*conn));
 }

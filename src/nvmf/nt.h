@@ -84,6 +84,7 @@ struct nt_cmd {
 	uint16_t cid;
 	bool in_use, is_capsule_sent, has_response, is_last_seen;
 	bool is_expired, is_cancelled, is_aborting, is_abort_sent;
+	bool is_leaving, is_forgotten; /* forget.c */
 	unsigned tx_refs;   /* PDUs of the gather under way */
 	uint32_t received;  /* C2HData bytes */
 	uint32_t requested; /* sum of R2T lengths */
@@ -167,6 +168,7 @@ struct nt_conn {
 	uint32_t rx_crc, rx_last_len;
 	uint8_t rx_flags;  /* of this PDU */
 	bool is_rx_digest; /* a data digest comes next */
+	struct nt_trash *trash; /* forget.c; NULL until needed */
 	struct iovec rx_iov[NT_RX_IOVS + 1];
 };
 
@@ -209,6 +211,18 @@ void nt_cmds_abort(struct nt_conn *conn);
 void nt_cmd_cancel(struct nt_cmd *cmd);
 /* Acts on deadlines that have passed, then sets the timer. */
 void nt_cmds_expire(struct nt_conn *conn);
+
+/* forget.c */
+/*
+ * The memory of a read is its caller's again, while the command goes on without
+ * it; done does not run.  -EBUSY: payload is arriving there now; done comes with
+ * NVME_SC_ABORT_REQUESTED behind it.  -EINVAL (no read, too large, the
+ * connection is going down), -ENOMEM: it stays as it is.
+ */
+int nt_cmd_forget(struct nt_cmd *cmd);
+/* That payload is complete. */
+void nt_cmd_leave(struct nt_cmd *cmd);
+void nt_trash_free(struct nt_conn *conn);
 
 /* auth.c */
 /*

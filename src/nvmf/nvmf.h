@@ -294,9 +294,13 @@ struct nvmf_io {
 	bool is_cancelled, is_late;
 };
 void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io);
-/* A request: done still comes, within abort_timeout_ms, with what was faster or
- * NVME_SC_ABORT_REQUESTED.  A target that does not let go of the command in
- * that time costs the queue, as with a deadline. */
+/*
+ * A request: done still comes, from the loop, with what was faster or
+ * NVME_SC_ABORT_REQUESTED.  A read ends soon: what the target still sends of it
+ * goes to the trash, and it occupies its slot until the target has answered.
+ * A write is aborted; a target that does not let go of it within
+ * abort_timeout_ms costs the queue, as with a deadline.
+ */
 void nvmf_io_cancel(struct nvmf_qp *qp, struct nvmf_io *io);
 
 /* Process-wide counters for metrics (relaxed atomics). */

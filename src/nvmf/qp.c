@@ -292,6 +292,16 @@ static void conn_late(struct nt_conn *conn, struct nt_cmd *cmd)
 	send_aborts(conn->opts.arg);
 }
 
+static void cancel_cmd(struct nvmf_io *io, struct nt_cmd *cmd)
+{
+	int ret = nt_cmd_forget(cmd);
+
+	if (ret == 0)
+		io->cmds--;
+	else if (ret != -EBUSY)
+		nt_cmd_cancel(cmd);
+}
+
 void nvmf_io_cancel(struct nvmf_qp *qp, struct nvmf_io *io)
 {
 	if (io->is_cancelled || (!is_waiting(io) && !io->cmds))
@@ -301,7 +311,11 @@ void nvmf_io_cancel(struct nvmf_qp *qp, struct nvmf_io *io)
 		orphan(qp, io);
 	for (unsigned i = 0; i < qp->conn.slot_count; i++)
 		if (qp->conn.slots[i].in_use && qp->conn.slots[i].owner == io)
-			nt_cmd_cancel(&qp->conn.slots[i]);
+			cancel_cmd(io, &qp->conn.slots[i]);
+	if (!io->cmds && !is_waiting(io)) {
+		qp->waiting_count++;
+		orphan(qp, io);
+	}
 }
 
 /* --- opening --- */

@@ -138,6 +138,8 @@ static void data_done(struct nt_conn *conn)
 	if (conn->rx_flags & PDU_F_SUCCESS) {
 		cmd->cqe = (struct nvme_cqe){.cid = cmd->cid};
 		nt_cmd_answer(cmd, NVME_SC_OK);
+	} else if (cmd->is_leaving) {
+		nt_cmd_leave(cmd);
 	}
 }
 
@@ -150,7 +152,8 @@ static bool take_digest(struct nt_conn *conn)
 	memcpy(&crc, conn->rx_buf + conn->rx_pos, sizeof(crc));
 	conn->rx_pos += PDU_DIGEST_LEN;
 	conn->is_rx_digest = false;
-	if (crc != conn->rx_crc) {
+	/* The trash holds only the end of what went there. */
+	if (crc != conn->rx_crc && !conn->rx_cmd->is_forgotten) {
 		/* Not fatal by the specification, but what else of this
 		 * connection could be believed? */
 		nt_stat_add(NT_STAT_DIGEST_ERRORS, 1);

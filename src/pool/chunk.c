@@ -264,6 +264,7 @@ static int chunk_send(struct chunk *chunk, struct vol_way *way)
 		chunk->msg.run = chunk_on_lane;
 		loop_post(chunk->lane->worker->shard.loop, &chunk->msg);
 	} else if (lane_takes(chunk)) {
+		list_add_tail(&chunk->part->sent, &chunk->node);
 		nvmf_io_submit(chunk->lane->qp, &chunk->io);
 	} else {
 		chunk->io.sc = NVME_SC_HOST_PATH_ERROR;
@@ -336,6 +337,8 @@ static void count(struct chunk *chunk)
 		stat_done(&load->dir[chunk->part->job->io->is_write],
 			  chunk->at.dev_len,
 			  loop_now_ns(w->shard.loop) - chunk->start_ns);
+	else if (atomic_load(&chunk->part->job->ret) == -ECANCELED)
+		; /* nobody's fault */
 	else if (sc == NVME_SC_HOST_ABORTED)
 		stat_add(&load->errors[VOL_PATH_TIMEOUT], 1);
 	else if (is_ana(sc))
@@ -410,11 +413,22 @@ static bool chunk_retry(struct chunk *chunk)
 /* What was sent has come back. */
 static void chunk_came(struct chunk *chunk)
 {
+	list_del(&chunk->node);
 	count(chunk);
 	if (chunk->io.sc == NVME_SC_OK)
 		chunk_end(chunk, chunk_good(chunk));
 	else if (!chunk_retry(chunk))
 		chunk_end(chunk, chunk_errno(chunk->io.sc));
+}
+
+/* Chunks on another worker's queue pair end by themselves. */
+void chunks_cancel(struct part *part)
+{
+	struct chunk *chunk, *tmp;
+
+	list_for_each_safe (chunk, tmp, &part->sent, node)
+		if (lane_takes(chunk))
+			nvmf_io_cancel(chunk->lane->qp, &chunk->io);
 }
 
 /* A lost way that is not expected back soon, or the end of patience. */

@@ -23,7 +23,7 @@ struct chunk {
 	uint64_t until_ns; /* delayed: end of patience */
 	void *bounce;
 	struct mbox_msg msg;
-	struct list node; /* worker->delayed */
+	struct list node; /* worker->delayed or part->sent */
 	struct iovec iov[CHUNK_PIECES];
 	uint32_t sums[CHUNK_SUMS]; /* of a read */
 };
@@ -32,6 +32,8 @@ struct chunk {
  * READY or just was. */
 enum issue chunk_issue(struct part *part, const struct split_chunk *at,
 		       struct vol *vol);
+/* Those that are on the wire come back soon; the job has failed. */
+void chunks_cancel(struct part *part);
 /* The timer of delayed chunks. */
 void chunks_again(struct timer *timer);
 

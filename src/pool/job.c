@@ -166,6 +166,8 @@ static void count(struct vol_job *job)
 			atomic_fetch_add(&c->local[dir], 1);
 		return;
 	}
+	if (io->ret == -ECANCELED)
+		return;
 	atomic_fetch_add(&c->errors, 1);
 	if (io->ret == -EILSEQ)
 		atomic_fetch_add(&c->checksum_errors, 1);

@@ -113,7 +113,7 @@ struct vol_io {
 	 * caller's again when done is called. */
 	uint64_t deadline_ns;
 	uint32_t *crcs;
-	/* result: 0; -EILSEQ checksum mismatch; -ETIMEDOUT; -EHOSTUNREACH not
+	/* result: 0; -ECANCELED; -EILSEQ checksum mismatch; -ETIMEDOUT; -EHOSTUNREACH not
 	 * connected; -ESTALE superblock does not match; other -errno of the
 	 * NVMe status.  failed_extent tells which. */
 	int ret;
@@ -126,6 +126,14 @@ struct vol_io {
 };
 /* -ENOMEM when it can't even be queued (done is not called then). */
 int vol_submit(struct vol_set *set, struct vol_io *io);
+/*
+ * A request: what is not on the wire is not sent any more, what is comes back
+ * soon: reads at once, writes are aborted (nvmf_io_cancel).  done still comes (or
+ * has come: io's memory has to be there, whatever it is used for), with
+ * -ECANCELED unless something else was faster.  Waits a turn of the workers'
+ * loops, so it is not for their threads.
+ */
+void vol_cancel(struct vol_set *set, const struct vol_io *io);
 
 /* --- for the master: looking at a namespace before it is a volume --- */
 struct vol_probe {

@@ -219,6 +219,7 @@ void worker_accept(struct mbox_msg *msg)
 	uint64_t deadline_ns = io->deadline_ns;
 
 	list_init(&part->wait);
+	list_init(&part->sent);
 	part->turn.flow = io->flow ? io->flow : (uintptr_t)part->job;
 	part->turn.is_write = io->is_write;
 	list_add_tail(&w->active, &part->node);

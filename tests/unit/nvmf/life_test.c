@@ -214,7 +214,7 @@ static void test_cancel(void **state)
 	w.opts.io_depth = 2; /* one slot */
 	open_with_ctrl();
 	start_hang(1);
-	sent = submit(0, NVMF_READ, 4096);
+	sent = submit(0, NVMF_WRITE, 4096);
 	world_run_ms(5);
 	waiting = submit(1, NVMF_READ, 4096);
 	nvmf_io_cancel(w.qp, &waiting->io);
@@ -228,6 +228,76 @@ static void test_cancel(void **state)
 	assert_int_equal(sent->io.sc, NVME_SC_ABORT_REQUESTED);
 	assert_int_equal(h.aborts, 1);
 	assert_int_equal(w.qp_failed, 0);
+}
+
+/* The memory is the caller's at once, in the middle of the data, too; what
+ * comes later goes nowhere, and the slot is used again after the answer only.
+ */
+static void cancel_read(bool ddgst, bool is_in_pdu)
+{
+	static char data[4096];
+	struct test_io *t, *next;
+
+	w.opts.ddgst = ddgst;
+	w.opts.io_depth = 2; /* one slot */
+	open_with_ctrl();
+	start_hang(1);
+	memset(data, 0x77, sizeof(data));
+	t = submit(0, NVMF_READ, 4096);
+	world_run_ms(5);
+	fake_c2h(h.io_conn, h.cids[0], 0, 0, (struct str){data, 1024});
+	if (!is_in_pdu)
+		world_run_ms(5);
+	nvmf_io_cancel(w.qp, &t->io);
+	assert_int_equal(t->done, 0);
+	world_until(&t->done);
+	assert_int_equal(t->io.sc, NVME_SC_ABORT_REQUESTED);
+	memset(t->buf, 0xdd, 4096);
+	next = submit(1, NVMF_READ, 4096);
+	world_run_ms(5);
+	assert_int_equal(next->done, 0);
+	fake_c2h(h.io_conn, h.cids[0], 1024, PDU_F_LAST,
+		 (struct str){data, 3072});
+	fake_resp(h.io_conn, h.cids[0], NVME_SC_OK, 0);
+	world_until(&next->done);
+	assert_int_equal(next->io.sc, NVME_SC_OK);
+	for (unsigned i = 0; i < 4096; i++)
+		assert_int_equal(t->buf[i], 0xdd);
+	assert_int_equal(t->done, 1);
+	assert_int_equal(h.aborts + w.qp_failed, 0);
+}
+
+static void test_cancel_read(void **state)
+{
+	cancel_read(false, false);
+}
+
+static void test_cancel_read_digest(void **state)
+{
+	cancel_read(true, false);
+}
+
+static void test_cancel_read_arriving(void **state)
+{
+	cancel_read(false, true);
+}
+
+/* One that is never answered is late like any other. */
+static void test_cancel_read_lost(void **state)
+{
+	struct test_io *t;
+
+	w.opts.command_timeout_ms = 500;
+	open_with_ctrl();
+	start_hang(1);
+	h.is_deaf = true;
+	t = submit(0, NVMF_READ, 4096);
+	world_run_ms(5);
+	nvmf_io_cancel(w.qp, &t->io);
+	world_until(&t->done);
+	assert_int_equal(w.qp_failed, 0);
+	world_until(&w.qp_failed);
+	assert_int_equal(t->done, 1);
 }
 
 /* Nothing is sent for an I/O whose time is over, however it waited. */
@@ -456,6 +526,10 @@ int main(void)
 		T(test_deaf_target_costs_the_queue),
 		T(test_abort_limit),
 		T(test_cancel),
+		T(test_cancel_read),
+		T(test_cancel_read_digest),
+		T(test_cancel_read_arriving),
+		T(test_cancel_read_lost),
 		T(test_deadline),
 		T(test_cancel_unsent),
 		T(test_close_lets_commands_end),

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How long whole reads take, by namespace and class of size: recent ones weigh
+ * more.  Any thread.
+ */
+#ifndef CLIENT_LATENCY_H
+#define CLIENT_LATENCY_H
+
+#include <pthread.h>
+
+#include "base/def.h"
+#include "base/uuid.h"
+
+#define LATENCY_TARGETS 512 /* more are not followed */
+#define LATENCY_CLASSES 6   /* up to 64 KiB, 256 KiB, 1, 4, 16 MiB, more */
+#define LATENCY_STEPS	64  /* of half a power of two of microseconds */
+#define LATENCY_ENOUGH	20  /* reads before a percentile is told */
+
+struct latency_class {
+	uint16_t count, step[LATENCY_STEPS];
+};
+struct latency_target {
+	struct uuid segment;
+	struct latency_class classes[LATENCY_CLASSES];
+};
+
+struct latency {
+	pthread_mutex_t mu;
+	struct latency_target *targets[LATENCY_TARGETS]; /* hashed */
+	/* Percent of reads that may be made twice, saved up. */
+	unsigned credit;
+};
+
+void latency_init(struct latency *l);
+void latency_fini(struct latency *l);
+/* A good read of bytes from there took ns. */
+void latency_add(struct latency *l, const struct uuid *segment, uint64_t bytes,
+		 uint64_t ns);
+/* At most so long for 95 % of such reads, up to a step; 0 = not known. */
+uint64_t latency_p95(struct latency *l, const struct uuid *segment,
+		     uint64_t bytes);
+
+/* A read begins; one in LATENCY_SHARE % may be made twice. */
+#define LATENCY_SHARE 5
+void latency_earn(struct latency *l);
+/* May one be made twice now? */
+bool latency_spend(struct latency *l);
+
+#endif

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads beside slow, silent and lying targets: the next replica, a second
+read that is faster, a deadline that ends in a miss."""
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from conftest import FAST, new_store
+from mooncake.store import ReplicateConfig
+
+SEED = int(os.environ.get("T_SEED") or random.SystemRandom().getrandbits(32))
+SIZE = 100_001
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    print(f"seed: T_SEED={SEED}")
+
+
+def start(cluster, *names):
+    cluster.master(*FAST)
+    for name in names:
+        cluster.target(name, "ram:64m",
+                       flags=(f"--rpc_socket={cluster.path(name)}.sock",))
+        cluster.register(name)
+
+
+def fault(cluster, name, rule):
+    r = cluster.run("mooncakectl", "target",
+                    f"--rpc_socket={cluster.path(name)}.sock", "fault",
+                    *(("set", rule) if rule else ("clear", "all")))
+    assert r.returncode == 0, r.stderr
+
+
+def fill(store, n, replicas=2, size=SIZE):
+    c = ReplicateConfig()
+    c.replica_num, c.nof_replica_num = 0, replicas
+    rng = random.Random(SEED)
+    data = {f"k{i}": rng.randbytes(size) for i in range(n)}
+    for key, value in data.items():
+        assert store.put(key, value, c) == 0
+    return data
+
+
+def count(store, name):
+    for line in store.metrics().splitlines():
+        if line.startswith(f"mooncake_client_{name}_total "):
+            return float(line.split()[1])
+    raise AssertionError(name)
+
+
+def read(store, data, rounds=1):
+    for _ in range(rounds):
+        for key, value in data.items():
+            assert store.get(key) == value, key
+
+
+def test_second_read_is_faster(cluster):
+    """A disk that takes 5 s now and then costs nobody 5 s, nor many reads."""
+    start(cluster, "a", "b")
+    store = new_store(cluster)
+    data = fill(store, 10)
+    read(store, data, 20)
+    before = count(store, "hedged_reads")
+    assert before <= 10
+    for name in "ab":
+        fault(cluster, name, "kind=delay,op=read,ms=5000,every=61")
+    longest = 0
+    for _ in range(30):
+        for key, value in data.items():
+            begin = time.monotonic()
+            assert store.get(key) == value
+            longest = max(longest, time.monotonic() - begin)
+    assert longest < 4, longest
+    assert count(store, "hedges_won") >= 2
+    assert count(store, "hedged_reads") <= 500 * 0.05 + 20
+    assert count(store, "checksum_misses") == 0
+    store.close()
+
+
+def test_into_the_callers_memory(cluster):
+    """After the call the buffer is the caller's, whoever lost."""
+    start(cluster, "a", "b")
+    store = new_store(cluster)
+    data = fill(store, 4, size=2**20 + 5)
+    buf = bytearray(2**20 + 5)
+    read(store, data, 30)
+    for name in "ab":
+        fault(cluster, name, "kind=delay,op=read,ms=300,every=23")
+    for _ in range(20):
+        for key, value in data.items():
+            assert store.get_into(key, buf) == len(value)
+            assert buf == value
+            buf[:] = b"\xdd" * len(buf)
+            store.is_exist(key)
+            assert buf.count(0xdd) == len(buf)
+    assert count(store, "hedges_won") >= 1
+    store.close()
+
+
+def test_without_second_reads(cluster, monkeypatch):
+    monkeypatch.setenv("MC_STORE_HEDGE", "0")
+    start(cluster, "a", "b")
+    store = new_store(cluster)
+    data = fill(store, 10)
+    read(store, data, 20)
+    fault(cluster, "a", "kind=delay,op=read,ms=300,every=11")
+    read(store, data, 3)
+    assert count(store, "hedged_reads") == 0
+    store.close()
+
+
+@pytest.mark.parametrize("rule", [
+    "kind=error,op=read", "kind=corrupt,op=read"])
+def test_next_replica(cluster, rule):
+    """An error or wrong bytes: the other one, told to the master."""
+    start(cluster, "a", "b")
+    store = new_store(cluster)
+    data = fill(store, 10)
+    fault(cluster, "a", rule)
+    read(store, data, 3)
+    if "corrupt" in rule:
+        assert count(store, "checksum_misses") > 0
+        cluster.wait_until("told", lambda: cluster.metric(
+            "master_checksum_mismatch_total") > 0)
+    else:
+        assert count(store, "get_other_replica") > 0
+        cluster.wait_until("told", lambda: cluster.metric(
+            "master_unreachable_reports_total") > 0)
+    store.close()
+
+
+def test_deadline_is_a_miss(cluster, monkeypatch):
+    monkeypatch.setenv("MC_STORE_GET_TIMEOUT_MS", "300")
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "20000")
+    start(cluster, "a")
+    store = new_store(cluster)
+    data = fill(store, 3, replicas=1)
+    read(store, data)
+    fault(cluster, "a", "kind=delay,op=read,ms=20000")
+    begin = time.monotonic()
+    assert store.get("k0") == b""
+    assert store.get_batch(list(data)) == [b""] * 3
+    buf = bytearray(SIZE)
+    assert store.get_into("k1", buf) == -704
+    assert time.monotonic() - begin < 10
+    fault(cluster, "a", "")
+    cluster.wait_until("served again", lambda:
+                       store.get("k0") == data["k0"])
+    # Who does not answer at all, the master included.
+    cluster.children["a"].kill(signal.SIGSTOP)
+    begin = time.monotonic()
+    assert store.get("k0") == b""
+    cluster.children["a"].kill(signal.SIGCONT)
+    cluster.children["master"].kill(signal.SIGSTOP)
+    assert store.get("k0") == b""
+    assert time.monotonic() - begin < 10
+    cluster.children["master"].kill(signal.SIGCONT)
+    cluster.wait_until("served again", lambda:
+                       store.get("k0") == data["k0"])
+    store.close()
