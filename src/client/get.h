@@ -23,6 +23,7 @@ struct get_one {
 	uint64_t hedge_ns; /* when to read it a second time; 0 = not */
 	struct hedge *hedge;
 	const Mc__Replica *hedge_replica; /* was begun */
+	bool is_hedge_late; /* the first time there was nothing to spend */
 	bool is_cancelled;
 };
 

@@ -13,9 +13,8 @@
 #include "base/str.h"
 #include "base/time.h"
 
-#define AGE_AT	   512
-#define PROBES	   8  /* of the hash table */
-#define CREDIT_MAX 20 /* reads made twice that can be saved up */
+#define AGE_AT 512
+#define PROBES 8 /* of the hash table */
 
 void latency_init(struct latency *l)
 {
@@ -137,16 +136,16 @@ uint64_t latency_p95(struct latency *l, const struct uuid *segment,
 void latency_earn(struct latency *l)
 {
 	pthread_mutex_lock(&l->mu);
-	l->credit = MIN(l->credit + LATENCY_SHARE, CREDIT_MAX * 100u);
+	l->credit = MIN(l->credit + LATENCY_SHARE, LATENCY_SAVED * 100u);
 	pthread_mutex_unlock(&l->mu);
 }
 
-bool latency_spend(struct latency *l)
+bool latency_spend(struct latency *l, unsigned leave)
 {
 	bool may;
 
 	pthread_mutex_lock(&l->mu);
-	may = l->credit >= 100;
+	may = l->credit >= (leave + 1) * 100;
 	l->credit -= may ? 100 : 0;
 	pthread_mutex_unlock(&l->mu);
 	return may;

@@ -40,10 +40,12 @@ void latency_add(struct latency *l, const struct uuid *segment, uint64_t bytes,
 uint64_t latency_p95(struct latency *l, const struct uuid *segment,
 		     uint64_t bytes);
 
-/* A read begins; one in LATENCY_SHARE % may be made twice. */
+/* A read begins; LATENCY_SHARE % of them may be made twice, so many can be
+ * saved up. */
 #define LATENCY_SHARE 5
+#define LATENCY_SAVED 20
 void latency_earn(struct latency *l);
-/* May one be made twice now? */
-bool latency_spend(struct latency *l);
+/* May one be made twice now, and still leave so many?  It counts then. */
+bool latency_spend(struct latency *l, unsigned leave);
 
 #endif

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads beside slow, silent and lying targets: the next replica, a second
 read that is faster, a deadline that ends in a miss."""
+import ctypes
 import os
 import random
 import signal
@@ -31,7 +32,7 @@ def start(cluster, *names):
 def fault(cluster, name, rule):
     r = cluster.run("mooncakectl", "target",
                     f"--rpc_socket={cluster.path(name)}.sock", "fault",
-                    *(("set", rule) if rule else ("clear", "all")))
+                    *(("set", rule) if rule else ("clear",)))
     assert r.returncode == 0, r.stderr
 
 
@@ -67,16 +68,16 @@ def test_second_read_is_faster(cluster):
     before = count(store, "hedged_reads")
     assert before <= 10
     for name in "ab":
-        fault(cluster, name, "kind=delay,op=read,ms=5000,every=61")
-    longest = 0
-    for _ in range(30):
+        fault(cluster, name, "kind=delay,op=read,ms=5000,every=37")
+    slow = 0  # both replicas may be slow at once
+    for _ in range(40):
         for key, value in data.items():
             begin = time.monotonic()
             assert store.get(key) == value
-            longest = max(longest, time.monotonic() - begin)
-    assert longest < 4, longest
-    assert count(store, "hedges_won") >= 2
-    assert count(store, "hedged_reads") <= 500 * 0.05 + 20
+            slow += time.monotonic() - begin > 4
+    assert slow <= 2, slow
+    assert count(store, "hedges_won") >= 5
+    assert count(store, "hedged_reads") <= 600 * 0.05
     assert count(store, "checksum_misses") == 0
     store.close()
 
@@ -86,17 +87,18 @@ def test_into_the_callers_memory(cluster):
     start(cluster, "a", "b")
     store = new_store(cluster)
     data = fill(store, 4, size=2**20 + 5)
-    buf = bytearray(2**20 + 5)
+    buf = ctypes.create_string_buffer(2**20 + 5)
     read(store, data, 30)
     for name in "ab":
         fault(cluster, name, "kind=delay,op=read,ms=300,every=23")
     for _ in range(20):
         for key, value in data.items():
-            assert store.get_into(key, buf) == len(value)
-            assert buf == value
-            buf[:] = b"\xdd" * len(buf)
+            assert store.get_into(key, ctypes.addressof(buf),
+                                  len(buf)) == len(value)
+            assert buf.raw == value
+            ctypes.memset(buf, 0xdd, len(buf))
             store.is_exist(key)
-            assert buf.count(0xdd) == len(buf)
+            assert buf.raw == b"\xdd" * len(buf)
     assert count(store, "hedges_won") >= 1
     store.close()
 
@@ -144,8 +146,8 @@ def test_deadline_is_a_miss(cluster, monkeypatch):
     begin = time.monotonic()
     assert store.get("k0") == b""
     assert store.get_batch(list(data)) == [b""] * 3
-    buf = bytearray(SIZE)
-    assert store.get_into("k1", buf) == -704
+    buf = ctypes.create_string_buffer(SIZE)
+    assert store.get_into("k1", ctypes.addressof(buf), SIZE) == -704
     assert time.monotonic() - begin < 10
     fault(cluster, "a", "")
     cluster.wait_until("served again", lambda:

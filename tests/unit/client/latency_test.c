@@ -79,18 +79,21 @@ static void test_share(void **state)
 	struct latency l;
 
 	latency_init(&l);
-	assert_false(latency_spend(&l));
+	assert_false(latency_spend(&l, 0));
 	for (unsigned i = 0; i < 1000; i++) {
 		latency_earn(&l);
-		spent += latency_spend(&l);
+		spent += latency_spend(&l, 0);
 	}
 	assert_int_equal(spent, 1000 * LATENCY_SHARE / 100);
 	/* What is saved up has an end. */
 	for (unsigned i = 0; i < 100000; i++)
 		latency_earn(&l);
-	for (spent = 0; latency_spend(&l); spent++)
+	for (spent = 0; latency_spend(&l, 5); spent++)
 		;
-	assert_int_equal(spent, 20);
+	assert_int_equal(spent, LATENCY_SAVED - 5);
+	for (spent = 0; latency_spend(&l, 0); spent++)
+		;
+	assert_int_equal(spent, 5);
 	latency_fini(&l);
 }
 
