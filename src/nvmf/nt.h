@@ -85,10 +85,10 @@ struct nt_cmd {
 	bool in_use, is_capsule_sent, has_response, is_last_seen;
 	bool is_expired, is_cancelled, is_aborting, is_abort_sent;
 	bool is_leaving, is_forgotten; /* forget.c */
-	unsigned tx_refs;   /* PDUs of the gather under way */
-	uint32_t received;  /* C2HData bytes */
-	uint32_t requested; /* sum of R2T lengths */
-	uint32_t sent;	    /* H2CData bytes gathered */
+	unsigned tx_refs;	       /* PDUs of the gather under way */
+	uint32_t received;	       /* C2HData bytes */
+	uint32_t requested;	       /* sum of R2T lengths */
+	uint32_t sent;		       /* H2CData bytes gathered */
 	/* R2Ts not yet gathered, a ring; all that R2Ts ever asked for */
 	struct nt_r2t r2ts[NT_R2TS];
 	unsigned r2t_first, r2t_count;
@@ -166,8 +166,8 @@ struct nt_conn {
 	uint32_t rx_left;   /* payload bytes of this PDU */
 	uint32_t rx_direct; /* of which the receive under way may take */
 	uint32_t rx_crc, rx_last_len;
-	uint8_t rx_flags;  /* of this PDU */
-	bool is_rx_digest; /* a data digest comes next */
+	uint8_t rx_flags;	/* of this PDU */
+	bool is_rx_digest;	/* a data digest comes next */
 	struct nt_trash *trash; /* forget.c; NULL until needed */
 	struct iovec rx_iov[NT_RX_IOVS + 1];
 };
@@ -215,8 +215,8 @@ void nt_cmds_expire(struct nt_conn *conn);
 /* forget.c */
 /*
  * The memory of a read is its caller's again, while the command goes on without
- * it; done does not run.  -EBUSY: payload is arriving there now; done comes with
- * NVME_SC_ABORT_REQUESTED behind it.  -EINVAL (no read, too large, the
+ * it; done does not run.  -EBUSY: payload is arriving there now; done comes
+ * with NVME_SC_ABORT_REQUESTED behind it.  -EINVAL (no read, too large, the
  * connection is going down), -ENOMEM: it stays as it is.
  */
 int nt_cmd_forget(struct nt_cmd *cmd);

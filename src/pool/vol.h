@@ -113,9 +113,9 @@ struct vol_io {
 	 * caller's again when done is called. */
 	uint64_t deadline_ns;
 	uint32_t *crcs;
-	/* result: 0; -ECANCELED; -EILSEQ checksum mismatch; -ETIMEDOUT; -EHOSTUNREACH not
-	 * connected; -ESTALE superblock does not match; other -errno of the
-	 * NVMe status.  failed_extent tells which. */
+	/* result: 0; -ECANCELED; -EILSEQ checksum mismatch; -ETIMEDOUT;
+	 * -EHOSTUNREACH not connected; -ESTALE superblock does not match; other
+	 * -errno of the NVMe status.  failed_extent tells which. */
 	int ret;
 	unsigned failed_extent;
 	/* A write of which something was sent again after its connection was
@@ -128,8 +128,8 @@ struct vol_io {
 int vol_submit(struct vol_set *set, struct vol_io *io);
 /*
  * A request: what is not on the wire is not sent any more, what is comes back
- * soon: reads at once, writes are aborted (nvmf_io_cancel).  done still comes (or
- * has come: io's memory has to be there, whatever it is used for), with
+ * soon: reads at once, writes are aborted (nvmf_io_cancel).  done still comes
+ * (or has come: io's memory has to be there, whatever it is used for), with
  * -ECANCELED unless something else was faster.  Waits a turn of the workers'
  * loops, so it is not for their threads.
  */
