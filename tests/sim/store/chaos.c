@@ -138,6 +138,9 @@ static void set_links(bool is_rough)
 		.latency_max_ns = 300 * NS_PER_US,
 	};
 
+	/* So uneven that one's removal and another's put overtake a read. */
+	if (w.plan.is_hurried && !w.is_quiet)
+		f.latency_max_ns = 20 * NS_PER_MS;
 	if (is_rough) {
 		f.max_segment = 32 * KiB;
 		f.stall_rate = 0.002;
@@ -268,6 +271,7 @@ void chaos_end(void)
 	until_idle("last words");
 	pass(40 * NS_PER_S);
 	audit_master();
+	client_checksums();
 	audit_empty();
 	for (unsigned i = 0; i < TARGETS; i++)
 		if (w.foreign[i].foreign_writes)

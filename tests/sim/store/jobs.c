@@ -5,9 +5,9 @@
  */
 #include <stdlib.h>
 
+#include "client/store.h"
 #include "world.h"
 
-#define PAUSE_NS  (150 * NS_PER_MS)
 #define PATIENT_S 60 /* until a call without faults succeeds */
 
 struct job {
@@ -102,7 +102,7 @@ static void job_main(void *arg)
 	job_init(&job, (unsigned)(uintptr_t)arg);
 	while (!w.is_quiet) {
 		step(&job);
-		io_sim_sleep(below(PAUSE_NS));
+		io_sim_sleep(below(w.plan.pause_ns));
 	}
 	free(job.buf);
 }
@@ -174,4 +174,27 @@ void client_last_words(unsigned client)
 {
 	io_sim_spawn(w.sim, NODE_CLIENT + client, last_words,
 		     (void *)(uintptr_t)client);
+}
+
+void client_checksums(void)
+{
+	const struct plan *p = &w.plan;
+
+	/* A slow read may outlive its lease. */
+	if (p->has_media || p->has_slow || p->has_links)
+		return;
+	/* Without a journal a new master hands out what old clients read. */
+	if (p->has_master_crashes)
+		return;
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		struct store *store = store_of(w.clients[i].store);
+		const struct stats *stats = &store->client->stats;
+
+		if (stats_get(stats, STAT_checksum_misses))
+			fail("client %u: %llu checksums were wrong, though no "
+			     "disk lies",
+			     i,
+			     (unsigned long long)stats_get(
+				     stats, STAT_checksum_misses));
+	}
 }

@@ -77,8 +77,9 @@ static void show_plan(FILE *out)
 {
 	const struct plan *p = &w.plan;
 
-	fprintf(out, "%u s%s%s%s%s%s%s%s", p->seconds,
-		p->has_links ? " links" : "", p->has_crashes ? " crashes" : "",
+	fprintf(out, "%u s%s%s%s%s%s%s%s%s", p->seconds,
+		p->is_hurried ? " hurried" : "", p->has_links ? " links" : "",
+		p->has_crashes ? " crashes" : "",
 		p->has_master_crashes ? " master" : "",
 		p->has_media ? " media" : "", p->has_swaps ? " swaps" : "",
 		p->has_slow ? " slow" : "", p->has_clock ? " clock" : "");
@@ -109,6 +110,12 @@ static void plan_make(uint64_t seed)
 	rng_seed(&w.rng, seed);
 	*p = (struct plan){.seed = seed};
 	p->seconds = 10 + (unsigned)below(20);
+	p->pause_ns = 150 * NS_PER_MS;
+	if (chance(0.3)) { /* in a hurry: what is freed is taken at once */
+		p->is_hurried = true;
+		p->pause_ns = 3 * NS_PER_MS;
+		p->seconds = 2 + p->seconds / 10;
+	}
 	if (args.steps)
 		p->seconds = (unsigned)args.steps;
 	if (seed % 8 == 0)

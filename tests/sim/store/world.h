@@ -37,7 +37,9 @@ enum { /* nodes */
 struct plan {
 	uint64_t seed;
 	unsigned seconds; /* of trouble */
-	bool has_links;	  /* cuts, resets, stalls */
+	bool is_hurried;
+	uint64_t pause_ns; /* of clients, at most */
+	bool has_links;	   /* cuts, resets, stalls */
 	bool has_crashes;
 	bool has_master_crashes;
 	bool has_media; /* silent corruption, latent errors */
@@ -116,6 +118,8 @@ struct core *master_core(void); /* NULL when it is down */
 void client_jobs_start(unsigned client);
 /* A put and a get that must succeed, and the last look at everything. */
 void client_last_words(unsigned client);
+/* Where nothing lies and nothing is slow, no checksum is ever wrong. */
+void client_checksums(void);
 
 /* --- chaos.c --- */
 void chaos_run(void);
