@@ -52,6 +52,7 @@ struct files {
 	struct snap_writer *writer;
 	struct jr_header snap_header; /* of the writer to be made */
 	int old_fd;		      /* log that was full, or -1 */
+	uint64_t end_bytes;	      /* of the snapshot that ended */
 	int sync_ret;		      /* a sync that nobody asked for failed */
 };
 
@@ -364,7 +365,7 @@ static int end_work(struct files *f, struct job *job)
 		snap_abort(TAKE(f->writer));
 		return ret;
 	}
-	ret = snap_finish(TAKE(f->writer), &f->j.snapshot_bytes);
+	ret = snap_finish(TAKE(f->writer), &f->end_bytes);
 	if (ret == 0)
 		prune(f->dir_fd, f->snap_header.sequence);
 	return ret;
@@ -374,6 +375,8 @@ static void end_ended(struct files *f, struct job *job, int ret)
 {
 	strbuf_reset(&f->snap);
 	f->has_snapshot = false;
+	if (ret == 0)
+		f->j.snapshot_bytes = f->end_bytes;
 	f->j.events.snap_ended(ret, f->j.events.arg);
 }
 
