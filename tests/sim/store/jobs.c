@@ -71,7 +71,7 @@ static int removal(struct job *job, unsigned key, bool is_forced)
 
 static void step(struct job *job)
 {
-	unsigned key = (unsigned)below(KEYS);
+	unsigned key = (unsigned)below(w.plan.keys);
 	uint64_t what = below(10);
 
 	w.clients[job->client].calls++;

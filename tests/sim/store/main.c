@@ -111,8 +111,11 @@ static void plan_make(uint64_t seed)
 	*p = (struct plan){.seed = seed};
 	p->seconds = 10 + (unsigned)below(20);
 	p->pause_ns = 150 * NS_PER_MS;
-	if (chance(0.3)) { /* in a hurry: what is freed is taken at once */
+	p->keys = KEYS;
+	if (chance(0.3) ||
+	    seed % 16 == 8) { /* in a hurry: what is freed is taken at once */
 		p->is_hurried = true;
+		p->keys = 4;
 		p->pause_ns = 3 * NS_PER_MS;
 		p->seconds = 2 + p->seconds / 10;
 	}

@@ -38,6 +38,7 @@ struct plan {
 	uint64_t seed;
 	unsigned seconds; /* of trouble */
 	bool is_hurried;
+	unsigned keys;
 	uint64_t pause_ns; /* of clients, at most */
 	bool has_links;	   /* cuts, resets, stalls */
 	bool has_crashes;
