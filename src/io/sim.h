@@ -43,7 +43,8 @@ void io_sim_freeze(struct loop *loop, bool is_frozen);
  * Otherwise as a process that is killed: peers are told, connections refused.
  */
 void io_sim_kill(struct io_sim *sim, unsigned node, bool is_silent);
-/* The same after so many more turns of the node's loops and threads. */
+/* The same after so many more turns of the node's loops and threads; 0 = not
+ * any more. */
 void io_sim_kill_after(struct io_sim *sim, unsigned node, unsigned turns,
 		       bool is_silent);
 /* Is there, whatever it runs. */

@@ -66,6 +66,7 @@ static void watch_nodes(void)
 		if (!nodes[node].back_ns || nodes[node].back_ns > now_ns())
 			continue;
 		nodes[node].back_ns = 0;
+		nodes[node].was_alive = true; /* however short it lives */
 		if (node >= NODE_TARGET && node < NODE_CLIENT)
 			swap_disk(node - NODE_TARGET);
 		note("node %u starts again", node);
@@ -228,15 +229,24 @@ void chaos_run(void)
 
 /* --- the end of it --- */
 
-static bool all_there(void)
+/* What is not done or not there yet; "" when all is. */
+static const char *missing(void)
 {
-	for (unsigned i = 0; i < CLIENTS; i++)
-		if (!w.clients[i].store || w.clients[i].calls)
-			return false;
-	for (unsigned node = 1; node < NODES; node++)
+	static char text[80];
+
+	for (unsigned node = 1; node < NODES; node++) {
+		snprintf(text, sizeof(text), "node %u is dead", node);
 		if (!io_sim_is_alive(w.sim, node))
-			return false;
-	return true;
+			return text;
+	}
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		snprintf(text, sizeof(text), "client %u: %s, %u calls", i,
+			 w.clients[i].store ? "is there" : "no store",
+			 w.clients[i].calls);
+		if (!w.clients[i].store || w.clients[i].calls)
+			return text;
+	}
+	return "";
 }
 
 static void until_idle(const char *what)
@@ -245,10 +255,11 @@ static void until_idle(const char *what)
 
 	do {
 		if (now_ns() > limit_ns)
-			fail("%s: not quiet after %llu s", what,
-			     (unsigned long long)(END_NS / NS_PER_S));
+			fail("%s: not quiet after %llu s: %s", what,
+			     (unsigned long long)(END_NS / NS_PER_S),
+			     missing());
 		pass(100 * NS_PER_MS);
-	} while (!all_there());
+	} while (*missing());
 }
 
 void chaos_end(void)
@@ -257,6 +268,8 @@ void chaos_end(void)
 	w.is_quiet = true;
 	set_links(false);
 	set_media(false);
+	for (unsigned node = 1; node < NODES; node++)
+		io_sim_kill_after(w.sim, node, 0, false); /* not any more */
 	for (unsigned i = 0; i < TARGETS; i++)
 		w.disks[i].slow_until_ns = w.foreign[i].slow_until_ns = 0;
 	for (unsigned i = 0; i < TARGETS; i++)
