@@ -407,7 +407,8 @@ static int hello(struct remote *r, uint32_t ms, struct err *err)
 {
 	struct remote_result res;
 	struct err cause = {0};
-	char why[SAID_MAX];
+	char why[SAID_MAX], heard[SAID_MAX];
+	size_t bytes;
 	int ret = remote_run(
 		r,
 		&(struct remote_cmd){.script = hello_script, .timeout_ms = ms},
@@ -416,6 +417,8 @@ static int hello(struct remote *r, uint32_t ms, struct err *err)
 	if (ret == 0)
 		take_hello(r, &res.out);
 	said(&res.errors, why);
+	said(&res.out, heard);
+	bytes = res.out.n;
 	remote_result_fini(&res);
 	if (ret == 0)
 		return 0;
@@ -427,6 +430,11 @@ static int hello(struct remote *r, uint32_t ms, struct err *err)
 		ret = -EACCES;
 	else
 		ret = -EHOSTUNREACH;
+	if (bytes && !why[0])
+		return err_set(err, ret,
+			       "%s: no shell over ssh: it said %zu bytes, the "
+			       "last of them \"%.60s\"",
+			       r->host, bytes, heard);
 	return err_set(err, ret, "%s: %s%s", r->host,
 		       strncmp(why, "ssh: ", 5) == 0 ? "" : "ssh: ",
 		       why[0] ? why : "closed without a word");
