@@ -75,14 +75,13 @@ static void plan_service(struct deployment *d, const char *program)
 
 static void plan_replace(struct deployment *d)
 {
-	plan_script(&d->plan, "end the target that runs there (--replace)",
-		    PIDS "systemctl stop " SERVICE ".service 2>/dev/null || :\n"
-			 "kill $(ours) 2>/dev/null || :\n"
-			 "i=0; while [ -n \"$(ours)\" ]; do\n"
-			 "  i=$((i + 1)); [ $i -lt 300 ] || { echo 'it does "
-			 "not end' >&2; exit 1; }; sleep 0.1; done\n"
-			 "rm -f " STATE_FILE " " SOCKET "\n",
-		    NULL);
+	plan_end(&d->plan, "end the target that runs there (--replace)",
+		 PIDS "systemctl stop " SERVICE ".service 2>/dev/null || :\n"
+		      "kill $(ours) 2>/dev/null || :\n"
+		      "i=0; while [ -n \"$(ours)\" ]; do\n"
+		      "  i=$((i + 1)); [ $i -lt 300 ] || { echo 'it does "
+		      "not end' >&2; exit 1; }; sleep 0.1; done\n"
+		      "rm -f " STATE_FILE " " SOCKET "\n");
 }
 
 static int plan_start(struct deployment *d, const struct facts *f,

@@ -155,7 +155,7 @@ static int unmount_one(struct tool *tool, Mc__UnmountReq *req, const char *name)
 	if (rsp->status == MOONCAKE_OK)
 		return add_unmounted(tool, rsp);
 	/* Somebody has begun to read between the two calls. */
-	if (req->only_idle &&
+	if (req->only_idle && time_mono_ns() < tool->drain_until_ns &&
 	    rsp->status == MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS)
 		return unmount_one(tool, req, name);
 	row_set_reason(&row, rsp->status, rsp->error);

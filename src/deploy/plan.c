@@ -100,6 +100,14 @@ struct step *plan_script(struct plan *plan, const char *title,
 	return step;
 }
 
+void plan_end(struct plan *plan, const char *title, const char *script)
+{
+	struct step *step = plan_script(plan, title, script, NULL);
+
+	if (step)
+		step->is_final = true;
+}
+
 struct step *plan_rpc(struct plan *plan, const char *title, const char *method,
 		      json_t *params)
 {
@@ -417,7 +425,7 @@ void plan_undo(const struct plan *plan, size_t *done,
 
 		if (t->host)
 			fleet_step(t->host, "taking back: %s", step->title);
-		if (step_undo(step, t, &why)) {
+		if (step_undo(step, t, &why) || step->is_final) {
 			failed++;
 			left = step->title;
 		}

@@ -32,6 +32,7 @@ struct step {
 	char *undo_script, *undo_method;
 	json_t *undo_params;
 	bool is_secret; /* data is shown to nobody */
+	bool is_final;	/* there is no way back: a failure says so */
 	bool is_unsure; /* its answer was lost: it may be done or not */
 };
 
@@ -50,6 +51,8 @@ void plan_note(struct plan *plan, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * plan_apply() tells. */
 struct step *plan_script(struct plan *plan, const char *title,
 			 const char *script, const char *undo_script);
+/* A script that can't be taken back. */
+void plan_end(struct plan *plan, const char *title, const char *script);
 struct step *plan_rpc(struct plan *plan, const char *title, const char *method,
 		      json_t *params);
 void step_undo_rpc(struct plan *plan, struct step *step, const char *method,

@@ -31,14 +31,22 @@ struct facts {
 	size_t disk_count;
 };
 
+/* Pids of running targets: SPDK gives its process the name of the thread on its
+ * first core, so the program is told by its command. */
+#define PIDS                                                                   \
+	"targets() { for i in $(pgrep -x nvmf_tgt; "                           \
+	"pgrep -x 'reactor_[0-9]+'); do\n"                                     \
+	"  tr '\\0' '\\n' </proc/$i/cmdline 2>/dev/null |\n"                   \
+	"    grep -qx -e nvmf_tgt -e '.*/nvmf_tgt' && echo $i; done; }\n"
+
 /* Prints the socket of the first one. */
 static const char socket_script[] =
-	"for i in $(pgrep -x nvmf_tgt); do\n"
-	"  s=" SOCKET "; prev=\n"
-	"  for a in $(tr '\\0' '\\n' </proc/$i/cmdline); do\n"
-	"    [ \"$prev\" != -r ] || s=$a\n"
-	"    case $a in --rpc-socket=*) s=${a#*=};; esac; prev=$a; done\n"
-	"  echo \"$s\"; exit 0; done\nexit 44\n";
+	PIDS "for i in $(targets); do\n"
+	     "  s=" SOCKET "; prev=\n"
+	     "  for a in $(tr '\\0' '\\n' </proc/$i/cmdline); do\n"
+	     "    [ \"$prev\" != -r ] || s=$a\n"
+	     "    case $a in --rpc-socket=*) s=${a#*=};; esac; prev=$a; done\n"
+	     "  echo \"$s\"; exit 0; done\nexit 44\n";
 
 /* SYSFS stands for /sys where a test says so. */
 static const char facts_script[] =
@@ -233,14 +241,13 @@ static int choose(struct deployment *d, const struct facts *f,
 
 static void plan_replace(struct deployment *d)
 {
-	plan_script(&d->plan, "end the nvmf_tgt that runs there (--replace)",
-		    "systemctl stop " SERVICE ".service 2>/dev/null || :\n"
-		    "pkill -x nvmf_tgt || :\n"
-		    "i=0; while pgrep -x nvmf_tgt >/dev/null; do\n"
-		    "  i=$((i + 1)); [ $i -lt 200 ] || { echo 'it does not end'"
-		    " >&2; exit 1; }; sleep 0.1; done\n"
-		    "rm -f " CONFIG_FILE " " SOCKET "\n",
-		    NULL);
+	plan_end(&d->plan, "end the nvmf_tgt that runs there (--replace)",
+		 PIDS "systemctl stop " SERVICE ".service 2>/dev/null || :\n"
+		      "kill $(targets) 2>/dev/null || :\n"
+		      "i=0; while [ -n \"$(targets)\" ]; do\n"
+		      "  i=$((i + 1)); [ $i -lt 200 ] || { echo 'it does not "
+		      "end' >&2; exit 1; }; sleep 0.1; done\n"
+		      "rm -f " CONFIG_FILE " " SOCKET "\n");
 }
 
 static void add_list(struct strbuf *out, const struct choice *c)

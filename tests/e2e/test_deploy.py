@@ -60,7 +60,7 @@ def test_spdk_as_the_guide_says(cluster, nodes, release):
     r = create(cluster, nodes, *args, "--dry-run", "--verbose")
     assert r.returncode == 0, r.stderr
     assert "PCI_ALLOWED" in r.stdout and "nvmf_tgt" in r.stdout
-    assert n.ssh("pgrep -x nvmf_tgt").returncode != 0
+    assert n.ssh("pgrep -x reactor_0").returncode != 0
 
     r = create(cluster, nodes, *args)
     assert r.returncode == 0, r.stdout + r.stderr
@@ -78,15 +78,15 @@ def test_spdk_as_the_guide_says(cluster, nodes, release):
     assert transport["in_capsule_data_size"] == 4096
 
     # Again: nothing to do, nothing to remark, the target is the same process.
-    pid = n.must("pgrep -x nvmf_tgt")
+    pid = n.must("pgrep -x reactor_0")
     r = create(cluster, nodes, *args)
     assert r.returncode == 0 and "(0 steps)" in r.stdout, r.stdout
     assert "there already" not in r.stdout, r.stdout
-    assert n.must("pgrep -x nvmf_tgt") == pid
+    assert n.must("pgrep -x reactor_0") == pid
 
     # What it was told comes back when it is started anew.
-    n.must("pkill -x nvmf_tgt; rm -f /var/tmp/spdk.sock; "
-           "while pgrep -x nvmf_tgt; do sleep 0.05; done; "
+    n.must("pkill -x reactor_0; rm -f /var/tmp/spdk.sock; "
+           "while pgrep -x reactor_0; do sleep 0.05; done; "
            "setsid sh /etc/mooncake/mooncake-spdk-tgt.sh </dev/null "
            ">/dev/null 2>&1 & "
            "while [ ! -S /var/tmp/spdk.sock ]; do sleep 0.05; done")
@@ -102,14 +102,14 @@ def test_spdk_that_runs_is_added_to(cluster, nodes):
         cluster, nodes, info(n, spdk, "pci:0000:81:00.0"), *args,
         "--json").stdout)["nodes"][0]["nqn"]
     assert n.name in nqn  # unique per node
-    pid = n.must("pgrep -x nvmf_tgt")
+    pid = n.must("pgrep -x reactor_0")
     with open(spdk + "/two-namespaces", "w"):
         pass
     r = create(cluster, nodes,
                info(n, spdk, "pci:0000:81:00.0,0000:82:00.0 "
                     "allow:nqn.2024-01.io.example:host"), *args)
     assert r.returncode == 0, r.stdout + r.stderr
-    assert n.must("pgrep -x nvmf_tgt") == pid
+    assert n.must("pgrep -x reactor_0") == pid
     s = subsystem(n, nqn)
     assert [x["bdev_name"] for x in s["namespaces"]] == \
         ["Nvme0n1", "Nvme1n1", "Nvme1n2"]
@@ -118,8 +118,15 @@ def test_spdk_that_runs_is_added_to(cluster, nodes):
     r = create(cluster, nodes, info(n, spdk, "pci:0000:81:00.0"), *args,
                "--replace")
     assert r.returncode == 0, r.stdout + r.stderr
-    assert n.must("pgrep -x nvmf_tgt") != pid
+    assert n.must("pgrep -x reactor_0") != pid
     assert len(subsystem(n, nqn)["namespaces"]) == 2
+    # What was ended does not come back, which is said.
+    with open(spdk + "/no-start", "w"):
+        pass
+    r = create(cluster, nodes, info(n, spdk, "pci:0000:81:00.0"), *args,
+               "--replace")
+    assert r.returncode == 1 and "NOT taken back: end the nvmf_tgt" in \
+        r.stdout, r.stdout
 
 
 def test_failure_puts_the_node_back(cluster, nodes):
@@ -130,7 +137,7 @@ def test_failure_puts_the_node_back(cluster, nodes):
                "--transport-type=TCP")
     assert r.returncode == 1
     assert "listen on" in r.stdout and "all taken back" in r.stdout, r.stdout
-    assert n.ssh("pgrep -x nvmf_tgt").returncode != 0
+    assert n.ssh("pgrep -x reactor_0").returncode != 0
     with open(spdk + "/calls") as f:
         calls = f.read()
     assert "nvmf_delete_subsystem" in calls and "setup reset" in calls

@@ -167,7 +167,7 @@ def test_connection_is_cut_in_a_call(cluster, nodes):
 
 
 @pytest.mark.parametrize("make,process", [
-    ("spdk", "nvmf_tgt"), ("ours", "mooncake_nof_ta")])
+    ("spdk", "reactor_0"), ("ours", "mooncake_nof_ta")])
 def test_target_dies(cluster, nodes, make, process):
     n, args = spdk_node(nodes) if make == "spdk" else our_node(cluster, nodes)
     before = n.state()

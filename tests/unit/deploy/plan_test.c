@@ -221,6 +221,22 @@ static void test_roll_back(void **state)
 	server_stop(&s);
 }
 
+/* What can't be taken back is not said to have been. */
+static void test_final(void **state)
+{
+	struct plan plan = {0};
+	struct err err;
+
+	plan_script(&plan, "make b", "touch b", "rm b");
+	plan_end(&plan, "end it", "touch ended");
+	plan_script(&plan, "make c", "exit 1", NULL);
+	assert_int_equal(apply(&plan, "/none", &err), -EREMOTEIO);
+	assert_non_null(strstr(err.text, "NOT taken back: end it"));
+	assert_null(strstr(err.text, "all taken back"));
+	assert_true(exists("ended") && !exists("b"));
+	plan_fini(&plan);
+}
+
 /* The session dies in the middle: the rest is done over a new one. */
 static void test_cut_off(void **state)
 {
@@ -490,6 +506,7 @@ int main(void)
 		cmocka_unit_test(test_relay),
 		cmocka_unit_test(test_apply),
 		cmocka_unit_test(test_roll_back),
+		cmocka_unit_test(test_final),
 		cmocka_unit_test(test_cut_off),
 		cmocka_unit_test(test_left_behind),
 		cmocka_unit_test(test_old_file),
