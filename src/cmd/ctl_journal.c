@@ -301,7 +301,8 @@ const struct ctl_command ctl_journal = {
 			 "on; keep a copy before\n"
 			 "snapshot: has the master write one now, and waits "
 			 "for it",
-		 .examples = "  " CTL_NAME " journal check /var/lib/mooncake\n"
+		 .examples = "  " CTL_NAME " journal check "
+			     "/var/lib/mooncake-master\n"
 			     "  " CTL_NAME " journal snapshot\n",
 		 .flags = journal_flags,
 		 .flag_count = ARRAY_SIZE(journal_flags),

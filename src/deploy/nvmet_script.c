@@ -219,14 +219,15 @@ static const char undo_functions[] =
 	"    [ ! -e $a ] || { l=\"$l $a\"; rm -f $a; }; done\n"
 	"  rmdir hosts/$1; mkdir hosts/$1\n"
 	"  for a in $l; do ln -s $PWD/hosts/$1 $a; done; }\n"
-	"unlisten() { for p in ports/*; do\n"
-	"  [ \"$(cat $p/addr_traddr) $(cat $p/addr_trsvcid)\" = \"$1 $2\" ] "
-	"||\n"
-	"    continue\n"
+	"unlisten() { for p in ports/*; do [ -d \"$p\" ] || continue\n"
+	"  [ \"$(cat $p/addr_trtype) $(cat $p/addr_traddr) $(cat "
+	"$p/addr_trsvcid)\" = \"$*\" ] || continue\n"
 	"  rm -f $p/subsystems/$nqn\n"
 	"  rmdir $p 2>/dev/null || :; done; }\n"
 	"drop() { n=$s/namespaces/$1; [ -d $n ] || return 0\n"
-	"  echo 0 >$n/enable; rmdir $n; }\n";
+	"  echo 0 >$n/enable; rmdir $n; }\n"
+	"rest() { n=$s/namespaces/$1\n"
+	"  echo 0 >$n/enable; printf %s \"$2\" >$n/device_uuid; }\n";
 
 static void undo_host(const struct deployment *d, const struct nvmet_facts *f,
 		      size_t i, struct strbuf *out)
@@ -251,6 +252,18 @@ static void undo_host(const struct deployment *d, const struct nvmet_facts *f,
 	}
 }
 
+/* One that was there disabled is so again. */
+static void undo_ns(const struct nvmet_facts *f, uint32_t nsid,
+		    struct strbuf *out)
+{
+	for (size_t i = 0; i < f->ns_count; i++)
+		if (f->ns[i].nsid == nsid) {
+			strbuf_addf(out, "rest %u %s\n", nsid, f->ns[i].uuid);
+			return;
+		}
+	strbuf_addf(out, "drop %u\n", nsid);
+}
+
 void nvmet_undo(const struct deployment *d, const struct nvmet_facts *f,
 		const struct nvmet_want *w, struct strbuf *out)
 {
@@ -261,8 +274,8 @@ void nvmet_undo(const struct deployment *d, const struct nvmet_facts *f,
 	strbuf_addf(out, "\ns=subsystems/$nqn\n%s", undo_functions);
 	for (size_t i = 0; i < node->addr_count; i++)
 		if (!nvmet_has_listener(f, w, node->addr[i], node->trsvcid))
-			strbuf_addf(out, "unlisten %s %u\n", node->addr[i],
-				    node->trsvcid);
+			strbuf_addf(out, "unlisten %s %s %u\n", w->trtype,
+				    node->addr[i], node->trsvcid);
 	for (size_t i = 0; i < node->allow_count; i++)
 		if (!nvmet_has_host(f, node->allow[i]))
 			strbuf_addf(out, "rm -f $s/allowed_hosts/%s\n",
@@ -273,7 +286,7 @@ void nvmet_undo(const struct deployment *d, const struct nvmet_facts *f,
 		strbuf_adds(out, "echo 1 >$s/attr_allow_any_host\n");
 	for (size_t i = 0; i < w->ns_count; i++)
 		if (w->ns[i].is_new)
-			strbuf_addf(out, "drop %u\n", w->ns[i].nsid);
+			undo_ns(f, w->ns[i].nsid, out);
 	if (!f->has_subsystem)
 		strbuf_adds(out, "[ ! -d $s ] || rmdir $s\n");
 }

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is taken back of a kernel's target, on a folder that stands for
+ * configfs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "deploy/nvmet.h"
+
+static char dir[] = "/tmp/mooncake-nvmet-XXXXXX";
+
+static int sh(const char *script)
+{
+	struct strbuf text = {0};
+	int ret;
+
+	strbuf_addf(&text, "cd %s || exit 9\n%s", dir, script);
+	ret = system(text.p);
+	strbuf_fini(&text);
+	return ret;
+}
+
+/* The script, run in the folder in place of configfs. */
+static void run_undo(const struct nvmet_facts *f, const struct nvmet_want *w)
+{
+	static struct node node = {
+		.addr = {"10.0.0.7"}, .addr_count = 1, .trsvcid = 4420};
+	static struct deployment d = {.node = &node, .nqn = "nqn.x:a"};
+	struct strbuf text = {0};
+	char *line;
+
+	nvmet_undo(&d, f, w, &text);
+	line = strchr(text.p, '\n');
+	assert_non_null(line);
+	(void)!sh(line + 1); /* its rmdir fails: files there are real */
+	strbuf_fini(&text);
+}
+
+static const char tree[] =
+	"s=subsystems/nqn.x:a\n"
+	"for n in 1 2; do mkdir -p $s/namespaces/$n\n"
+	"  echo 1 >$s/namespaces/$n/enable\n"
+	"  echo ours >$s/namespaces/$n/device_uuid; done\n"
+	"for p in '1 tcp' '2 rdma'; do\n"
+	"  mkdir -p ports/${p% *}/subsystems\n"
+	"  echo ${p#* } >ports/${p% *}/addr_trtype\n"
+	"  echo 10.0.0.7 >ports/${p% *}/addr_traddr\n"
+	"  echo 4420 >ports/${p% *}/addr_trsvcid\n"
+	"  ln -s ../../../$s ports/${p% *}/subsystems/nqn.x:a; done\n";
+
+/* A namespace that was there before, and a listener of another transport. */
+static void test_undo(void **state)
+{
+	struct nvmet_facts *f = calloc(1, sizeof(*f));
+	struct nvmet_want *w = calloc(1, sizeof(*w));
+
+	assert_true(f && w);
+	*f = (struct nvmet_facts){
+		.has_subsystem = true,
+		.ns = {{.nsid = 1, .path = "/dev/a", .uuid = "theirs"}},
+		.ns_count = 1,
+		.listeners = {"rdma 10.0.0.7 4420"},
+		.listener_count = 1,
+	};
+	*w = (struct nvmet_want){
+		.trtype = "tcp",
+		.ns = {{.nsid = 1, .is_new = true},
+		       {.nsid = 2, .is_new = true}},
+		.ns_count = 2,
+	};
+	assert_int_equal(sh(tree), 0);
+	run_undo(f, w);
+	assert_int_equal(
+		sh("[ $(cat subsystems/nqn.x:a/namespaces/1/enable) = 0 ]"), 0);
+	assert_int_equal(sh("[ $(cat "
+			    "subsystems/nqn.x:a/namespaces/1/device_uuid) = "
+			    "theirs ]"),
+			 0);
+	assert_int_equal(sh("[ $(cat subsystems/nqn.x:a/namespaces/2/"
+			    "device_uuid) = ours ]"),
+			 0);
+	assert_int_equal(sh("[ ! -e ports/1/subsystems/nqn.x:a ]"), 0);
+	assert_int_equal(sh("[ -e ports/2/subsystems/nqn.x:a ]"), 0);
+	free(f);
+	free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_undo)};
+	char cmd[64];
+	int ret;
+
+	if (!mkdtemp(dir))
+		return 1;
+	ret = cmocka_run_group_tests(tests, NULL, NULL);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	return system(cmd) ? 1 : ret;
+}
