@@ -64,7 +64,9 @@ struct jr_object {
 	uint32_t data_type;
 	uint8_t wanted[2]; /* replicas in memory, in the pool */
 	bool is_hard_pinned;
-	uint64_t soft_pin_ms; /* left when it was written; 0 = none */
+	/* Left when it was written, 0 = none.  Of a grant: how long somebody
+	 * may still be at it. */
+	uint64_t soft_pin_ms;
 	struct str key;
 	struct str crcs; /* 4 bytes each, little-endian */
 	uint32_t replica_count;

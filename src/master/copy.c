@@ -213,6 +213,13 @@ static struct task *task_give(struct core *core, const struct object *obj,
 	return task;
 }
 
+static void aim(struct task *task, const struct replica *rep)
+{
+	task->target = rep->index;
+	task->segment = rep->extents[0].seg->no;
+	task->off = rep->extents[0].ext.off;
+}
+
 /* NULL when there is nothing to copy, no room or no source. */
 static struct task *repair(struct core *core, struct object *obj,
 			   enum kind kind, const struct uuid *client)
@@ -239,7 +246,7 @@ static struct task *repair(struct core *core, struct object *obj,
 	}
 	list_for_each (rep, &obj->replicas, node)
 		if (rep->state == REPLICA_PROCESSING)
-			task->target = rep->index;
+			aim(task, rep);
 	note_grant(core, obj);
 	obj_hold(obj);
 	return task;
@@ -375,7 +382,11 @@ static struct replica *target_of(struct object *obj, const struct task *task)
 {
 	struct replica *rep = obj ? obj_replica(obj, task->target) : NULL;
 
-	return rep && rep->state == REPLICA_PROCESSING ? rep : NULL;
+	return rep && rep->state == REPLICA_PROCESSING &&
+			       rep->extents[0].seg->no == task->segment &&
+			       rep->extents[0].ext.off == task->off
+		       ? rep
+		       : NULL;
 }
 
 static void task_fail(struct core *core, struct task *task)
@@ -531,6 +542,9 @@ enum mooncake_status copy_end(struct core *core, const struct uuid *client,
 	obj_complete_replica(core, rep);
 	obj_release(core, obj);
 	trim(core, obj, rep->kind);
+	/* As with a put. */
+	if (result->is_resent)
+		obj->late_write_ns = core->now_ns + core->opts.write_ns;
 	return MOONCAKE_OK;
 }
 

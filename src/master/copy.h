@@ -25,7 +25,9 @@ struct task {
 	uint64_t id;
 	enum task_kind kind;
 	uint64_t generation;
-	uint32_t target; /* COPY: index of the new replica */
+	uint32_t target;  /* COPY: index of the new replica, */
+	uint32_t segment; /* and where it begins: another one may get the */
+	uint64_t off;	  /* index when this one goes with its segment */
 	struct uuid client;
 	uint64_t deadline_ns; /* the client stops by then */
 	uint64_t bytes;
@@ -58,7 +60,8 @@ struct task *copy_next(struct core *core, const struct uuid *client,
 
 struct task_result {
 	uint64_t id;
-	bool is_good; /* a COPY was written, read back and matched */
+	bool is_good;	/* a COPY was written, read back and matched */
+	bool is_resent; /* some of it more than once */
 };
 /* OK; OBJECT_NOT_FOUND: it was late, or its object is gone. */
 enum mooncake_status copy_end(struct core *core, const struct uuid *client,

@@ -162,13 +162,23 @@ static void clear(struct jr_object *r)
 	r->key = r->crcs = STR("");
 }
 
+/* Rounded up. */
+static uint64_t ms_until(const struct core *core, uint64_t at_ns)
+{
+	return at_ns > core->now_ns ? (at_ns - core->now_ns) / NS_PER_MS + 1
+				    : 0;
+}
+
 /* false: there is nothing to be said of it. */
-static bool encode_grant(struct notes *notes, const struct object *obj)
+static bool encode_grant(const struct core *core, struct notes *notes,
+			 const struct object *obj)
 {
 	struct jr_object *r = &notes->object;
 
 	clear(r);
 	r->generation = obj->generation;
+	/* Who copies slowly has more time than who puts. */
+	r->soft_pin_ms = ms_until(core, obj->write_deadline_ns);
 	fill_replicas(r, obj, REPLICA_PROCESSING);
 	jr_object_encode(r, begin(notes));
 	return r->replica_count > 0;
@@ -201,12 +211,15 @@ static bool encode_object(const struct core *core, struct notes *notes,
 }
 
 /* Space that nobody has, but somebody may be at. */
-static void encode_resting(struct notes *notes, const struct segment *seg,
-			   const struct ext *ext)
+static void encode_resting(struct notes *notes, const struct resting *rest,
+			   uint64_t left_ms)
 {
+	const struct segment *seg = rest->seg;
+	const struct ext *ext = &rest->ext;
 	struct jr_object *r = &notes->object;
 
 	clear(r);
+	r->soft_pin_ms = left_ms;
 	r->replica_count = 1;
 	r->replicas[0] =
 		(struct jr_replica){.kind = seg->kind, .extent_count = 1};
@@ -253,7 +266,7 @@ void note_grant(struct core *core, const struct object *obj)
 	if (!notes)
 		return;
 	mark(core, notes);
-	if (encode_grant(notes, obj))
+	if (encode_grant(core, notes, obj))
 		append(notes, JR_GRANT);
 }
 
@@ -295,14 +308,17 @@ void note_replica_gone(struct core *core, const struct replica *rep)
 		note_gone(core->notes, JR_REPLICA_GONE, rep->obj, rep->index);
 }
 
-void note_resting(struct core *core, const struct extent *ext)
+void note_resting(struct core *core, const struct extent *ext,
+		  uint64_t release_ns)
 {
 	struct notes *notes = core->notes;
 
 	/* The log has the grant; only a snapshot may have missed both. */
 	if (!notes || !notes->is_saving || ext->seg->state == SEG_UNMOUNTING)
 		return;
-	encode_resting(notes, ext->seg, &ext->ext);
+	encode_resting(notes,
+		       &(struct resting){.seg = ext->seg, .ext = ext->ext},
+		       ms_until(core, release_ns));
 	append(notes, JR_GRANT);
 }
 
@@ -343,7 +359,7 @@ void save_rest(struct core *core)
 
 		if (r->seg->state == SEG_UNMOUNTING)
 			continue;
-		encode_resting(notes, r->seg, &r->ext);
+		encode_resting(notes, r, ms_until(core, r->release_ns));
 		save(notes, JR_GRANT);
 	}
 }
@@ -354,6 +370,6 @@ void save_object(struct core *core, const struct object *obj)
 
 	if (obj->is_complete && encode_object(core, notes, obj))
 		save(notes, JR_OBJECT);
-	if (encode_grant(notes, obj))
+	if (encode_grant(core, notes, obj))
 		save(notes, JR_GRANT);
 }

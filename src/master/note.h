@@ -35,7 +35,8 @@ void note_object(struct core *core, const struct object *obj);
 void note_object_gone(struct core *core, const struct object *obj);
 void note_replica_gone(struct core *core, const struct replica *rep);
 /* Before it begins to. */
-void note_resting(struct core *core, const struct extent *ext);
+void note_resting(struct core *core, const struct extent *ext,
+		  uint64_t release_ns);
 
 /* Into the snapshot: all but the objects; what an object is. */
 void save_rest(struct core *core);

@@ -81,7 +81,7 @@ void quarantine_put(struct core *core, const struct extent *ext,
 		ext_give(ext->seg->space, &ext->ext);
 		return;
 	}
-	note_resting(core, ext);
+	note_resting(core, ext, release_ns);
 	quarantine_rest(core,
 			&(struct resting){
 				.release_ns = release_ns,

@@ -20,11 +20,20 @@
 #include "master/seg_table.h"
 #include "master/segment.h"
 
+/* Nobody is at anything longer than that. */
+#define REST_MS_MAX (24 * 3600 * (uint64_t)1000)
+
+/* Space that somebody may be at. */
+struct rest {
+	struct jr_extent ext;
+	uint64_t ms; /* known to be so long; 0 = as long as a put takes */
+};
+
 struct recovery {
 	struct core *core;
 	struct seg_table segments;
 	uint64_t generation; /* greatest one seen */
-	struct jr_extent *resting;
+	struct rest *resting;
 	size_t resting_count, resting_cap;
 	struct jr_object object; /* scratch */
 };
@@ -149,19 +158,19 @@ static int apply_segment(struct recovery *rec, const struct jr_frame *frame,
 
 /* --- objects --- */
 
-static int rest(struct recovery *rec, const struct jr_extent *ext)
+static int rest(struct recovery *rec, const struct jr_extent *ext, uint64_t ms)
 {
 	if (rec->resting_count == rec->resting_cap) {
 		size_t cap = MAX(rec->resting_cap * 2, (size_t)1024);
-		struct jr_extent *more =
-			realloc(rec->resting, cap * sizeof(*more));
+		struct rest *more = realloc(rec->resting, cap * sizeof(*more));
 
 		if (!more)
 			return -ENOMEM;
 		rec->resting = more;
 		rec->resting_cap = cap;
 	}
-	rec->resting[rec->resting_count++] = *ext;
+	rec->resting[rec->resting_count++] =
+		(struct rest){*ext, MIN(ms, REST_MS_MAX)};
 	return 0;
 }
 
@@ -170,11 +179,13 @@ static int rest_replica(struct recovery *rec, const struct replica *rep)
 	int ret = 0;
 
 	for (unsigned i = 0; i < rep->extent_count && ret == 0; i++)
-		ret = rest(rec, &(struct jr_extent){
-					.segment = rep->extents[i].seg->no,
-					.off = rep->extents[i].ext.off,
-					.len = rep->extents[i].ext.len,
-				});
+		ret = rest(rec,
+			   &(struct jr_extent){
+				   .segment = rep->extents[i].seg->no,
+				   .off = rep->extents[i].ext.off,
+				   .len = rep->extents[i].ext.len,
+			   },
+			   0);
 	return ret;
 }
 
@@ -321,7 +332,8 @@ static int apply_grant(struct recovery *rec, const struct jr_frame *frame,
 	for (unsigned i = 0; i < r->replica_count; i++)
 		for (unsigned k = 0;
 		     k < r->replicas[i].extent_count && ret == 0; k++)
-			ret = rest(rec, &r->replicas[i].extents[k]);
+			ret = rest(rec, &r->replicas[i].extents[k],
+				   r->soft_pin_ms);
 	return ret < 0 ? no_memory(err) : 0;
 }
 
@@ -490,10 +502,11 @@ static int rest_all(struct recovery *rec)
 	uint64_t longest = MAX(core->opts.write_ns, core->opts.lease_ns);
 
 	for (size_t i = rec->resting_count; i-- > 0;) {
-		const struct jr_extent *ext = &rec->resting[i];
+		const struct jr_extent *ext = &rec->resting[i].ext;
+		uint64_t rest_ns = MAX(longest, rec->resting[i].ms * NS_PER_MS);
 		struct resting r = {
 			.release_ns =
-				core->now_ns + longest + core->opts.margin_ns,
+				core->now_ns + rest_ns + core->opts.margin_ns,
 			.is_written = true,
 			.seg = find_segment(rec, ext->segment),
 		};

@@ -42,7 +42,11 @@ static void take_problem(struct service *svc, const struct object *obj,
 static void take_result(struct service *svc, const struct uuid *client,
 			const Mc__TaskResult *msg)
 {
-	struct task_result result = {.id = msg->id, .is_good = msg->done};
+	struct task_result result = {
+		.id = msg->id,
+		.is_good = msg->done,
+		.is_resent = msg->resent,
+	};
 	struct object *obj;
 
 	/* Dropping a replica may drop the object, so each is looked up. */

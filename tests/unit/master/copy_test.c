@@ -37,6 +37,14 @@ static struct task *next(struct core *core, struct object **obj)
 	return copy_next(core, &T_CLIENT, &looks, obj, &wait_ns);
 }
 
+/* Also when a pass has to end before. */
+static struct task *next_pass(struct core *core, struct object **obj)
+{
+	struct task *task = next(core, obj);
+
+	return task ? task : next(core, obj);
+}
+
 static enum mooncake_status end(struct core *core, uint64_t id, bool is_good)
 {
 	return copy_end(core, &T_CLIENT,
@@ -155,6 +163,63 @@ static void test_source_lost_meanwhile(void **state)
 	assert_int_equal(t_get(core, "a"), MOONCAKE_OBJECT_NOT_FOUND);
 	assert_int_equal(end(core, task->id, true), 0);
 	assert_int_equal(t_get(core, "a"), 0);
+	core_destroy(core);
+}
+
+/* The copy's segment is unmounted and another copy begun, which has the same
+ * number: what becomes of the first task is not the second one's. */
+static void test_target_goes_meanwhile(void **state)
+{
+	struct core *core = pool(4);
+	struct object *obj, *found;
+	struct task *task;
+	uint64_t old[2];
+	uint32_t target;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	lose(core, obj, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		task = next_pass(core, &found);
+		assert_non_null(task);
+		old[i] = task->id;
+		target = task->target;
+		segment_start_unmount(core,
+				      obj_replica(obj, target)->extents[0].seg);
+		segments_reap(core, UINT32_MAX);
+	}
+	task = next_pass(core, &found);
+	assert_non_null(task);
+	assert_int_equal(task->target, target);
+	assert_int_equal(end(core, old[0], true), MOONCAKE_REPLICA_IS_GONE);
+	assert_int_equal(readable(obj), 1);
+	assert_int_equal(end(core, old[1], false), 0);
+	assert_non_null(obj_replica(obj, target));
+	assert_int_equal(end(core, task->id, true), 0);
+	assert_int_equal(readable(obj), 2);
+	core_destroy(core);
+}
+
+/* What was written twice may be written once more after the object's end. */
+static void test_resent_copy_rests(void **state)
+{
+	struct core *core = pool(2);
+	struct task_result result = {.is_good = true, .is_resent = true};
+	struct object *obj, *found;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	lose(core, obj, 0);
+	task = next(core, &found);
+	result.id = task->id;
+	assert_int_equal(copy_end(core, &T_CLIENT, &result), 0);
+	obj_destroy(core, obj);
+	quarantine_release(core);
+	assert_true(core->quarantine.count > 0);
+	t_pass(core, core->opts.write_ns + core->opts.margin_ns);
+	quarantine_release(core);
+	assert_int_equal(core->quarantine.count, 0);
 	core_destroy(core);
 }
 
@@ -346,6 +411,8 @@ int main(void)
 		cmocka_unit_test(test_task_that_is_late),
 		cmocka_unit_test(test_object_goes_meanwhile),
 		cmocka_unit_test(test_source_lost_meanwhile),
+		cmocka_unit_test(test_target_goes_meanwhile),
+		cmocka_unit_test(test_resent_copy_rests),
 		cmocka_unit_test(test_eviction_is_no_loss),
 		cmocka_unit_test(test_drain_moves),
 		cmocka_unit_test(test_drain_without_room),

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a restart keeps from being used again, and for how long. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "master/copy.h"
+#include "master/note.h"
+#include "master/recover.h"
+#include "t_core.h"
+#include "t_journal.h"
+
+static struct core *slow_core(void)
+{
+	struct core_opts opts;
+
+	core_opts_default(&opts);
+	opts.seed = 1;
+	opts.copy_bytes_per_s = MiB;
+	return t_core(&opts);
+}
+
+static struct core *restart(const struct t_journal *journal, bool has_snap)
+{
+	struct core *core = slow_core();
+	struct recovery *rec;
+	struct err err = {0};
+
+	assert_int_equal(recovery_create(core, &rec), 0);
+	t_journal_replay(journal, has_snap, journal->log_count, recovery_apply,
+			 rec);
+	assert_int_equal(recovery_finish(rec, &err), 0);
+	return core;
+}
+
+/* When the last of what rests may be used again. */
+static uint64_t last_rest_ns(const struct core *core)
+{
+	const struct quarantine *q = &core->quarantine;
+	uint64_t last_ns = 0;
+
+	assert_true(q->count > 0);
+	for (size_t i = 0; i < q->count; i++)
+		last_ns = MAX(last_ns, q->heap[i].release_ns);
+	return last_ns - core->now_ns;
+}
+
+static void check_restart(const struct t_journal *journal, bool has_snap,
+			  uint64_t left_ns)
+{
+	struct core *core = restart(journal, has_snap);
+
+	assert_true(last_rest_ns(core) >= left_ns);
+	core_destroy(core);
+}
+
+static void save(struct core *core, struct t_journal *journal)
+{
+	struct object *obj;
+
+	t_journal_forget_snap(journal);
+	journal->snap_at = journal->log_count;
+	save_rest(core);
+	list_for_each (obj, &core->all, all_node)
+		save_object(core, obj);
+}
+
+/* Who copies at the pace asked for has longer than who puts: its target rests
+ * until then also when the master has come up again, from the log or from a
+ * snapshot, and whether the task is under way or has failed. */
+static void test_copy_has_its_time(void **state)
+{
+	struct core *core = slow_core();
+	struct t_journal *journal = t_journal_create();
+	unsigned looks = 10;
+	struct object *obj;
+	struct task *task;
+	uint64_t wait_ns, left_ns;
+
+	assert_int_equal(notes_init(core, &journal->j), 0);
+	for (unsigned i = 0; i < 3; i++)
+		t_segment(core, KIND_NOF, i, 16 * MiB);
+	assert_int_equal(t_put(core, "a", 4 * MiB, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	get_report_mismatch(
+		core, obj_key(obj),
+		&(struct mismatch){.generation = obj->generation, .index = 0});
+	task = copy_next(core, &T_CLIENT, &looks, &obj, &wait_ns);
+	assert_non_null(task);
+	left_ns = task->deadline_ns - core->now_ns;
+	assert_true(left_ns > core->opts.write_ns + core->opts.margin_ns);
+	check_restart(journal, false, left_ns);
+	save(core, journal);
+	check_restart(journal, true, left_ns);
+	assert_int_equal(copy_end(core, &T_CLIENT,
+				  &(struct task_result){.id = task->id}),
+			 0);
+	save(core, journal);
+	check_restart(journal, true, left_ns);
+	notes_fini(core);
+	core_destroy(core);
+	t_journal_destroy(journal);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_copy_has_its_time),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
