@@ -50,6 +50,7 @@ struct one {
 	Mc__TaskResult *result;
 	uint32_t *crcs;
 	uint64_t deadline_ns, begun_ns, moved;
+	bool is_target_bad; /* another source is no help */
 };
 
 /* --- waiting --- */
@@ -166,6 +167,7 @@ static int move_window(struct one *one, const struct move *m,
 	xfer_init(&xfer, b->client);
 	xfer_submit(&xfer, &xio);
 	xfer_wait(&xfer);
+	one->result->resent |= xio.io.is_resent;
 	if (xio.io.ret)
 		*segment = xfer_segment(&b->vols, m->side->replica,
 					m->side->first + xio.io.failed_extent);
@@ -224,8 +226,7 @@ static int go_through(struct one *one, struct side *source, struct side *target)
 			 * when it does not match. */
 			if (ret && ret != -EILSEQ)
 				note(one, target, ret, segment);
-			if (ret)
-				return -EIO;
+			one->is_target_bad = ret != 0;
 		}
 		keep_pace(one, m.len);
 	}
@@ -241,7 +242,8 @@ static void do_copy(struct one *one)
 	if (!task->target || side_init(one, &target, task->target) < 0)
 		return;
 	/* A source that fails may have been written in part: once more. */
-	for (size_t i = 0; ret && ret != -EIO && i < task->n_sources; i++) {
+	for (size_t i = 0; ret && !one->is_target_bad && i < task->n_sources;
+	     i++) {
 		ret = side_init(one, &source, task->sources[i]);
 		if (ret == 0)
 			ret = go_through(one, &source, &target);
