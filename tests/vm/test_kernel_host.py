@@ -323,31 +323,35 @@ def test_ana_states(any_guest, ana):
 WATCH = r"""
 port=$1
 modprobe nvme-tcp
-busybox uevent >/tmp/uevents 2>&1 & u=$!
-events() { # how many have been told
-	[ "$(tr '\0' '\n' </tmp/uevents | grep -c NVME_AEN=0x70f002)" -ge $1 ]
+busybox uevent env >/tmp/uevents 2>&1 & u=$!
+told() { # so many times, and that is in the log by now
+	[ "$(grep -c NVME_AEN=0x70f002 /tmp/uevents)" -ge $1 ] &&
+		nvme discover -d $ctrl -o json >/tmp/disc && grep -q "$2" /tmp/disc
 }
 nvme discover -t tcp -a 127.0.0.1 -s $port -p -o json >/dev/null
 ctrl=$(basename /sys/class/nvme/nvme*)
 part before; nvme discover -d $ctrl -o json
-for step in 1 2; do
+step=0
+for word in $2 referral; do
+	step=$((step + 1))
 	touch /tmp/go$step.ready
-	until_is 180 events $step
-	part step$step; nvme discover -d $ctrl -o json
+	until_is 180 told $step $word
+	part step$step; cat /tmp/disc
 done
 kill $u
 """
 
 
 def subsystems(text):
-    log = json.loads(text)
+    # before and behind it nvme makes remarks
+    log, _ = json.JSONDecoder().raw_decode(text[text.index("{"):])
     return {r["subnqn"]: r["subtype"] for r in log["records"]
             if r["trsvcid"]}, log["genctr"]
 
 
 def test_persistent_discovery(guest, target, guests):
     """The host hears of a new subsystem and of a referral."""
-    job = guest.start_script(WATCH, str(target.ports[0]))
+    job = guest.start_script(WATCH, str(target.ports[0]), ANA)
     ready = "until_is 180 [ -e $1 ]"
     guest.script(ready, "/tmp/go1.ready")
     target.add_subsystem(ANA, "ram:4m", [target.ports[1]])
