@@ -43,6 +43,27 @@ int deployment_facts(struct deployment *d, const char *script,
 	return ret;
 }
 
+int deployment_read(struct deployment *d, const char *path,
+		    struct remote_result *res, struct err *err)
+{
+	struct strbuf script = {0};
+	int ret = -ENOMEM;
+
+	*res = (struct remote_result){0};
+	strbuf_adds(&script, "cat ");
+	shell_quote(&script, path);
+	strbuf_adds(&script, " 2>/dev/null || :");
+	if (script.failed)
+		err_set(err, ret, "out of memory");
+	else
+		ret = remote_run(d->remote,
+				 &(struct remote_cmd){.script = script.p,
+						      .as_root = true},
+				 res, err);
+	strbuf_fini(&script);
+	return ret;
+}
+
 int deployment_check_disk(struct deployment *d, const char *path,
 			  struct disk *out, struct err *err)
 {

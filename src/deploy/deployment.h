@@ -64,6 +64,10 @@ void deployment_fini(struct deployment *d);
 int deployment_facts(struct deployment *d, const char *script,
 		     void (*take)(void *arg, struct str key, struct str value),
 		     void *arg, struct err *err);
+/* What the file at path there holds, "" when it is absent, as root; res is to
+ * be given back whatever comes of it. */
+int deployment_read(struct deployment *d, const char *path,
+		    struct remote_result *res, struct err *err);
 /* May path be given to a target?  -EBUSY or -EEXIST with the reason. */
 int deployment_check_disk(struct deployment *d, const char *path,
 			  struct disk *out, struct err *err);

@@ -309,7 +309,7 @@ const char *node_key_file(const struct node_keys *all, const char *hostnqn)
 	return found;
 }
 
-static bool is_allowed(const struct node *node, const char *hostnqn)
+bool node_allows(const struct node *node, const char *hostnqn)
 {
 	for (size_t i = 0; i < node->allow_count; i++)
 		if (!strcmp(node->allow[i], hostnqn))
@@ -328,7 +328,7 @@ static int check_keys(const struct node *node, struct err *err)
 			const char *host = both[k]->items[i].host;
 
 			if (!node->allow_count ||
-			    (host[0] && !is_allowed(node, host)))
+			    (host[0] && !node_allows(node, host)))
 				return err_set(err, -EINVAL,
 					       "%s: a key is for hosts that "
 					       "allow: names; it lacks %.200s",

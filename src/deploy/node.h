@@ -61,6 +61,8 @@ int node_split_disk(const char *text, uint64_t unit, char path[256],
  * and reason.
  */
 int node_parse(struct str text, struct node *out, struct err *err);
+/* Is it one of those that allow: names? */
+bool node_allows(const struct node *node, const char *hostnqn);
 /* The file with the host's key, or NULL. */
 const char *node_key_file(const struct node_keys *all, const char *hostnqn);
 const char *node_backend_text(enum node_backend backend);

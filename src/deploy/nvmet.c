@@ -298,17 +298,9 @@ static int compare_script(struct deployment *d, const char *file,
 			  const char *text, struct nvmet_want *w,
 			  struct err *err)
 {
-	struct remote_result res = {0};
-	char script[160];
-	int ret;
+	struct remote_result res;
+	int ret = deployment_read(d, file, &res, err);
 
-	snprintf(script, sizeof(script), "cat %s 2>/dev/null || :", file);
-	ret = remote_run(d->remote,
-			 &(struct remote_cmd){
-				 .script = script,
-				 .as_root = true,
-			 },
-			 &res, err);
 	if (ret == 0)
 		w->is_complete &= str_eq(strbuf_str(&res.out), str_of(text));
 	remote_result_fini(&res);

@@ -69,14 +69,6 @@ static const char functions[] =
 	"  [ -e $p/subsystems/$nqn ] || ln -s $PWD/$s "
 	"$p/subsystems/$nqn; }\n";
 
-static bool is_allowed(const struct node *node, const char *nqn)
-{
-	for (size_t i = 0; i < node->allow_count; i++)
-		if (!strcmp(node->allow[i], nqn))
-			return true;
-	return false;
-}
-
 static bool is_address(const struct node *node, const struct nvmet_want *w,
 		       const char *listener)
 {
@@ -173,7 +165,7 @@ static void add_doors(const struct deployment *d, const struct nvmet_facts *f,
 	for (size_t i = 0; i < node->allow_count; i++)
 		add_host(out, node->allow[i]);
 	for (size_t i = 0; i < f->host_count; i++)
-		if (!is_allowed(node, f->hosts[i]))
+		if (!node_allows(node, f->hosts[i]))
 			add_host(out, f->hosts[i]);
 	for (size_t i = 0; i < node->addr_count; i++)
 		add_listener(out, w->trtype, node->addr[i], port);

@@ -187,3 +187,19 @@ int relay_list(struct relay *relay, const char *method, json_t **result,
 	return err_set(err, -EPROTO, "%s: %s: the answer is no list",
 		       remote_host(relay->remote), method);
 }
+
+json_t *relay_find(const json_t *list, const char *key, const char *text)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		const char *have =
+			json_string_value(json_object_get(item, key));
+
+		if (have && !strcmp(have, text))
+			return item;
+	}
+	return NULL;
+}

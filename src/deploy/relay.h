@@ -29,5 +29,7 @@ int relay_call(struct relay *relay, const char *method, const json_t *params,
 /* The same for what answers with an array. */
 int relay_list(struct relay *relay, const char *method, json_t **result,
 	       struct err *err);
+/* The first item of such an array whose key says text, or NULL. */
+json_t *relay_find(const json_t *list, const char *key, const char *text);
 
 #endif

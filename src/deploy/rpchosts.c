@@ -10,22 +10,6 @@
 
 #include "deploy/rpcplan.h"
 
-static const json_t *find(const json_t *list, const char *key, const char *text)
-{
-	json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item)
-	{
-		const char *have =
-			json_string_value(json_object_get(item, key));
-
-		if (have && !strcmp(have, text))
-			return item;
-	}
-	return NULL;
-}
-
 /* --- the keyring --- */
 
 static void plan_named_key(const char *name, const char *path,
@@ -67,7 +51,7 @@ static int plan_keyring(struct relay *relay, const struct rpc_want *want,
 			hostkey_name(node->allow[i], k, name);
 			hostkey_path(node->allow[i], k, path);
 			if (want->keys->of[i][k].text[0] &&
-			    !find(list, "name", name))
+			    !relay_find(list, "name", name))
 				plan_named_key(name, path, plan);
 		}
 	json_decref(list);
@@ -218,8 +202,8 @@ int rpcplan_hosts(struct relay *relay, const struct rpc_want *want,
 		plan_door(want, plan);
 	for (size_t i = 0; i < node->allow_count; i++)
 		plan_host(want, i,
-			  find(json_object_get(ss, "hosts"), "nqn",
-			       node->allow[i]),
+			  relay_find(json_object_get(ss, "hosts"), "nqn",
+				     node->allow[i]),
 			  plan);
 	return 0;
 }

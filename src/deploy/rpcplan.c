@@ -114,22 +114,6 @@ static bool has_listener(const json_t *ss, const struct rpc_want *want,
 	return false;
 }
 
-static bool has_text(const json_t *list, const char *key, const char *text)
-{
-	json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item)
-	{
-		const char *have =
-			json_string_value(json_object_get(item, key));
-
-		if (have && !strcmp(have, text))
-			return true;
-	}
-	return false;
-}
-
 static void plan_create(const struct rpc_want *want, struct plan *plan)
 {
 	char title[NVME_NQN_LEN + 40];
@@ -172,7 +156,7 @@ static int plan_namespaces(const struct rpc_want *want, const json_t *ss,
 		struct step *step;
 		char title[128];
 
-		if (has_text(have, "bdev_name", bdev))
+		if (relay_find(have, "bdev_name", bdev))
 			continue;
 		if (ss && max && ++count > max)
 			return err_set(err, -EEXIST,
@@ -221,22 +205,6 @@ static void plan_listeners(const struct rpc_want *want, const json_t *ss,
 	}
 }
 
-static json_t *find_subsystem(const json_t *list, const char *nqn)
-{
-	json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item)
-	{
-		const char *have =
-			json_string_value(json_object_get(item, "nqn"));
-
-		if (have && !strcmp(have, nqn))
-			return item;
-	}
-	return NULL;
-}
-
 int rpcplan_subsystem(struct relay *relay, const struct rpc_want *want,
 		      struct plan *plan, struct err *err)
 {
@@ -246,7 +214,7 @@ int rpcplan_subsystem(struct relay *relay, const struct rpc_want *want,
 	ret = relay_list(relay, "nvmf_get_subsystems", &list, err);
 	if (ret)
 		return ret;
-	ss = find_subsystem(list, want->nqn);
+	ss = relay_find(list, "nqn", want->nqn);
 	if (!ss)
 		plan_create(want, plan);
 	ret = plan_namespaces(want, ss, plan, err);
@@ -291,19 +259,12 @@ int rpcplan_config(struct deployment *d, const char *path, struct err *err)
 {
 	struct relay relay = deployment_relay(d);
 	struct remote_result res = {0};
-	struct strbuf script = {0};
 	json_t *config = NULL, *have = NULL;
 	char *text = NULL;
 	int ret = whole_config(&relay, &config, err);
 
-	strbuf_addf(&script, "cat '%s' 2>/dev/null || :", path);
 	if (ret == 0)
-		ret = remote_run(d->remote,
-				 &(struct remote_cmd){
-					 .script = script.p ? script.p : "",
-					 .as_root = true,
-				 },
-				 &res, err);
+		ret = deployment_read(d, path, &res, err);
 	if (ret == 0)
 		have = json_loadb(res.out.p ? res.out.p : "", res.out.n, 0,
 				  NULL);
@@ -316,7 +277,6 @@ int rpcplan_config(struct deployment *d, const char *path, struct err *err)
 	free(text);
 	json_decref(config);
 	json_decref(have);
-	strbuf_fini(&script);
 	remote_result_fini(&res);
 	return ret;
 }
