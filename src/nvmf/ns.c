@@ -147,6 +147,7 @@ static void take_hints(struct nvmf_ns_info *ns, const struct nvme_id_ns *id,
 	ns->ana_group = has_ana ? id->anagrpid : 0;
 	ns->opt_boundary_lba = id->noiob;
 	ns->is_shared = id->nmic & NMIC_SHARED;
+	ns->reservations = id->rescap;
 	ns->is_write_protected = id->nsattr & NSATTR_WRITE_PROTECTED;
 	if (!(id->nsfeat & NSFEAT_OPTPERF))
 		return;

@@ -105,6 +105,7 @@ struct nvmf_ctrl_info {
 	uint8_t ana_transition_s; /* ANATT, 0 without ANA */
 	uint32_t ana_groups;	  /* NANAGRPID, 0 without ANA */
 	bool is_discovery, has_write_cache, has_ana;
+	bool has_reservations; /* the commands; a namespace says which */
 	char serial[21], model[41], firmware[9];
 };
 
@@ -119,6 +120,7 @@ struct nvmf_ns_info {
 	 * write granularity and alignment (NPWG, NPWA), optimal write (NOWS) */
 	uint32_t opt_boundary_lba, write_granularity_lba, write_align_lba;
 	uint32_t opt_write_lba;
+	uint8_t reservations;	 /* RESCAP: NVME_NS_RESCAP_*, 0 = none */
 	bool is_shared;		 /* NMIC: other controllers may have it */
 	bool is_write_protected; /* NSATTR */
 	bool is_not_ready;	 /* NSTAT.NRDY is 0 though NVMe 2.0 has it */
@@ -269,6 +271,9 @@ struct nvmf_io {
 	uint64_t bytes;
 	const struct iovec *iov; /* covers exactly bytes */
 	unsigned iovcnt;
+	/* Not NULL: this very command with data as op says, all in one piece of
+	 * at most 4096 bytes; slba and nsid are not looked at. */
+	const struct nvme_sqe *sqe;
 	/* 0 = none.  What still waits for a slot then is not sent any more and
 	 * ends with NVME_SC_HOST_ABORTED; what was sent has its own time. */
 	uint64_t deadline_ns;

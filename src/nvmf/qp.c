@@ -15,7 +15,8 @@
 #include "base/time.h"
 
 #define NLB_MAX	  65536
-#define QP_ABORTS 8 /* messages to the controller's loop at a time */
+#define ONE_PIECE 4096 /* every controller takes so much */
+#define QP_ABORTS 8    /* messages to the controller's loop at a time */
 
 /* Asks the controller's loop for an Abort and comes back at once. */
 struct qp_abort {
@@ -107,6 +108,20 @@ static uint32_t next_bytes(const struct nvmf_qp *qp, const struct nvmf_io *io)
 	return (uint32_t)MIN(max, io->bytes - io->issued);
 }
 
+static void set_sqe(struct nvmf_io *io, struct nt_cmd *cmd)
+{
+	if (io->sqe)
+		cmd->sqe = *io->sqe;
+	else if (io->op == NVMF_FLUSH)
+		cmd->sqe = (struct nvme_sqe){.opcode = NVME_CMD_FLUSH,
+					     .flags = NVME_SQE_PSDT_SGL,
+					     .nsid = io->nsid};
+	else
+		nvme_cmd_rw(&cmd->sqe, io->op == NVMF_WRITE, io->nsid,
+			    io->slba + io->issued / io->lba_bytes,
+			    cmd->bytes / io->lba_bytes);
+}
+
 static void issue(struct nvmf_qp *qp, struct nvmf_io *io, struct nt_cmd *cmd)
 {
 	bool is_write = io->op == NVMF_WRITE;
@@ -116,15 +131,10 @@ static void issue(struct nvmf_qp *qp, struct nvmf_io *io, struct nt_cmd *cmd)
 		.off = io->iov_off,
 	};
 
-	if (io->op == NVMF_FLUSH) {
-		cmd->sqe = (struct nvme_sqe){.opcode = NVME_CMD_FLUSH,
-					     .flags = NVME_SQE_PSDT_SGL,
-					     .nsid = io->nsid};
-	} else {
+	if (io->op != NVMF_FLUSH)
 		cmd->bytes = next_bytes(qp, io);
-		nvme_cmd_rw(&cmd->sqe, is_write, io->nsid,
-			    io->slba + io->issued / io->lba_bytes,
-			    cmd->bytes / io->lba_bytes);
+	set_sqe(io, cmd);
+	if (cmd->bytes) {
 		cmd->dir = is_write ? NT_WRITE : NT_READ;
 		cmd->is_in_capsule =
 			is_write && cmd->bytes <= qp->info.icd_bytes;
@@ -209,6 +219,7 @@ void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io)
 	ASSERT((io->op == NVMF_FLUSH) == (io->bytes == 0));
 	ASSERT(io->op == NVMF_FLUSH ||
 	       (IS_POW2(io->lba_bytes) && io->bytes % io->lba_bytes == 0));
+	ASSERT(!io->sqe || io->bytes <= ONE_PIECE);
 	ASSERT(!io->crcs ||
 	       (io->crc_bytes && io->crc_bytes % io->lba_bytes == 0));
 	io->sc = NVME_SC_OK;

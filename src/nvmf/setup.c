@@ -221,6 +221,7 @@ static void read_limits(struct nvmf_ctrl *ctrl, const struct nvme_id_ctrl *id)
 	info->ana_transition_s = info->has_ana ? id->anatt : 0;
 	info->ana_groups = info->has_ana ? id->nanagrpid : 0;
 	info->has_write_cache = id->vwc & 1;
+	info->has_reservations = id->oncs & NVME_CTRL_ONCS_RESERVATIONS;
 	info->is_discovery = id->cntrltype == KIND_DISCOVERY ||
 			     strcmp(ctrl->opts.subnqn, NVME_DISC_NQN) == 0;
 }
