@@ -21,7 +21,7 @@ TIMEOUT = 30  # nothing here may hang
 
 @pytest.fixture
 def keys(cluster, monkeypatch, capfd):
-    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "5000")
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "10000")
     k = Keys(cluster, monkeypatch)
     k.use()
     yield k
@@ -34,7 +34,8 @@ def world(cluster, keys):
     """Everything with the cluster's two keys."""
     keys.host, keys.ctrl = keys.make("host"), keys.make("ctrl", "--hash=none")
     keys.use(keys.host, keys.ctrl)
-    cluster.master(*FAST)
+    # no probe fails because the machine is busy
+    cluster.master(*FAST, "--nof_heartbeat_probe_timeout_ms=20000")
     cluster.target("a", "a.img:64m", flags=[f"--dhchap_key=*={keys.host}",
                                             f"--dhchap_ctrl_key=*={keys.ctrl}"])
     return cluster

@@ -119,7 +119,7 @@ def test_master_not_there(cluster):
     assert store.setup("127.0.0.1", "x", 0, 0, "tcp", "", addr) in (-900,
                                                                     -901)
     assert addr in store.setup_error()
-    assert time.monotonic() - t < 25
+    assert time.monotonic() - t < 60
 
 
 def register(cluster, endpoint, *more):
@@ -163,7 +163,7 @@ def test_blackhole_endpoint_ends_in_time(cluster):
         refused(register(cluster, "traddr:127.0.0.1 trsvcid:"
                          f"{s.getsockname()[1]} subnqn:nqn.2026-11.io.t:a "
                          "trtype:TCP ns:1"))
-        assert time.monotonic() - t < 20
+        assert time.monotonic() - t < 30
 
 
 def disk_with(cluster, name, *command):

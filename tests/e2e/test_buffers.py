@@ -62,7 +62,7 @@ def test_stopped_before_the_read(slow):
     give(gone, SIZE)
     assert store.get_into("k", kept, SIZE) < 0
     ctypes.memset(kept, 0x5a, SIZE)
-    assert time.monotonic() - t < 8
+    assert time.monotonic() - t < 30
     awake(cluster, store, "k", value)
     assert ctypes.string_at(kept, SIZE) == b"\x5a" * SIZE
     give(kept, SIZE)
@@ -119,7 +119,7 @@ def test_stopped_during_writes(slow):
         ctypes.memmove(p, value, SIZE)
         assert store.put_from(f"w{i}", p, SIZE) < 0
         give(p, SIZE)
-    assert time.monotonic() - t < 8
+    assert time.monotonic() - t < 30
     awake(cluster, store, "k", value)
     for i in range(2):
         assert store.get(f"w{i}") in (b"", value)
@@ -142,8 +142,8 @@ def test_close_with_a_stuck_target(cluster, monkeypatch):
     time.sleep(0.2)
     t = time.monotonic()
     store.close()
-    assert time.monotonic() - t < 10
-    reader.join(1)
+    assert time.monotonic() - t < 30
+    reader.join(30)
     assert got and got[0] < 0
     give(p, SIZE)
     cluster.children["a"].kill(signal.SIGCONT)

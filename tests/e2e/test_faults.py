@@ -48,7 +48,7 @@ def test_target_killed_and_started_again(cluster):
     cluster.children["b"].proc.wait()
     t = time.monotonic()
     assert right_or_missing(store, data) == 120 - len(on_b)
-    assert time.monotonic() - t < 10
+    assert time.monotonic() - t < 30
     cluster.wait_until("segment offline", lambda: any(
         s["state"].lower() == "offline"
         for s in cluster.segments()))
@@ -159,7 +159,7 @@ def test_owner_of_memory_segment_dies(cluster):
     cluster.children["service"].kill(signal.SIGKILL)
     t = time.monotonic()
     assert right_or_missing(store, data) == 0
-    assert time.monotonic() - t < 15
+    assert time.monotonic() - t < 30
     cluster.wait_until("segment gone", lambda:
                        not cluster.segments())
     assert store.put("x", b"1") == -200
@@ -198,7 +198,8 @@ def test_writer_killed_half_way(cluster):
         for i in range(1000):
             s.put_batch([f"w{i}-{j}" for j in range(8)], [bytes(4 << 20)] * 8)
         os._exit(0)
-    time.sleep(0.7)
+    cluster.wait_until("some puts have ended", lambda: cluster.metric(
+        "master_key_count") > 20)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     store = new_store(cluster)

