@@ -92,10 +92,9 @@ static void get_report(struct get_batch *b, const struct get_one *one,
 {
 	const Mc__Segment *seg = why->segment;
 	Mc__ReportItem *item;
+	Mc__Problem problem;
 
-	/* Trouble of our own says nothing about the segment. */
-	if (why->ret == -ENOMEM || why->ret == -EINVAL ||
-	    why->ret == -ECANCELED)
+	if (!xfer_problem(why->ret, &problem))
 		return;
 	get_report_grow(b);
 	if (!b->report || b->report->n_items == b->report_cap || !seg)
@@ -104,8 +103,7 @@ static void get_report(struct get_batch *b, const struct get_one *one,
 	if (!item)
 		return;
 	mc__report_item__init(item);
-	item->problem = why->ret == -EILSEQ ? MC__PROBLEM__PROBLEM_CHECKSUM
-					    : MC__PROBLEM__PROBLEM_UNREACHABLE;
+	item->problem = problem;
 	item->key = get_copy(b, one->item->key.p, one->item->key.n);
 	item->generation = one->object->generation;
 	item->replica = why->replica->index;
@@ -120,6 +118,8 @@ void get_failed(struct get_batch *b, const struct get_one *one,
 	stats_add(&b->client->stats, STAT_get_other_replica, 1);
 	if (why->ret == -EILSEQ)
 		stats_add(&b->client->stats, STAT_checksum_misses, 1);
+	if (why->ret == -ENODATA)
+		stats_add(&b->client->stats, STAT_media_misses, 1);
 	get_report(b, one, why);
 	log_debug("replica can't be read", "key=" STR_FMT " error=%s",
 		  STR_ARG(one->item->key), strerror(-why->ret));

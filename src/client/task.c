@@ -176,22 +176,27 @@ static int move_window(struct one *one, const struct move *m,
 
 /* --- what went wrong --- */
 
+/* That replica's bytes; the segment is as good as ever. */
+static bool is_bad(int ret)
+{
+	return ret == -EILSEQ || ret == -ENODATA;
+}
+
 static void note(struct one *one, const struct side *side, int ret,
 		 const Mc__Segment *segment)
 {
 	struct arena *arena = &one->batch->arena;
 	Mc__TaskProblem *problem;
+	Mc__Problem what;
 
-	/* Trouble of our own says nothing about the segment. */
-	if (!segment || ret == -ENOMEM || ret == -EINVAL ||
+	if (!segment || !xfer_problem(ret, &what) ||
 	    one->result->n_problems == PROBLEMS_MAX)
 		return;
 	problem = arena_alloc(arena, sizeof(*problem));
 	if (!problem)
 		return;
 	mc__task_problem__init(problem);
-	problem->problem = ret == -EILSEQ ? MC__PROBLEM__PROBLEM_CHECKSUM
-					  : MC__PROBLEM__PROBLEM_UNREACHABLE;
+	problem->problem = what;
 	problem->replica = side->replica->index;
 	problem->segment_id = segment->id;
 	problem->text = "a task could not move its bytes";
@@ -223,8 +228,8 @@ static int go_through(struct one *one, struct side *source, struct side *target)
 			m.is_write = step == 0;
 			ret = move_window(one, &m, &segment);
 			/* No reader has seen it, so it is dropped unreported
-			 * when it does not match. */
-			if (ret && ret != -EILSEQ)
+			 * when its bytes are wrong or lost. */
+			if (ret && !is_bad(ret))
 				note(one, target, ret, segment);
 			one->is_target_bad = ret != 0;
 		}
@@ -268,7 +273,7 @@ static void do_check(struct one *one)
 			ret = go_through(one, &source, NULL);
 		if (ret == -ECANCELED)
 			return;
-		is_done &= ret == 0 || ret == -EILSEQ;
+		is_done &= ret == 0 || is_bad(ret);
 	}
 	one->result->done = is_done;
 	stats_add(&one->batch->client->stats, STAT_checks, 1);

@@ -133,6 +133,26 @@ const Mc__Segment *xfer_failed_segment(const struct vols *v,
 	return xfer_segment(v, xio->replica, xio->io.failed_extent);
 }
 
+bool xfer_problem(int ret, Mc__Problem *out)
+{
+	switch (-ret) {
+	case 0:
+	case ENOMEM:
+	case EINVAL:
+	case ECANCELED:
+		return false;
+	case EILSEQ:
+		*out = MC__PROBLEM__PROBLEM_CHECKSUM;
+		return true;
+	case ENODATA:
+		*out = MC__PROBLEM__PROBLEM_MEDIA;
+		return true;
+	default:
+		*out = MC__PROBLEM__PROBLEM_UNREACHABLE;
+		return true;
+	}
+}
+
 /* --- groups --- */
 
 void xfer_init(struct xfer *x, struct client *c)

@@ -52,6 +52,10 @@ const Mc__Segment *xfer_segment(const struct vols *v,
 const Mc__Segment *xfer_failed_segment(const struct vols *v,
 				       const struct xfer_io *xio);
 
+/* What the master is told of an I/O that ended with ret; false: nothing, since
+ * trouble of our own says nothing about a segment. */
+bool xfer_problem(int ret, Mc__Problem *out);
+
 void xfer_init(struct xfer *x, struct client *c);
 /* xio->io.ret tells after xfer_wait(). */
 void xfer_submit(struct xfer *x, struct xfer_io *xio);

@@ -213,13 +213,6 @@ static struct task *task_give(struct core *core, const struct object *obj,
 	return task;
 }
 
-static void aim(struct task *task, const struct replica *rep)
-{
-	task->target = rep->index;
-	task->segment = rep->extents[0].seg->no;
-	task->off = rep->extents[0].ext.off;
-}
-
 /* NULL when there is nothing to copy, no room or no source. */
 static struct task *repair(struct core *core, struct object *obj,
 			   enum kind kind, const struct uuid *client)
@@ -246,7 +239,7 @@ static struct task *repair(struct core *core, struct object *obj,
 	}
 	list_for_each (rep, &obj->replicas, node)
 		if (rep->state == REPLICA_PROCESSING)
-			aim(task, rep);
+			task->target = rep->index;
 	note_grant(core, obj);
 	obj_hold(obj);
 	return task;
@@ -382,11 +375,7 @@ static struct replica *target_of(struct object *obj, const struct task *task)
 {
 	struct replica *rep = obj ? obj_replica(obj, task->target) : NULL;
 
-	return rep && rep->state == REPLICA_PROCESSING &&
-			       rep->extents[0].seg->no == task->segment &&
-			       rep->extents[0].ext.off == task->off
-		       ? rep
-		       : NULL;
+	return rep && rep->state == REPLICA_PROCESSING ? rep : NULL;
 }
 
 static void task_fail(struct core *core, struct task *task)

@@ -25,9 +25,7 @@ struct task {
 	uint64_t id;
 	enum task_kind kind;
 	uint64_t generation;
-	uint32_t target;  /* COPY: index of the new replica, */
-	uint32_t segment; /* and where it begins: another one may get the */
-	uint64_t off;	  /* index when this one goes with its segment */
+	uint32_t target; /* COPY: index of the new replica */
 	struct uuid client;
 	uint64_t deadline_ns; /* the client stops by then */
 	uint64_t bytes;

@@ -76,18 +76,44 @@ bool exist_object(struct core *core, struct object *obj)
 	return true;
 }
 
-/* The segment whose bytes they were; the first one when nobody said. */
+/* The segment whose bytes they were; the first one when nobody said, NULL when
+ * the replica has nothing there. */
 static struct segment *culprit(const struct replica *rep,
 			       const struct uuid *segment)
 {
 	for (unsigned i = 0; i < rep->extent_count; i++)
 		if (uuid_eq(&rep->extents[i].seg->id, segment))
 			return rep->extents[i].seg;
-	return rep->extents[0].seg;
+	return uuid_is_zero(segment) ? rep->extents[0].seg : NULL;
 }
 
-enum mooncake_status get_report_mismatch(struct core *core, struct str key,
-					 const struct mismatch *what)
+/* Known to readers, and with bytes on the segment they complain of. */
+static struct replica *find_bad(struct object *obj,
+				const struct bad_replica *what,
+				struct segment **seg)
+{
+	struct replica *rep = obj_replica(obj, what->index);
+
+	if (!rep || rep->state != REPLICA_COMPLETE)
+		return NULL;
+	*seg = culprit(rep, &what->segment);
+	return *seg ? rep : NULL;
+}
+
+static void count_bad(struct core *core, struct segment *seg,
+		      const struct bad_replica *what)
+{
+	if (what->is_media_error) {
+		core->stats.media_errors++;
+		seg->errors[SEG_ERROR_MEDIA]++;
+	} else {
+		core->stats.checksum_mismatches++;
+		seg->errors[SEG_ERROR_CHECKSUM]++;
+	}
+}
+
+enum mooncake_status get_report_bad(struct core *core, struct str key,
+				    const struct bad_replica *what)
 {
 	struct object *obj = obj_find(core, key);
 	struct segment *seg;
@@ -95,13 +121,14 @@ enum mooncake_status get_report_mismatch(struct core *core, struct str key,
 
 	if (!obj || obj->generation != what->generation || !obj->is_complete)
 		return MOONCAKE_OBJECT_NOT_FOUND;
-	rep = obj_replica(obj, what->index);
+	rep = find_bad(obj, what, &seg);
 	if (!rep)
 		return MOONCAKE_REPLICA_NOT_FOUND;
-	core->stats.checksum_mismatches++;
-	seg = culprit(rep, &what->segment);
-	seg->errors[SEG_ERROR_CHECKSUM]++;
-	log_warn("replica dropped: checksum mismatch",
+	if (what->is_media_error && seg->failures)
+		return MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS;
+	count_bad(core, seg, what);
+	log_warn(what->is_media_error ? "replica dropped: media error"
+				      : "replica dropped: checksum mismatch",
 		 "segment=\"%s\" offset=%llu bytes=%llu generation=%llu",
 		 seg->name, (unsigned long long)rep->extents[0].ext.off,
 		 (unsigned long long)obj->size,

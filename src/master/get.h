@@ -16,13 +16,16 @@ bool exist_object(struct core *core, struct object *obj);
 void get_lookup(struct core *core, const struct str *keys, size_t count,
 		struct object **out);
 
-/* Bytes of that replica did not match: it goes, if it is still that one. */
-struct mismatch {
+/* Bytes of that replica are wrong or lost: it goes, if it is still that one.
+ * Nothing is lost where the last probe failed, too: then it is not one block
+ * that can't be read, and the segment is OFFLINE soon or well again. */
+struct bad_replica {
 	uint64_t generation;
 	uint32_t index;	     /* of the replica */
 	struct uuid segment; /* where; zero = not known */
+	bool is_media_error; /* the target says so; else they did not match */
 };
-enum mooncake_status get_report_mismatch(struct core *core, struct str key,
-					 const struct mismatch *what);
+enum mooncake_status get_report_bad(struct core *core, struct str key,
+				    const struct bad_replica *what);
 
 #endif

@@ -14,6 +14,8 @@
 #include "master/scan.h"
 #include "proto/frame.h"
 
+#define COPY_INDEX ((uint32_t)1 << 31)
+
 struct object *obj_find(struct core *core, struct str key)
 {
 	struct hnode *node = htab_get(&core->objects, key, hash_str(key));
@@ -124,11 +126,16 @@ bool replica_begins_there(const struct replica *rep, unsigned i)
 	return true;
 }
 
-static uint32_t next_index(const struct object *obj)
+/* Those of a put count from 0.  That of a copy comes from the generations, so
+ * it is new even if the master was restarted: what a reader reports late must
+ * not be taken for what has come in its place. */
+static uint32_t new_index(struct core *core, const struct object *obj)
 {
 	const struct replica *rep;
 	uint32_t next = 0;
 
+	if (obj->is_complete)
+		return COPY_INDEX | (uint32_t)++core->generation;
 	list_for_each (rep, &obj->replicas, node)
 		next = MAX(next, rep->index + 1);
 	return next;
@@ -146,8 +153,9 @@ static void add_in_order(struct object *obj, struct replica *rep)
 	list_add_tail(&other->node, &rep->node);
 }
 
-int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
-		    const struct extent *extents, unsigned count)
+struct replica *obj_add_replica(struct core *core, struct object *obj,
+				enum kind kind, const struct extent *extents,
+				unsigned count)
 {
 	struct replica *rep;
 
@@ -155,11 +163,11 @@ int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
 	ASSERT(!obj->is_complete || obj->write_deadline_ns > core->now_ns);
 	rep = bins_take(&core->bins, replica_alloc_size(count));
 	if (!rep)
-		return -ENOMEM;
+		return NULL;
 	rep->obj = obj;
 	rep->kind = kind;
 	rep->state = REPLICA_PROCESSING;
-	rep->index = next_index(obj);
+	rep->index = new_index(core, obj);
 	rep->extent_count = count;
 	list_init(&rep->lru_node);
 	for (unsigned i = 0; i < count; i++) {
@@ -176,7 +184,7 @@ int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
 	}
 	add_in_order(obj, rep);
 	obj->replica_count++;
-	return 0;
+	return rep;
 }
 
 /* A reader may hold the lease; a writer that did not report the end may write

@@ -24,10 +24,11 @@ struct object *obj_create(struct core *core, struct str key,
 void obj_destroy(struct core *core, struct object *obj);
 
 /* Takes the extents (already taken from their segments) over.  A complete
- * object has set its write_deadline_ns before.  -ENOMEM leaves them with the
- * caller.  quarantine_reserve() was called for them. */
-int obj_add_replica(struct core *core, struct object *obj, enum kind kind,
-		    const struct extent *extents, unsigned count);
+ * object has set its write_deadline_ns before.  NULL, when memory is out,
+ * leaves them with the caller.  quarantine_reserve() was called for them. */
+struct replica *obj_add_replica(struct core *core, struct object *obj,
+				enum kind kind, const struct extent *extents,
+				unsigned count);
 /* Its extents rest as long as somebody may touch them.  The object stays, even
  * without a replica. */
 void obj_drop_replica(struct core *core, struct replica *rep);

@@ -440,7 +440,6 @@ int place_replica(struct core *core, struct object *obj, enum kind kind,
 	struct extent extents[EXTENTS_MAX];
 	unsigned n = 1;
 	uint64_t largest;
-	int ret;
 
 	if (quarantine_reserve(core, EXTENTS_MAX) < 0)
 		return -ENOMEM;
@@ -457,8 +456,8 @@ int place_replica(struct core *core, struct object *obj, enum kind kind,
 	}
 	if (n == 0)
 		return -ENOSPC;
-	ret = obj_add_replica(core, obj, kind, extents, n);
-	if (ret < 0)
-		give_all(extents, n);
-	return ret;
+	if (obj_add_replica(core, obj, kind, extents, n))
+		return 0;
+	give_all(extents, n);
+	return -ENOMEM;
 }

@@ -206,8 +206,7 @@ static int add_replica(struct recovery *rec, struct object *obj,
 		       const struct jr_replica *r)
 {
 	struct extent extents[EXTENTS_MAX];
-	struct replica *rep, *last = NULL;
-	int ret;
+	struct replica *rep;
 
 	for (unsigned i = 0; i < r->extent_count; i++) {
 		struct segment *seg = find_segment(rec, r->extents[i].segment);
@@ -220,17 +219,13 @@ static int add_replica(struct recovery *rec, struct object *obj,
 			.ext = {r->extents[i].off, r->extents[i].len, 0},
 		};
 	}
-	ret = quarantine_reserve(rec->core, r->extent_count);
-	if (ret == 0)
-		ret = obj_add_replica(rec->core, obj, (enum kind)r->kind,
-				      extents, r->extent_count);
-	if (ret < 0)
-		return ret;
-	/* The new one has the greatest index so far. */
-	list_for_each (rep, &obj->replicas, node)
-		if (!last || rep->index > last->index)
-			last = rep;
-	last->index = r->index;
+	if (quarantine_reserve(rec->core, r->extent_count) < 0)
+		return -ENOMEM;
+	rep = obj_add_replica(rec->core, obj, (enum kind)r->kind, extents,
+			      r->extent_count);
+	if (!rep)
+		return -ENOMEM;
+	rep->index = r->index;
 	return 0;
 }
 

@@ -135,27 +135,45 @@ void rpc_exist(struct service *svc, struct rpc_req *req)
 	service_reply(svc, req, 0, &rsp.base);
 }
 
-static enum mooncake_status report_one(struct service *svc,
-				       const Mc__ReportItem *item)
+static enum mooncake_status take_unreachable(struct service *svc,
+					     const Mc__ReportItem *item)
 {
 	struct segment *seg;
 	struct uuid id;
 
-	if (!reply_uuid(&item->segment_id, &id))
-		return MOONCAKE_INVALID_PARAMS;
-	if (item->problem == MC__PROBLEM__PROBLEM_CHECKSUM)
-		return get_report_mismatch(svc->core, reply_str(&item->key),
-					   &(struct mismatch){item->generation,
-							      item->replica,
-							      id});
-	if (item->problem != MC__PROBLEM__PROBLEM_UNREACHABLE)
-		return MOONCAKE_INVALID_PARAMS;
-	seg = segment_find(svc->core, &id);
+	seg = reply_uuid(&item->segment_id, &id) ? segment_find(svc->core, &id)
+						 : NULL;
 	if (!seg)
 		return MOONCAKE_SEGMENT_NOT_FOUND;
 	if (health_reported(svc->core, seg, item->text))
 		watch_now(seg);
 	return MOONCAKE_OK;
+}
+
+enum mooncake_status rpc_take_report(struct service *svc,
+				     const Mc__ReportItem *item)
+{
+	struct bad_replica bad = {
+		.generation = item->generation,
+		.index = item->replica,
+		.is_media_error = item->problem == MC__PROBLEM__PROBLEM_MEDIA,
+	};
+	enum mooncake_status st;
+	struct segment *seg;
+
+	if (!reply_uuid(&item->segment_id, &bad.segment))
+		return MOONCAKE_INVALID_PARAMS;
+	if (item->problem == MC__PROBLEM__PROBLEM_UNREACHABLE)
+		return take_unreachable(svc, item);
+	if (item->problem != MC__PROBLEM__PROBLEM_CHECKSUM &&
+	    !bad.is_media_error)
+		return MOONCAKE_INVALID_PARAMS;
+	st = get_report_bad(svc->core, reply_str(&item->key), &bad);
+	/* Is it one block, or all of them? */
+	seg = bad.is_media_error ? segment_find(svc->core, &bad.segment) : NULL;
+	if (seg)
+		watch_now(seg);
+	return st;
 }
 
 void rpc_report(struct service *svc, struct rpc_req *req)
@@ -170,7 +188,7 @@ void rpc_report(struct service *svc, struct rpc_req *req)
 		return;
 	}
 	for (size_t i = 0; i < msg->n_items; i++)
-		rsp.status[i] = report_one(svc, msg->items[i]);
+		rsp.status[i] = rpc_take_report(svc, msg->items[i]);
 	rsp.n_status = msg->n_items;
 	service_reply(svc, req, 0, &rsp.base);
 }

@@ -5,13 +5,9 @@
  * was about.
  */
 #include "master/copy.h"
-#include "master/get.h"
-#include "master/health.h"
 #include "master/object.h"
 #include "master/reply.h"
-#include "master/segment.h"
 #include "master/service.h"
-#include "master/watch.h"
 
 #define TASKS_BATCH	16
 #define TASKS_BYTES_MAX (64 * MiB) /* of a batch, but for its last task */
@@ -20,23 +16,20 @@
 
 /* --- results --- */
 
+/* What a reader would report. */
 static void take_problem(struct service *svc, const struct object *obj,
 			 const Mc__TaskProblem *problem)
 {
-	struct segment *seg;
-	struct uuid id;
+	Mc__ReportItem item = MC__REPORT_ITEM__INIT;
 
-	if (!reply_uuid(&problem->segment_id, &id))
-		return;
-	if (problem->problem == MC__PROBLEM__PROBLEM_CHECKSUM) {
-		get_report_mismatch(svc->core, obj_key(obj),
-				    &(struct mismatch){obj->generation,
-						       problem->replica, id});
-		return;
-	}
-	seg = segment_find(svc->core, &id);
-	if (seg && health_reported(svc->core, seg, problem->text))
-		watch_now(seg);
+	item.problem = problem->problem;
+	item.key.data = (uint8_t *)(uintptr_t)obj->key;
+	item.key.len = obj->key_len;
+	item.generation = obj->generation;
+	item.replica = problem->replica;
+	item.segment_id = problem->segment_id;
+	item.text = problem->text;
+	rpc_take_report(svc, &item);
 }
 
 static void take_result(struct service *svc, const struct uuid *client,

@@ -98,6 +98,9 @@ void rpc_put_run_parked(struct service *svc); /* those that are due, or all */
 void rpc_get(struct service *svc, struct rpc_req *req);
 void rpc_exist(struct service *svc, struct rpc_req *req);
 void rpc_report(struct service *svc, struct rpc_req *req);
+/* What a client says of a replica or its segment. */
+enum mooncake_status rpc_take_report(struct service *svc,
+				     const Mc__ReportItem *item);
 /* rpc_remove.c */
 void rpc_remove(struct service *svc, struct rpc_req *req);
 void rpc_remove_by_regex(struct service *svc, struct rpc_req *req);

@@ -137,10 +137,11 @@ static const struct sc_entry {
 	{NVME_SC_CONNECT_BAD_HOST, -EACCES, "host not allowed"},
 	{NVME_SC_DISCONNECT_BAD_QTYPE, -EINVAL, "invalid queue type"},
 	{NVME_SC_AUTH_REQUIRED, -EACCES, "authentication required"},
-	{NVME_SC_WRITE_FAULT, -EIO, "write fault"},
-	{NVME_SC_READ_ERROR, -EIO, "unrecovered read error"},
+	{NVME_SC_WRITE_FAULT, -ENODATA, "write fault"},
+	{NVME_SC_READ_ERROR, -ENODATA, "unrecovered read error"},
 	{NVME_SC_COMPARE_FAILED, -EIO, "compare failure"},
-	{NVME_SC_ACCESS_DENIED, -EACCES, "access denied"},
+	/* Also what Linux's target says of a block its disk can't read. */
+	{NVME_SC_ACCESS_DENIED, -ENODATA, "access denied"},
 	{NVME_SC_ANA_PERSISTENT_LOSS, -EHOSTUNREACH,
 	 "ANA: no longer reachable this way"},
 	{NVME_SC_ANA_INACCESSIBLE, -EHOSTUNREACH,
@@ -175,7 +176,9 @@ int nvme_sc_errno(uint16_t sc)
 {
 	const struct sc_entry *entry = sc_find(sc);
 
-	return entry ? entry->err : -EIO;
+	if (entry)
+		return entry->err;
+	return (sc & NVME_SC_MASK) >> 8 == NVME_SCT_MEDIA ? -ENODATA : -EIO;
 }
 
 static void frame_init(struct nvme_sqe *sqe, uint8_t opcode, uint32_t nsid)

@@ -159,7 +159,8 @@ enum {
 
 /* Short text for a status, static: "LBA out of range". */
 const char *nvme_sc_text(uint16_t sc);
-/* The one mapping to -errno (0 for success). */
+/* The one mapping to -errno (0 for success).  -ENODATA: the medium has lost
+ * (or can't keep) these blocks; it says nothing of others. */
 int nvme_sc_errno(uint16_t sc);
 
 /* Fabrics Connect data, 1024 bytes (Base 2.0 figure 380). */

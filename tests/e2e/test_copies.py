@@ -12,6 +12,7 @@ from mooncake.store import ReplicateConfig
 
 SEED = int(os.environ.get("T_SEED") or random.SystemRandom().getrandbits(32))
 SIZE = 2 * 2**20 + 12345
+BLOCK = 4096  # of a target's file
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +135,43 @@ def test_scrub_finds_what_nobody_reads(cluster):
     cluster.children["a"].kill(signal.SIGKILL)  # either replica is good
     check(store, data)
     assert cluster.metric("master_checksum_mismatch_total") == before
+    store.close()
+
+
+@pytest.mark.parametrize("finder", ["reader", "scrub"])
+def test_lost_blocks_are_repaired(cluster, finder):
+    """They cost the replica that has them and no more; the rest of the
+    namespace is as good as ever."""
+    def fault(*args):
+        r = cluster.run("mooncakectl", "target", f"--rpc_socket={sock}",
+                        "fault", *args)
+        assert r.returncode == 0, r.stdout + r.stderr
+
+    sock = cluster.path("b.sock")
+    start(cluster, "ac", "--nof_stripe_bytes=0",
+          *(["--scrub_interval=300ms", "--scrub_bytes_per_s=1g"]
+            if finder == "scrub" else []))
+    cluster.target("b", "b.img:64m", flags=[f"--rpc_socket={sock}"])
+    cluster.register("b")
+    store = new_store(cluster)
+    data = fill(store, 9, 2)
+    on_b = segment(cluster, "b")["objects"]
+    assert on_b > 1
+    # The first object or two that lie there.
+    fault("set", f"kind=error,op=read,lba={2**20 // BLOCK}-"
+          f"{(2**20 + SIZE) // BLOCK}")
+    cluster.wait_until("found", lambda: (
+        finder == "scrub" or check(store, data) or True) and cluster.metric(
+            "master_media_error_total") > 0)
+    fault("clear", "1")  # the disk has mapped them to good ones
+    cluster.wait_until("repaired", lambda: whole(store, data, 2))
+    check(store, data)
+    assert segment(cluster, "b")["objects"] >= on_b - 2
+    assert cluster.metric("master_nof_segments_offline_total") == 0
+    assert cluster.metric("master_unreachable_reports_total") == 0
+    assert cluster.metric("master_checksum_mismatch_total") == 0
+    if finder == "reader":
+        assert "mooncake_client_media_misses_total 0" not in store.metrics()
     store.close()
 
 

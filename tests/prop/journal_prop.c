@@ -290,13 +290,13 @@ static void change_segment(struct world *w)
 static void drop_replica(struct world *w, const char *key)
 {
 	struct object *obj = obj_find(w->core, str_of(key));
-	struct mismatch what = {0};
+	struct bad_replica what = {0};
 
 	if (!obj || !obj->is_complete)
 		return;
 	what.generation = obj->generation;
 	what.index = list_first(&obj->replicas, struct replica, node)->index;
-	get_report_mismatch(w->core, str_of(key), &what);
+	get_report_bad(w->core, str_of(key), &what);
 }
 
 static void put_some(struct world *w, const char *key)

@@ -315,10 +315,10 @@ static void step_report(struct model *m)
 
 	if (m->is_ordered || !obj)
 		return;
-	get_report_mismatch(
-		m->core, str_of(key_text(k)),
-		&(struct mismatch){.generation = obj->generation,
-				   .index = (uint32_t)rng_below(&m->rng, 4)});
+	get_report_bad(m->core, str_of(key_text(k)),
+		       &(struct bad_replica){
+			       .generation = obj->generation,
+			       .index = (uint32_t)rng_below(&m->rng, 4)});
 	sync_model(m);
 }
 

@@ -35,6 +35,8 @@ COUNTER(released, "master_put_start_release_cnt",
 	"Unfinished puts dropped because of their age")
 COUNTER(checksum_mismatches, "master_checksum_mismatch_total",
 	"Replicas dropped because a reader found wrong bytes")
+COUNTER(media_errors, "master_media_error_total",
+	"Replicas dropped because their target could not read them any more")
 COUNTER(unreachable_reports, "master_unreachable_reports_total",
 	"Clients' reports that a segment could not be reached")
 COUNTER(probe_ok, "master_nof_heartbeat_success_total", "Good probes")

@@ -6,3 +6,4 @@ SEG_ERROR(IO, "io")		      /* a probe that was answered badly */
 SEG_ERROR(IDENTITY, "identity")	      /* something else is found there */
 SEG_ERROR(REPORT, "report")	      /* a client could not reach it */
 SEG_ERROR(CHECKSUM, "checksum")	      /* a reader found wrong bytes */
+SEG_ERROR(MEDIA, "media")	      /* the target has lost a reader's bytes */

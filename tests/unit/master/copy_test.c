@@ -63,9 +63,9 @@ static unsigned readable(const struct object *obj)
 
 static void lose(struct core *core, struct object *obj, uint32_t index)
 {
-	get_report_mismatch(core, obj_key(obj),
-			    &(struct mismatch){.generation = obj->generation,
-					       .index = index});
+	get_report_bad(core, obj_key(obj),
+		       &(struct bad_replica){.generation = obj->generation,
+					     .index = index});
 }
 
 static void test_lost_is_copied(void **state)
@@ -166,12 +166,78 @@ static void test_source_lost_meanwhile(void **state)
 	core_destroy(core);
 }
 
-/* The copy's segment is unmounted and another copy begun, which has the same
- * number: what becomes of the first task is not the second one's. */
+static enum mooncake_status report(struct core *core, const struct object *obj,
+				   uint32_t index, const struct uuid *where)
+{
+	struct bad_replica bad = {
+		.generation = obj->generation,
+		.index = index,
+		.segment = *where,
+	};
+
+	return get_report_bad(core, obj_key(obj), &bad);
+}
+
+/* Who read the bad replica and says so late, perhaps after a restart, must not
+ * make the master drop what came in its place. */
+static void test_report_that_is_late(void **state)
+{
+	static const struct uuid anywhere;
+	struct core *core = pool(3);
+	struct object *obj, *found;
+	struct task *task;
+	struct uuid where;
+	uint32_t targets[3];
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	where = obj_replica(obj, 1)->extents[0].seg->id;
+	lose(core, obj, 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(targets); i++) {
+		task = next_pass(core, &found);
+		assert_non_null(task);
+		targets[i] = task->target;
+		/* Nobody reads it yet. */
+		assert_int_equal(report(core, obj, targets[i], &anywhere),
+				 MOONCAKE_REPLICA_NOT_FOUND);
+		assert_int_equal(end(core, task->id, true), 0);
+		for (uint32_t old = 0; old < i; old++)
+			assert_int_equal(
+				report(core, obj, targets[old], &anywhere),
+				MOONCAKE_REPLICA_NOT_FOUND);
+		assert_int_equal(report(core, obj, 1, &where),
+				 MOONCAKE_REPLICA_NOT_FOUND);
+		assert_int_equal(readable(obj), 2);
+		lose(core, obj, targets[i]);
+	}
+	core_destroy(core);
+}
+
+/* It is the replica's number, but nothing of it is there. */
+static void test_report_from_elsewhere(void **state)
+{
+	struct core *core = pool(3);
+	struct object *obj;
+	struct uuid where;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	where = obj_replica(obj, 1)->extents[0].seg->id;
+	assert_int_equal(report(core, obj, 0, &where),
+			 MOONCAKE_REPLICA_NOT_FOUND);
+	assert_int_equal(readable(obj), 2);
+	assert_int_equal(report(core, obj, 1, &where), 0);
+	assert_int_equal(readable(obj), 1);
+	core_destroy(core);
+}
+
+/* The copy's segment is unmounted and another copy begun: what becomes of the
+ * first task is not the second one's. */
 static void test_target_goes_meanwhile(void **state)
 {
 	struct core *core = pool(4);
 	struct object *obj, *found;
+	const struct replica *rep;
 	struct task *task;
 	uint64_t old[2];
 	uint32_t target;
@@ -183,14 +249,13 @@ static void test_target_goes_meanwhile(void **state)
 		task = next_pass(core, &found);
 		assert_non_null(task);
 		old[i] = task->id;
-		target = task->target;
-		segment_start_unmount(core,
-				      obj_replica(obj, target)->extents[0].seg);
+		rep = obj_replica(obj, task->target);
+		segment_start_unmount(core, rep->extents[0].seg);
 		segments_reap(core, UINT32_MAX);
 	}
 	task = next_pass(core, &found);
 	assert_non_null(task);
-	assert_int_equal(task->target, target);
+	target = task->target;
 	assert_int_equal(end(core, old[0], true), MOONCAKE_REPLICA_IS_GONE);
 	assert_int_equal(readable(obj), 1);
 	assert_int_equal(end(core, old[1], false), 0);
@@ -411,6 +476,8 @@ int main(void)
 		cmocka_unit_test(test_task_that_is_late),
 		cmocka_unit_test(test_object_goes_meanwhile),
 		cmocka_unit_test(test_source_lost_meanwhile),
+		cmocka_unit_test(test_report_that_is_late),
+		cmocka_unit_test(test_report_from_elsewhere),
 		cmocka_unit_test(test_target_goes_meanwhile),
 		cmocka_unit_test(test_resent_copy_rests),
 		cmocka_unit_test(test_eviction_is_no_loss),

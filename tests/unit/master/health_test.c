@@ -78,6 +78,39 @@ static void test_reports(void **state)
 	core_destroy(core);
 }
 
+/* Blocks that can't be read cost the replicas that have them, however many they
+ * are; but not where probes fail, too. */
+static void test_media_errors(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *seg = segment(core);
+	struct vol_probe bad = {.ret = -ENODATA}, ok = good(seg);
+	struct bad_replica what = {.is_media_error = true};
+
+	for (unsigned i = 0; i <= HEALTH_REPORTS; i++) {
+		char key[8];
+
+		snprintf(key, sizeof(key), "k%u", i);
+		assert_int_equal(t_put(core, key, 100, 0, 1), 0);
+		what.generation = obj_find(core, str_of(key))->generation;
+		if (i == HEALTH_REPORTS) {
+			health_probed(core, seg, &bad);
+			assert_int_equal(
+				get_report_bad(core, str_of(key), &what),
+				MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS);
+			assert_int_equal(t_get(core, key), 0);
+			health_probed(core, seg, &ok);
+		}
+		assert_int_equal(get_report_bad(core, str_of(key), &what), 0);
+		assert_int_equal(t_get(core, key), MOONCAKE_OBJECT_NOT_FOUND);
+	}
+	assert_int_equal(seg->state, SEG_ONLINE);
+	assert_int_equal(seg->errors[SEG_ERROR_MEDIA], HEALTH_REPORTS + 1);
+	assert_int_equal(core->stats.media_errors, HEALTH_REPORTS + 1);
+	assert_int_equal(core->stats.checksum_mismatches, 0);
+	core_destroy(core);
+}
+
 static void test_fenced(void **state)
 {
 	struct core *core = t_core(NULL);
@@ -143,6 +176,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_reports),
+		cmocka_unit_test(test_media_errors),
 		cmocka_unit_test(test_fenced),
 		cmocka_unit_test(test_client_ttl),
 	};

@@ -84,9 +84,9 @@ static void test_copy_has_its_time(void **state)
 		t_segment(core, KIND_NOF, i, 16 * MiB);
 	assert_int_equal(t_put(core, "a", 4 * MiB, 0, 2), 0);
 	obj = obj_find(core, STR("a"));
-	get_report_mismatch(
-		core, obj_key(obj),
-		&(struct mismatch){.generation = obj->generation, .index = 0});
+	get_report_bad(core, obj_key(obj),
+		       &(struct bad_replica){.generation = obj->generation,
+					     .index = 0});
 	task = copy_next(core, &T_CLIENT, &looks, &obj, &wait_ns);
 	assert_non_null(task);
 	left_ns = task->deadline_ns - core->now_ns;

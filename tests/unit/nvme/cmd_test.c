@@ -85,7 +85,12 @@ static void test_status(void **state)
 			 -ERANGE);
 	assert_string_equal(nvme_sc_text(NVME_SC_DNR | NVME_SC_LBA_RANGE),
 			    "LBA out of range");
-	assert_int_equal(nvme_sc_errno(NVME_SC(2, 0x99)), -EIO);
+	/* Of one range, not of the whole namespace. */
+	assert_int_equal(nvme_sc_errno(NVME_SC_READ_ERROR | NVME_SC_DNR),
+			 -ENODATA);
+	assert_int_equal(nvme_sc_errno(NVME_SC_WRITE_FAULT), -ENODATA);
+	assert_int_equal(nvme_sc_errno(NVME_SC(2, 0x99)), -ENODATA);
+	assert_int_equal(nvme_sc_errno(NVME_SC_INTERNAL), -EIO);
 	assert_string_equal(nvme_sc_text(NVME_SC(2, 0x99)), "media error");
 	for (unsigned sc = 0; sc <= UINT16_MAX; sc++) {
 		assert_non_null(nvme_sc_text((uint16_t)sc));
