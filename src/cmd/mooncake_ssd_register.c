@@ -32,7 +32,8 @@ static const struct flag flags[] = {
 	 .arg = "TEXT",
 	 .help = "A node whose target is asked over SSH: 'ip:ADDRESS "
 		 "path:SPDK-FOLDER', or 'ip:ADDRESS backend:nvmet' or "
-		 "backend:mooncake; nqn: and ns: choose among what it serves. "
+		 "backend:mooncake; nqn: and ns: choose among what it serves, "
+		 "rpc_socket:PATH which of several targets is asked. "
 		 "All its namespaces are registered with all their "
 		 "addresses."},
 	TOOL_FLAG_DEFINE,

@@ -40,7 +40,8 @@ static const struct flag flags[] = {
 		 "'ip:ADDRESS backend:nvmet disk:/dev/…,…' for the Linux "
 		 "kernel's target, 'ip:ADDRESS backend:mooncake "
 		 "disk:/dev/…,/file:SIZE' for ours. More keys: nqn:, serial:, "
-		 "addr:ADDRESS,… (data addresses), port:, allow:HOSTNQN,…, "
+		 "addr:ADDRESS,… (data addresses), port:, rpc_socket:PATH "
+		 "(which nvmf_tgt, where several run), allow:HOSTNQN,…, "
 		 "key:[HOSTNQN=]FILE,… and ctrl_key: (their DH-HMAC-CHAP "
 		 "keys)."},
 	LOGIN_FLAGS(struct config, login),
@@ -137,8 +138,9 @@ static const struct flag flags[] = {
 	{.name = "replace",
 	 .type = FLAG_BOOL,
 	 .off = OFF(replace),
-	 .help = "End a target that runs there already, and its hosts' "
-		 "connections with it. Without this it is only added to."},
+	 .help = "End the target of that socket that runs there already, and "
+		 "its hosts' connections with it; it comes back when the new "
+		 "one fails. Without this it is only added to."},
 	{.name = "force",
 	 .type = FLAG_BOOL,
 	 .off = OFF(force),

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "deploy/deployment.h"
+#include "deploy/replace.h"
 #include "deploy/rpcplan.h"
 
 #define SERVICE	    "mooncake-nof-target"
@@ -71,17 +72,6 @@ static void plan_service(struct deployment *d, const char *program)
 			   script.p ? script.p : "");
 	d->plan.failed |= script.failed;
 	strbuf_fini(&script);
-}
-
-static void plan_replace(struct deployment *d)
-{
-	plan_end(&d->plan, "end the target that runs there (--replace)",
-		 PIDS "systemctl stop " SERVICE ".service 2>/dev/null || :\n"
-		      "kill $(ours) 2>/dev/null || :\n"
-		      "i=0; while [ -n \"$(ours)\" ]; do\n"
-		      "  i=$((i + 1)); [ $i -lt 300 ] || { echo 'it does "
-		      "not end' >&2; exit 1; }; sleep 0.1; done\n"
-		      "rm -f " STATE_FILE " " SOCKET "\n");
 }
 
 static int plan_start(struct deployment *d, const struct facts *f,
@@ -257,16 +247,27 @@ static int look(struct deployment *d, struct err *err)
 			       "%s: mooncake_nof_target serves TCP: give "
 			       "--transport-type=TCP",
 			       d->node->host);
+	if (d->node->rpc_socket[0] && strcmp(d->node->rpc_socket, SOCKET))
+		return err_set(err, -EINVAL,
+			       "%s: rpc_socket: a deployed mooncake_nof_target "
+			       "has " SOCKET,
+			       d->node->host);
 	snprintf(d->socket, sizeof(d->socket), SOCKET);
 	ret = deployment_facts(d, facts_script, take_fact, &f, err);
 	if (ret)
 		return ret;
-	if (f.is_running && d->opts->is_replacing && d->done == 0)
-		plan_replace(d);
-	else if (f.is_running)
+	if (f.is_running && d->opts->is_replacing && d->done == 0) {
+		deployment_replace(d, &(struct replace){
+					      .service = SERVICE,
+					      .find = PIDS "one() { ours; }\n",
+					      .saved = STATE_FILE,
+				      });
+		f.has_state = false; /* it is put aside */
+	} else if (f.is_running) {
 		return look_at_target(d, err);
-	else if (!f.has_state)
+	} else if (!f.has_state) {
 		ret = check_disks(d, err);
+	}
 	return ret ? ret : plan_start(d, &f, err);
 }
 

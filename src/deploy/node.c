@@ -69,6 +69,17 @@ static int take_path(struct node *node, struct str item, struct err *err)
 	return 0;
 }
 
+/* It stands in scripts and in ssh's -L, which cuts at colons. */
+static int take_rpc_socket(struct node *node, struct str item, struct err *err)
+{
+	if (!item.n || item.p[0] != '/' || !has_only(item, "/._-+@") ||
+	    copy(node->rpc_socket, sizeof(node->rpc_socket), item))
+		return bad(err, "rpc_socket", item,
+			   "an absolute path of letters, digits and / . _ - "
+			   "with at most 107 of them");
+	return 0;
+}
+
 static bool is_hex(struct str s, size_t at, size_t n)
 {
 	for (size_t i = at; i < at + n; i++)
@@ -230,13 +241,20 @@ static int take_ns(struct node *node, struct str item, struct err *err)
 }
 
 static const struct key keys[] = {
-	{"ip", take_ip, false},		  {"path", take_path, false},
-	{"pci", take_pci, true},	  {"disk", take_disk, true},
-	{"backend", take_backend, false}, {"nqn", take_nqn, false},
-	{"serial", take_serial, false},	  {"addr", take_addr, true},
-	{"port", take_port, false},	  {"allow", take_allow, true},
-	{"key", take_key, true},	  {"ctrl_key", take_ctrl_key, true},
+	{"ip", take_ip, false},
+	{"path", take_path, false},
+	{"pci", take_pci, true},
+	{"disk", take_disk, true},
+	{"backend", take_backend, false},
+	{"nqn", take_nqn, false},
+	{"serial", take_serial, false},
+	{"addr", take_addr, true},
+	{"port", take_port, false},
+	{"allow", take_allow, true},
+	{"key", take_key, true},
+	{"ctrl_key", take_ctrl_key, true},
 	{"ns", take_ns, false},
+	{"rpc_socket", take_rpc_socket, false},
 };
 
 const char *node_backend_text(enum node_backend backend)
@@ -290,7 +308,7 @@ static int go_on(struct node *node, const struct key *key, struct str word,
 		err, -EINVAL,
 		"'" STR_FMT "' is no key:value; keys are ip, path, pci, "
 		"disk, backend, nqn, serial, addr, port, allow, key, ctrl_key, "
-		"ns",
+		"ns, rpc_socket",
 		(int)MIN(word.n, (size_t)80), word.p);
 }
 
@@ -365,6 +383,10 @@ static int check(struct node *node, struct str text, struct err *err)
 	if (node->backend == NODE_NVMET && node->path[0])
 		return err_set(err, -EINVAL,
 			       "path: is for backend:spdk and "
+			       "backend:mooncake");
+	if (node->backend == NODE_NVMET && node->rpc_socket[0])
+		return err_set(err, -EINVAL,
+			       "rpc_socket: is for backend:spdk and "
 			       "backend:mooncake");
 	return check_keys(node, err);
 }

@@ -38,6 +38,7 @@ struct node {
 	size_t pci_count;
 	char disk[NODE_DISKS_MAX][256]; /* paths; "PATH:SIZE" makes a file */
 	size_t disk_count;
+	char rpc_socket[108];	/* of the target that is meant */
 	char nqn[NVME_NQN_LEN]; /* "" = derived from the node */
 	char serial[21];
 	char addr[NODE_ADDRS_MAX][256]; /* data addresses */
@@ -56,9 +57,9 @@ int node_split_disk(const char *text, uint64_t unit, char path[256],
 
 /*
  * Keys: ip (required), path, pci, disk, backend (spdk, nvmet, mooncake), nqn,
- * serial, addr, port, allow, key, ctrl_key, ns.  Lists are comma separated; a
- * word without a key continues the list or path before it.  -EINVAL names word
- * and reason.
+ * serial, addr, port, allow, key, ctrl_key, ns, rpc_socket.  Lists are comma
+ * separated; a word without a key continues the list or path before it. -EINVAL
+ * names word and reason.
  */
 int node_parse(struct str text, struct node *out, struct err *err);
 /* Is it one of those that allow: names? */

@@ -12,6 +12,7 @@
 #include "deploy/fleet.h"
 #include "deploy/rpcplan.h"
 #include "deploy/secret.h"
+#include "deploy/spdkfind.h"
 
 /* "ns=NQN NSID" and "at=NQN TRADDR TRSVCID" lines; NQNs have no blanks. */
 static const char nvmet_script[] =
@@ -116,13 +117,14 @@ int node_namespaces(struct remote *remote, const struct node *node,
 		ret = ask_nvmet(remote, node, out, err);
 		break;
 	case NODE_SPDK:
-		ret = spdk_socket(remote, relay.socket, err);
+		ret = spdk_socket(remote, node, relay.socket, err);
 		if (ret == 0)
 			ret = rpc_namespaces(&relay, node, out, err);
 		break;
 	case NODE_MOONCAKE:
-		snprintf(relay.socket, sizeof(relay.socket),
-			 MOONCAKE_TARGET_SOCKET);
+		snprintf(relay.socket, sizeof(relay.socket), "%s",
+			 node->rpc_socket[0] ? node->rpc_socket
+					     : MOONCAKE_TARGET_SOCKET);
 		ret = rpc_namespaces(&relay, node, out, err);
 		break;
 	}

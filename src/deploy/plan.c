@@ -30,6 +30,7 @@ static void step_fini(struct step *step)
 	free(step->data);
 	free(step->undo_script);
 	free(step->undo_method);
+	free(step->settle_script);
 	json_decref(step->params);
 	json_decref(step->undo_params);
 }
@@ -100,14 +101,6 @@ struct step *plan_script(struct plan *plan, const char *title,
 	return step;
 }
 
-void plan_end(struct plan *plan, const char *title, const char *script)
-{
-	struct step *step = plan_script(plan, title, script, NULL);
-
-	if (step)
-		step->is_final = true;
-}
-
 struct step *plan_rpc(struct plan *plan, const char *title, const char *method,
 		      json_t *params)
 {
@@ -144,8 +137,10 @@ static struct step *file_step(struct plan *plan, enum step_kind kind,
 			      const char *data)
 {
 	struct step *step = step_new(plan, kind, title, path);
-	struct strbuf undo = {0};
+	struct strbuf undo = {0}, settle = {0};
 
+	add_names(&settle, path);
+	strbuf_adds(&settle, "rm -f \"$o\"\n");
 	add_names(&undo, path);
 	strbuf_adds(&undo, "rm -f \"$f" REMOTE_NEW "\"\n"
 			   "if [ -e \"$o\" ] || [ -L \"$o\" ]; then\n"
@@ -153,10 +148,31 @@ static struct step *file_step(struct plan *plan, enum step_kind kind,
 	if (step) {
 		step->data = copy(plan, data);
 		step->undo_script = copy(plan, undo.p);
+		step->settle_script = copy(plan, settle.p);
 	}
-	plan->failed |= undo.failed;
+	plan->failed |= undo.failed || settle.failed;
 	strbuf_fini(&undo);
+	strbuf_fini(&settle);
 	return step;
+}
+
+static void exchange(struct plan *plan, char **text, const char *by)
+{
+	free(*text);
+	*text = copy(plan, by);
+}
+
+void step_undo_script(struct plan *plan, struct step *step, const char *script)
+{
+	if (step)
+		exchange(plan, &step->undo_script, script);
+}
+
+void step_settle_script(struct plan *plan, struct step *step,
+			const char *script)
+{
+	if (step)
+		exchange(plan, &step->settle_script, script);
 }
 
 void step_undo_add(struct plan *plan, struct step *step, const char *line)
@@ -167,8 +183,7 @@ void step_undo_add(struct plan *plan, struct step *step, const char *line)
 		return;
 	strbuf_addf(&text, "%s%s\n", step->undo_script ? step->undo_script : "",
 		    line);
-	free(step->undo_script);
-	step->undo_script = copy(plan, text.p);
+	exchange(plan, &step->undo_script, text.p);
 	plan->failed |= text.failed;
 	strbuf_fini(&text);
 }
@@ -425,7 +440,7 @@ void plan_undo(const struct plan *plan, size_t *done,
 
 		if (t->host)
 			fleet_step(t->host, "taking back: %s", step->title);
-		if (step_undo(step, t, &why) || step->is_final) {
+		if (step_undo(step, t, &why)) {
 			failed++;
 			left = step->title;
 		}
@@ -486,14 +501,9 @@ void plan_settle(const struct plan *plan, const struct plan_target *t)
 	struct strbuf script = {0};
 	struct err ignored = {0};
 
-	for (size_t i = 0; i < plan->count; i++) {
-		const struct step *step = &plan->steps[i];
-
-		if (step->kind != STEP_FILE && step->kind != STEP_COPY)
-			continue;
-		add_names(&script, step->text);
-		strbuf_adds(&script, "rm -f \"$o\"\n");
-	}
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->steps[i].settle_script)
+			strbuf_adds(&script, plan->steps[i].settle_script);
 	/* What is left behind harms nobody, and the next time takes it away. */
 	if (script.n && !script.failed)
 		remote_must(t->remote, "remove what was kept",

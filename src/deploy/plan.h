@@ -31,9 +31,9 @@ struct step {
 	 * there is nothing to take back. */
 	char *undo_script, *undo_method;
 	json_t *undo_params;
-	bool is_secret; /* data is shown to nobody */
-	bool is_final;	/* there is no way back: a failure says so */
-	bool is_unsure; /* its answer was lost: it may be done or not */
+	char *settle_script; /* run when all is well, or NULL */
+	bool is_secret;	     /* data is shown to nobody */
+	bool is_unsure;	     /* its answer was lost: it may be done or not */
 };
 
 struct plan {
@@ -51,8 +51,6 @@ void plan_note(struct plan *plan, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * plan_apply() tells. */
 struct step *plan_script(struct plan *plan, const char *title,
 			 const char *script, const char *undo_script);
-/* A script that can't be taken back. */
-void plan_end(struct plan *plan, const char *title, const char *script);
 struct step *plan_rpc(struct plan *plan, const char *title, const char *method,
 		      json_t *params);
 void step_undo_rpc(struct plan *plan, struct step *step, const char *method,
@@ -64,8 +62,11 @@ struct step *plan_file(struct plan *plan, const char *title, const char *path,
 		       const char *data, unsigned mode);
 struct step *plan_copy(struct plan *plan, const char *title, const char *path,
 		       const char *local, unsigned mode);
-/* One more line of its undo script. */
+/* One more line of its undo script; another one in its place. */
 void step_undo_add(struct plan *plan, struct step *step, const char *line);
+void step_undo_script(struct plan *plan, struct step *step, const char *script);
+void step_settle_script(struct plan *plan, struct step *step,
+			const char *script);
 
 /* "host: nothing to do", or numbered steps; scripts only with is_verbose. */
 void plan_format(const struct plan *plan, const char *host, bool is_verbose,
@@ -89,8 +90,8 @@ int plan_apply(const struct plan *plan, size_t *done,
 /* Takes back the *done first steps and adds to err's sentence how it went. */
 void plan_undo(const struct plan *plan, size_t *done,
 	       const struct plan_target *target, struct err *err);
-/* All is well: forgets what files held before.  Steps that were applied can't
- * be taken back any more. */
+/* All is well: forgets what was kept for taking back.  Steps that were applied
+ * can't be taken back any more. */
 void plan_settle(const struct plan *plan, const struct plan_target *target);
 
 #endif

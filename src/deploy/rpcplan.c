@@ -255,6 +255,17 @@ static int whole_config(struct relay *relay, json_t **out, struct err *err)
 	return ret;
 }
 
+int rpc_config_text(struct deployment *d, char **out, struct err *err)
+{
+	struct relay relay = deployment_relay(d);
+	json_t *config = NULL;
+	int ret = whole_config(&relay, &config, err);
+
+	*out = ret ? NULL : json_dumps(config, JSON_INDENT(2));
+	json_decref(config);
+	return ret || *out ? ret : err_set(err, -ENOMEM, "out of memory");
+}
+
 int rpcplan_config(struct deployment *d, const char *path, struct err *err)
 {
 	struct relay relay = deployment_relay(d);

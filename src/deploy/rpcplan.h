@@ -35,14 +35,13 @@ int rpcplan_subsystem(struct relay *relay, const struct rpc_want *want,
 int rpcplan_hosts(struct relay *relay, const struct rpc_want *want,
 		  const json_t *ss, struct plan *plan, struct err *err);
 
-/* Where the nvmf_tgt that runs there listens for JSON-RPC; -ENOENT when none
- * does. */
-int spdk_socket(struct remote *remote, char out[108], struct err *err);
 #define MOONCAKE_TARGET_SOCKET "/run/mooncake-nof-target.sock"
 
 /* The target's whole configuration goes to the file at path there when it holds
  * another one: what the service starts with after a reboot. */
 int rpcplan_config(struct deployment *d, const char *path, struct err *err);
+/* That configuration, which is the caller's to free(). */
+int rpc_config_text(struct deployment *d, char **out, struct err *err);
 
 /* Adds every namespace of every NVM subsystem there, with one path for each
  * TCP listener; a wildcard address becomes the node's own.  Only node->nqn and

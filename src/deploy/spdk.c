@@ -12,10 +12,11 @@
 #include <stdlib.h>
 
 #include "deploy/deployment.h"
+#include "deploy/replace.h"
 #include "deploy/rpcplan.h"
+#include "deploy/spdkfind.h"
 
 #define SERVICE	    "mooncake-spdk-tgt"
-#define SOCKET	    "/var/tmp/spdk.sock"
 #define CONFIG_FILE DEPLOY_FOLDER "/" SERVICE ".json"
 #define START_MS    120000 /* setup.sh reserves hugepages */
 
@@ -26,34 +27,19 @@ struct pci_disk {
 };
 
 struct facts {
-	bool has_setup, has_program, is_running, is_ours;
+	bool has_setup, has_program, is_running;
+	char ours[108]; /* socket of the target that our service keeps */
 	struct pci_disk disks[NODE_DISKS_MAX];
 	size_t disk_count;
 };
-
-/* Pids of running targets: SPDK gives its process the name of the thread on its
- * first core, so the program is told by its command. */
-#define PIDS                                                                   \
-	"targets() { for i in $(pgrep -x nvmf_tgt; "                           \
-	"pgrep -x 'reactor_[0-9]+'); do\n"                                     \
-	"  tr '\\0' '\\n' </proc/$i/cmdline 2>/dev/null |\n"                   \
-	"    grep -qx -e nvmf_tgt -e '.*/nvmf_tgt' && echo $i; done; }\n"
-
-/* Prints the socket of the first one. */
-static const char socket_script[] =
-	PIDS "for i in $(targets); do\n"
-	     "  s=" SOCKET "; prev=\n"
-	     "  for a in $(tr '\\0' '\\n' </proc/$i/cmdline); do\n"
-	     "    [ \"$prev\" != -r ] || s=$a\n"
-	     "    case $a in --rpc-socket=*) s=${a#*=};; esac; prev=$a; done\n"
-	     "  echo \"$s\"; exit 0; done\nexit 44\n";
 
 /* SYSFS stands for /sys where a test says so. */
 static const char facts_script[] =
 	"sys=${SYSFS:-/sys}\n"
 	"[ ! -x \"$p/scripts/setup.sh\" ] || echo setup=1\n"
 	"[ ! -x \"$p/build/bin/nvmf_tgt\" ] || echo program=1\n"
-	"[ ! -e " DEPLOY_FOLDER "/" SERVICE ".sh ] || echo ours=1\n"
+	"echo ours=$(sed -n 's/^set -- -m .* -r //p' " DEPLOY_FOLDER "/" SERVICE
+	".sh 2>/dev/null)\n"
 	"for d in $sys/bus/pci/devices/*; do\n"
 	"  case $(cat $d/class 2>/dev/null) in 0x0108*) ;; *) continue;; esac\n"
 	"  l=$(readlink $d/driver || :)\n"
@@ -62,27 +48,6 @@ static const char facts_script[] =
 	"    [ -e \"$n/size\" ] || continue; n=${n##*/}\n"
 	"    case $n in *c*) n=${n%%c*}n${n##*n};; esac; b=$b,$n; done\n"
 	"  echo \"pci=${d##*/},${l##*/}$b\"; done\n";
-
-int spdk_socket(struct remote *remote, char out[108], struct err *err)
-{
-	struct remote_result res = {0};
-	struct str text;
-	int ret = remote_run(remote,
-			     &(struct remote_cmd){
-				     .script = socket_script,
-				     .as_root = true,
-			     },
-			     &res, err);
-
-	text = str_trim(strbuf_str(&res.out));
-	if (ret == 0 && (res.status || !text.n || text.n >= 108))
-		ret = err_set(err, -ENOENT, "%s: no nvmf_tgt runs there",
-			      remote_host(remote));
-	else if (ret == 0)
-		snprintf(out, 108, STR_FMT, STR_ARG(text));
-	remote_result_fini(&res);
-	return ret;
-}
 
 static void take_disk(struct facts *f, struct str value)
 {
@@ -111,7 +76,9 @@ static void take_fact(void *arg, struct str key, struct str value)
 	else if (str_eq(key, STR("program")))
 		f->has_program = true;
 	else if (str_eq(key, STR("ours")))
-		f->is_ours = true;
+		snprintf(f->ours, sizeof(f->ours), STR_FMT,
+			 (int)MIN(value.n, sizeof(f->ours) - 1),
+			 value.p ? value.p : "");
 	else if (str_eq(key, STR("pci")))
 		take_disk(f, value);
 }
@@ -135,9 +102,25 @@ static int look_around(struct deployment *d, struct facts *f, struct err *err)
 			       d->node->host, d->node->path,
 			       f->has_setup ? "build/bin/nvmf_tgt"
 					    : "scripts/setup.sh");
-	ret = spdk_socket(d->remote, d->socket, &why);
+	ret = spdk_socket(d->remote, d->node, d->socket, &why);
 	f->is_running = ret == 0;
+	if (ret == -ENOENT)
+		snprintf(d->socket, sizeof(d->socket), "%s",
+			 d->node->rpc_socket[0] ? d->node->rpc_socket
+						: SPDK_SOCKET);
 	return ret && ret != -ENOENT ? err_set(err, ret, "%s", why.text) : 0;
+}
+
+/* One service keeps one target. */
+static int check_service(struct deployment *d, const struct facts *f,
+			 struct err *err)
+{
+	if (!f->ours[0] || !strcmp(f->ours, d->socket))
+		return 0;
+	return err_set(err, -EEXIST,
+		       "%s: the service " SERVICE " there keeps the nvmf_tgt "
+		       "at %.80s: rpc_socket:%.80s adds to that one",
+		       d->node->host, f->ours, f->ours);
 }
 
 static bool is_user_driver(const struct pci_disk *disk)
@@ -239,15 +222,30 @@ static int choose(struct deployment *d, const struct facts *f,
 
 /* --- rounds --- */
 
+/* A target that says nothing any more may be replaced, too. */
 static void plan_replace(struct deployment *d)
 {
-	plan_end(&d->plan, "end the nvmf_tgt that runs there (--replace)",
-		 PIDS "systemctl stop " SERVICE ".service 2>/dev/null || :\n"
-		      "kill $(targets) 2>/dev/null || :\n"
-		      "i=0; while [ -n \"$(targets)\" ]; do\n"
-		      "  i=$((i + 1)); [ $i -lt 200 ] || { echo 'it does not "
-		      "end' >&2; exit 1; }; sleep 0.1; done\n"
-		      "rm -f " CONFIG_FILE " " SOCKET "\n");
+	struct strbuf find = {0};
+	struct err why = {0};
+	char *running = NULL;
+
+	if (rpc_config_text(d, &running, &why))
+		plan_note(&d->plan,
+			  "what the target at %s was told can't be kept: %s",
+			  d->socket, why.text);
+	strbuf_addf(&find,
+		    "%sone() { targets | while read -r i s; do\n"
+		    "  [ \"$s\" != \"$socket\" ] || echo $i; done; }\n",
+		    spdk_targets);
+	deployment_replace(d, &(struct replace){
+				      .service = SERVICE,
+				      .find = find.p ? find.p : "",
+				      .saved = CONFIG_FILE,
+				      .running = running,
+			      });
+	d->plan.failed |= find.failed;
+	strbuf_fini(&find);
+	free(running);
 }
 
 static void add_list(struct strbuf *out, const struct choice *c)
@@ -256,10 +254,45 @@ static void add_list(struct strbuf *out, const struct choice *c)
 		strbuf_addf(out, "%s%s", i ? " " : "", c->disks[i]->bdf);
 }
 
-static void plan_bind(struct deployment *d, const struct choice *c)
+/* The name under which the target has the disk, or NULL. */
+static const char *controller_of(const json_t *ctrls, const char *bdf)
+{
+	json_t *item, *path;
+	size_t i, k;
+
+	json_array_foreach(ctrls, i, item)
+	{
+		json_t *paths = json_object_get(item, "ctrlrs");
+
+		json_array_foreach(paths, k, path)
+		{
+			json_t *trid = json_object_get(path, "trid");
+			const char *have = json_string_value(
+				json_object_get(trid, "traddr"));
+
+			if (have && !strcmp(have, bdf))
+				return json_string_value(
+					json_object_get(item, "name"));
+		}
+	}
+	return NULL;
+}
+
+/* Those that the kernel has: taken back, the others would be lost to whoever
+ * had them before. */
+static void plan_bind(struct deployment *d, const struct choice *all,
+		      const json_t *ctrls)
 {
 	struct strbuf go = {0}, undo = {0}, title = {0};
+	struct choice unbound = {0}, *c = &unbound;
 	struct step *step;
+
+	for (size_t i = 0; i < all->count; i++)
+		if (!controller_of(ctrls, all->disks[i]->bdf) &&
+		    !is_user_driver(all->disks[i]))
+			unbound.disks[unbound.count++] = all->disks[i];
+	if (!unbound.count)
+		return;
 
 	strbuf_adds(&title, "give the disks to user space: ");
 	add_list(&title, c);
@@ -292,37 +325,14 @@ static void plan_start(struct deployment *d, const struct choice *c)
 	add_list(&script, c);
 	strbuf_adds(&script, "' ./scripts/setup.sh || exit 1\nset -- -m ");
 	shell_quote(&script, d->opts->core_mask);
-	strbuf_addf(&script, " -r " SOCKET "\n[ ! -s " CONFIG_FILE
-			     " ] || set -- \"$@\" -c " CONFIG_FILE "\n"
-			     "exec ./build/bin/nvmf_tgt \"$@\"\n");
-	snprintf(d->socket, sizeof(d->socket), SOCKET);
+	strbuf_addf(&script,
+		    " -r %s\n[ ! -s " CONFIG_FILE
+		    " ] || set -- \"$@\" -c " CONFIG_FILE "\n"
+		    "exec ./build/bin/nvmf_tgt \"$@\"\n",
+		    d->socket);
 	deployment_service(d, SERVICE, "SPDK NVMe-oF target",
 			   script.p ? script.p : "");
 	strbuf_fini(&script);
-}
-
-/* The name under which the target has the disk, or NULL. */
-static const char *controller_of(const json_t *ctrls, const char *bdf)
-{
-	json_t *item, *path;
-	size_t i, k;
-
-	json_array_foreach(ctrls, i, item)
-	{
-		json_t *paths = json_object_get(item, "ctrlrs");
-
-		json_array_foreach(paths, k, path)
-		{
-			json_t *trid = json_object_get(path, "trid");
-			const char *have = json_string_value(
-				json_object_get(trid, "traddr"));
-
-			if (have && !strcmp(have, bdf))
-				return json_string_value(
-					json_object_get(item, "name"));
-		}
-	}
-	return NULL;
 }
 
 static unsigned free_number(const json_t *ctrls)
@@ -346,14 +356,8 @@ static void plan_attach(struct deployment *d, const struct choice *c,
 			const json_t *ctrls)
 {
 	unsigned next = free_number(ctrls);
-	struct choice unbound = {0};
 
-	for (size_t i = 0; i < c->count; i++)
-		if (!controller_of(ctrls, c->disks[i]->bdf) &&
-		    !is_user_driver(c->disks[i]))
-			unbound.disks[unbound.count++] = c->disks[i];
-	if (unbound.count)
-		plan_bind(d, &unbound);
+	plan_bind(d, c, ctrls);
 	for (size_t i = 0; i < c->count; i++) {
 		const char *bdf = c->disks[i]->bdf;
 		char name[32], title[64];
@@ -434,6 +438,15 @@ static int look_at_target(struct deployment *d, const struct choice *c,
 	return ret;
 }
 
+static void plan_new(struct deployment *d, const struct facts *f,
+		     const struct choice *choice)
+{
+	if (f->is_running)
+		plan_replace(d);
+	plan_bind(d, choice, NULL);
+	plan_start(d, choice);
+}
+
 static int look(struct deployment *d, struct err *err)
 {
 	struct facts *f = calloc(1, sizeof(*f));
@@ -449,15 +462,14 @@ static int look(struct deployment *d, struct err *err)
 		ret = choose(d, f, &choice, err);
 	if (ret == 0 &&
 	    (!f->is_running || (d->opts->is_replacing && d->done == 0))) {
-		if (f->is_running)
-			plan_replace(d);
-		plan_bind(d, &choice);
-		plan_start(d, &choice);
+		ret = check_service(d, f, err);
+		if (ret == 0)
+			plan_new(d, f, &choice);
 	} else if (ret == 0) {
 		ret = look_at_target(d, &choice, err);
 	}
 	if (ret == 0 && d->plan.count == before) {
-		if (f->is_ours)
+		if (!strcmp(f->ours, d->socket))
 			ret = rpcplan_config(d, CONFIG_FILE, err);
 		else
 			plan_note(&d->plan,

@@ -26,6 +26,16 @@ if os.path.exists(os.path.join(ROOT, "release")):
 IS_OLD = RELEASE == "23.01"
 
 
+def is_told(name):
+    """To fail so: an empty file of that name, or one with our core mask."""
+    try:
+        with open(os.path.join(ROOT, name)) as f:
+            mask = f.read()
+    except OSError:
+        return False
+    return not mask or mask == option("-m")
+
+
 class Error(Exception):
     pass
 
@@ -186,7 +196,7 @@ class Target:
         return True
 
     def nvmf_subsystem_add_listener(self, nqn, listen_address):
-        if os.path.exists(os.path.join(ROOT, "no-listener")):
+        if is_told("no-listener"):
             raise Error(-32602, "Invalid parameters")
         self.find(nqn)["listen_addresses"].append(listen_address)
         return True
@@ -319,7 +329,7 @@ def main():
     target = Target()
     if option("-c"):
         target.load(option("-c"))
-    if os.path.exists(os.path.join(ROOT, "no-start")):
+    if is_told("no-start"):
         sys.exit("cannot reserve memory")
     server = socket.socket(socket.AF_UNIX)
     if os.path.exists(path):

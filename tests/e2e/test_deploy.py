@@ -30,17 +30,17 @@ def node_with_spdk(nodes, **more):
     return n, n.spdk(**more)
 
 
-def rpc(node, method):
+def rpc(node, method, socket="/var/tmp/spdk.sock"):
     text = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method})
     code = ("import socket,sys;s=socket.socket(socket.AF_UNIX);"
-            "s.connect('/var/tmp/spdk.sock');s.sendall(sys.argv[1].encode());"
+            f"s.connect('{socket}');s.sendall(sys.argv[1].encode());"
             "print(s.recv(1<<20).decode())")
     out = node.must(f"python3 -c \"{code}\" '{text}'")
     return json.loads(out)["result"]
 
 
-def subsystem(node, nqn=NQN):
-    for s in rpc(node, "nvmf_get_subsystems"):
+def subsystem(node, nqn=NQN, **more):
+    for s in rpc(node, "nvmf_get_subsystems", **more):
         if s["nqn"] == nqn:
             return s
     return None
@@ -120,13 +120,115 @@ def test_spdk_that_runs_is_added_to(cluster, nodes):
     assert r.returncode == 0, r.stdout + r.stderr
     assert n.must("pgrep -x reactor_0") != pid
     assert len(subsystem(n, nqn)["namespaces"]) == 2
-    # What was ended does not come back, which is said.
-    with open(spdk + "/no-start", "w"):
-        pass
-    r = create(cluster, nodes, info(n, spdk, "pci:0000:81:00.0"), *args,
-               "--replace")
-    assert r.returncode == 1 and "NOT taken back: end the nvmf_tgt" in \
-        r.stdout, r.stdout
+
+
+def start_other(node, spdk, socket, *args):
+    """Somebody else's target."""
+    node.must(f"cd {spdk} || exit 1; WORD=1 setsid ./build/bin/nvmf_tgt {' '.join(args)} "
+              f"-r {socket} </dev/null >/dev/null 2>&1 & "
+              f"while [ ! -S {socket} ]; do sleep 0.05; done")
+
+
+def processes(node):
+    """{socket: pid}"""
+    out = node.must("for i in $(pgrep -x reactor_0); do "
+                    "tr '\\0' ' ' </proc/$i/cmdline | "
+                    "sed \"s/.* -r \\([^ ]*\\).*/\\1 $i/\"; echo; done")
+    return dict(line.split() for line in out.split("\n") if line.strip())
+
+
+def files(state):
+    return [x for x in state.split("\n")
+            if "mooncake-spdk-tgt.pid" not in x and "nvmf_tgt" not in x]
+
+
+OTHER = "/run/other.sock"
+
+
+def test_several_targets_on_a_node(cluster, nodes):
+    """Told apart by their sockets; --replace ends one of them."""
+    n, spdk = node_with_spdk(nodes, disks=("0000:81:00.0", "0000:82:00.0"))
+    first = (info(n, spdk, "pci:0000:81:00.0"), "--transport-type=TCP")
+    assert create(cluster, nodes, *first).returncode == 0
+    start_other(n, spdk, OTHER, "-m", "0x2")
+    before = n.state()
+
+    r = create(cluster, nodes, *first)
+    assert r.returncode == 1 and "several nvmf_tgt run there" in r.stdout
+    assert "/var/tmp/spdk.sock" in r.stdout and OTHER in r.stdout
+    assert "rpc_socket:PATH says which" in r.stdout
+    cluster.master(*FAST)
+    register = ("mooncake_ssd_register", f"--master={cluster.master_addr}")
+    r = cluster.run(*register, info(n, spdk), env=nodes.env())
+    assert "rpc_socket:PATH says which" in r.stdout, r.stdout
+    assert n.state() == before
+
+    ours = info(n, spdk, "pci:0000:81:00.0 rpc_socket:/var/tmp/spdk.sock")
+    r = create(cluster, nodes, ours, *first[1:])
+    assert r.returncode == 0 and "(0 steps)" in r.stdout, r.stdout
+    r = create(cluster, nodes, info(
+        n, spdk, f"pci:0000:82:00.0 port:4421 nqn:{NQN} rpc_socket:{OTHER}"),
+        *first[1:])
+    assert r.returncode == 0, r.stdout
+    assert "started by somebody else" in r.stdout
+    assert subsystem(n, NQN, socket=OTHER) and not subsystem(n, NQN)
+    # A third can't be kept by the one service.
+    r = create(cluster, nodes, info(
+        n, spdk, "pci:0000:82:00.0 rpc_socket:/run/third.sock"), *first[1:])
+    assert r.returncode == 1 and "keeps the nvmf_tgt" in r.stdout, r.stdout
+
+    pids = processes(n)
+    r = create(cluster, nodes, ours, *first[1:], "--replace")
+    assert r.returncode == 0, r.stdout
+    after = processes(n)
+    assert after[OTHER] == pids[OTHER] and after.keys() == pids.keys()
+    assert after["/var/tmp/spdk.sock"] != pids["/var/tmp/spdk.sock"]
+    # What it had is kept beside.
+    names = n.must("ls /etc/mooncake").split()
+    kept = [x for x in names if ".json." in x]
+    assert [x.split(".json.")[1].split("-")[0] for x in kept] == \
+        ["before", "running"], names
+    for name in kept:
+        assert "0000:81:00.0" in n.must("cat /etc/mooncake/" + name)
+        assert name in r.stdout
+    assert n.must("ls /run | grep replaced || :") == ""
+
+
+@pytest.mark.parametrize("whose", ["ours", "other"])
+@pytest.mark.parametrize("fail", ["no-start", "no-listener"])
+def test_replaced_target_comes_back(cluster, nodes, whose, fail):
+    """The new one does not start, or refuses: the old one serves again what
+    it was told, also what nobody has saved."""
+    n, spdk = node_with_spdk(nodes, disks=("0000:81:00.0", "0000:82:00.0"))
+    args = (info(n, spdk, f"pci:0000:81:00.0 nqn:{NQN}"),
+            "--transport-type=TCP")
+    if whose == "other":
+        start_other(n, spdk, "/var/tmp/spdk.sock", "-m", "0x2")
+    assert create(cluster, nodes, *args).returncode == 0
+    code = ("import socket;s=socket.socket(socket.AF_UNIX);"
+            "s.connect('/var/tmp/spdk.sock');s.sendall(b'{\"jsonrpc\":\"2.0\","
+            "\"id\":1,\"method\":\"nvmf_create_subsystem\",\"params\":"
+            "{\"nqn\":\"nqn.x:told\"}}');print(s.recv(999))")
+    n.must(f"python3 -c '{code.replace(chr(39), chr(39) + chr(92) + chr(39) * 2)}'")
+    before, was = n.state(), subsystem(n)
+    pid = processes(n)["/var/tmp/spdk.sock"]
+    command = f"tr '\\0' '\\n' </proc/{pid}/cmdline | head -n 6; "\
+        f"readlink /proc/{pid}/cwd; grep -cz WORD=1 /proc/{pid}/environ || :"
+    said = n.must(command)
+    # Only the new one fails: it has another mask.
+    with open(f"{spdk}/{fail}", "w") as f:
+        f.write("0x4")
+    r = create(cluster, nodes, *args, "--replace", "--core-mask=0x4")
+    assert r.returncode == 1, r.stdout
+    assert "all taken back" in r.stdout, r.stdout
+    now = processes(n)["/var/tmp/spdk.sock"]
+    assert now != pid
+    assert n.must(command.replace(pid, now)) == said
+    assert subsystem(n) == was and subsystem(n, "nqn.x:told")
+    assert n.must("ls /etc/mooncake /run").count("-2") == 0
+    # Files are as they were; the process has another number and its
+    # configuration from a file now.
+    assert files(n.state()) == files(before)
 
 
 def test_failure_puts_the_node_back(cluster, nodes):

@@ -60,6 +60,8 @@ static void test_ours(void **state)
 	assert_int_equal(n.trsvcid, 4421);
 	assert_int_equal(n.allow_count, 2);
 	assert_int_equal(parse("ip:h").backend, NODE_MOONCAKE);
+	n = parse("ip:h path:/s rpc_socket:/run/spdk-2.sock");
+	assert_string_equal(n.rpc_socket, "/run/spdk-2.sock");
 	assert_int_equal(parse("ip:h backend:NVMET").backend, NODE_NVMET);
 }
 

@@ -221,14 +221,14 @@ static void test_roll_back(void **state)
 	server_stop(&s);
 }
 
-/* What can't be taken back is not said to have been. */
-static void test_final(void **state)
+/* What could not be taken back is not said to have been. */
+static void test_not_taken_back(void **state)
 {
 	struct plan plan = {0};
 	struct err err;
 
 	plan_script(&plan, "make b", "touch b", "rm b");
-	plan_end(&plan, "end it", "touch ended");
+	plan_script(&plan, "end it", "touch ended", "exit 1");
 	plan_script(&plan, "make c", "exit 1", NULL);
 	assert_int_equal(apply(&plan, "/none", &err), -EREMOTEIO);
 	assert_non_null(strstr(err.text, "NOT taken back: end it"));
@@ -506,7 +506,7 @@ int main(void)
 		cmocka_unit_test(test_relay),
 		cmocka_unit_test(test_apply),
 		cmocka_unit_test(test_roll_back),
-		cmocka_unit_test(test_final),
+		cmocka_unit_test(test_not_taken_back),
 		cmocka_unit_test(test_cut_off),
 		cmocka_unit_test(test_left_behind),
 		cmocka_unit_test(test_old_file),
