@@ -66,7 +66,7 @@ static struct arena_block *arena_grow(struct arena *arena, size_t n)
 	return block;
 }
 
-static void *arena_take(struct arena *arena, size_t n)
+void *arena_take(struct arena *arena, size_t n)
 {
 	struct arena_block *block = arena->current;
 	void *p;
@@ -131,6 +131,26 @@ void arena_reset(struct arena *arena)
 		b->used = 0;
 	arena->current = arena->first;
 	arena->used = 0;
+}
+
+struct arena_mark arena_mark(const struct arena *arena)
+{
+	struct arena_block *block = arena->current;
+
+	return (struct arena_mark){block, block ? block->used : 0, arena->used};
+}
+
+void arena_rewind(struct arena *arena, struct arena_mark mark)
+{
+	if (!mark.block) {
+		arena_reset(arena);
+		return;
+	}
+	for (struct arena_block *b = mark.block->next; b; b = b->next)
+		b->used = 0;
+	mark.block->used = mark.block_used;
+	arena->current = mark.block;
+	arena->used = mark.used;
 }
 
 void *arena_alloc(struct arena *arena, size_t n)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages of the master by method number, and the arena that unpacked
- * messages live in (one free for all, no malloc per field).
+ * Messages of the master by method number, their way to bytes and back, and the
+ * arena that they live in (one free for all, no malloc per field).
  */
 #ifndef PROTO_CODEC_H
 #define PROTO_CODEC_H
@@ -24,5 +24,25 @@ void arena_init(struct arena *arena, size_t limit);
 void arena_fini(struct arena *arena);
 void arena_reset(struct arena *arena);
 void *arena_alloc(struct arena *arena, size_t n); /* zeroed, or NULL */
+void *arena_take(struct arena *arena, size_t n);  /* the same, not zeroed */
+/* Gives back what was taken since. */
+struct arena_mark {
+	struct arena_block *block;
+	size_t block_used, used;
+};
+struct arena_mark arena_mark(const struct arena *arena);
+void arena_rewind(struct arena *arena, struct arena_mark mark);
+
+/*
+ * What protobuf_c_message_pack() writes, behind head bytes of room; msg NULL is
+ * nothing.  -ENOMEM, or -EMSGSIZE above FRAME_BODY_MAX.
+ */
+int codec_pack(struct arena *arena, const ProtobufCMessage *msg, size_t head,
+	       uint8_t **out, size_t *out_len);
+/* What protobuf_c_message_unpack() reads, or NULL; all of it is in the arena.
+ */
+ProtobufCMessage *codec_unpack(const ProtobufCMessageDescriptor *desc,
+			       struct arena *arena, const uint8_t *body,
+			       size_t len);
 
 #endif

@@ -219,9 +219,8 @@ static void rc_answer(struct rpc_client *rc, struct rpc_call *call,
 		call->ret = -EREMOTEIO;
 	} else {
 		arena->limit = arena->used + wire_unpack_limit(frame->body_len);
-		call->rsp = protobuf_c_message_unpack(
-			codec_response(call->method), &arena->pb,
-			frame->body_len, body);
+		call->rsp = codec_unpack(codec_response(call->method), arena,
+					 body, frame->body_len);
 		call->ret = call->rsp ? 0 : -EBADMSG;
 	}
 	timer_cancel(rc->loop, &call->timer);

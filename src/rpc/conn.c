@@ -240,8 +240,7 @@ static int conn_dispatch(struct rpc_conn *conn, const struct frame *frame,
 		return 0;
 	}
 	req->arena.limit = wire_unpack_limit(frame->body_len);
-	req->body = protobuf_c_message_unpack(desc, &req->arena.pb,
-					      frame->body_len, body);
+	req->body = codec_unpack(desc, &req->arena, body, frame->body_len);
 	if (req->body)
 		opts->handler(req, opts->arg);
 	else

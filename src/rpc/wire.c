@@ -112,22 +112,16 @@ int rx_next(struct rx *rx, struct frame *frame, const uint8_t **body,
 int wire_encode(struct arena *arena, const ProtobufCMessage *msg, uint8_t **out,
 		uint32_t *out_len)
 {
-	size_t len = msg ? protobuf_c_message_get_packed_size(msg) : 0;
 	struct frame frame = {0};
-	uint8_t *p;
+	size_t len;
+	int ret = codec_pack(arena, msg, sizeof(frame), out, &len);
 
-	if (len > FRAME_BODY_MAX)
-		return -EMSGSIZE;
-	p = arena->pb.alloc(arena, sizeof(frame) + len);
-	if (!p)
-		return -ENOMEM;
-	if (msg)
-		protobuf_c_message_pack(msg, p + sizeof(frame));
-	frame.body_len = (uint32_t)len;
-	frame.body_crc = crc32c(0, p + sizeof(frame), len);
-	memcpy(p, &frame, sizeof(frame));
-	*out = p;
-	*out_len = (uint32_t)(sizeof(frame) + len);
+	if (ret < 0)
+		return ret;
+	*out_len = (uint32_t)len;
+	frame.body_len = *out_len - (uint32_t)sizeof(frame);
+	frame.body_crc = crc32c(0, *out + sizeof(frame), frame.body_len);
+	memcpy(*out, &frame, sizeof(frame));
 	return 0;
 }
 

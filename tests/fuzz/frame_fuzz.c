@@ -2,8 +2,9 @@
 /*
  * What anybody may send to the RPC port.  First byte: how the bytes are cut (0
  * = not).  The rest is a stream of frames; their checksums are put right, so
- * that the fuzzer gets at what is behind them.  Promise: no memory error, and
- * unpacking never takes more than its limit.
+ * that the fuzzer gets at what is behind them.  Promise: no memory error,
+ * unpacking never takes more than its limit, and what is read is what
+ * protobuf-c reads.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "base/crc.h"
 #include "base/log.h"
 #include "rpc/wire.h"
+#include "t_message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,9 +43,11 @@ static void unpack(const struct frame *frame, const uint8_t *body)
 	if (!desc)
 		return;
 	arena_init(&arena, wire_unpack_limit(frame->body_len));
-	protobuf_c_message_unpack(desc, &arena.pb, frame->body_len, body);
+	codec_unpack(desc, &arena, body, frame->body_len);
 	ASSERT(arena.used <= arena.limit);
 	arena_fini(&arena);
+	ASSERT(t_reads_alike(
+		desc, (struct str){(const char *)body, frame->body_len}));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -39,6 +39,13 @@ static void test_arena(void **state)
 	arena_fini(&arena);
 }
 
+static Mc__PutStartReq *read_put(struct arena *arena, const uint8_t *wire,
+				 size_t len)
+{
+	return (Mc__PutStartReq *)codec_unpack(&mc__put_start_req__descriptor,
+					       arena, wire, len);
+}
+
 static void test_unpack_is_limited(void **state)
 {
 	/* 4096 empty items: 8 KiB on the wire, far more in memory */
@@ -51,14 +58,79 @@ static void test_unpack_is_limited(void **state)
 		wire[i + 1] = 0;
 	}
 	arena_init(&arena, 65536);
-	assert_null(mc__put_start_req__unpack(&arena.pb, sizeof(wire), wire));
+	assert_null(read_put(&arena, wire, sizeof(wire)));
 	assert_true(arena.used <= 65536);
 	arena_reset(&arena);
 	arena.limit = 0;
-	req = mc__put_start_req__unpack(&arena.pb, sizeof(wire), wire);
+	req = read_put(&arena, wire, sizeof(wire));
 	assert_non_null(req);
 	assert_int_equal(req->n_items, 4096);
+	/* Without a detour through the library */
+	for (size_t i = 1; i < req->n_items; i++)
+		assert_ptr_equal(req->items[i], req->items[i - 1] + 1);
 	arena_fini(&arena);
+}
+
+/* What the first attempt took does not count when the library has to read. */
+static void test_odd_unpack_is_not_charged_twice(void **state)
+{
+	uint8_t wire[8192 + 2];
+	struct arena arena;
+	size_t need;
+
+	for (size_t i = 0; i < sizeof(wire); i += 2) {
+		wire[i] = 2 << 3 | 2;
+		wire[i + 1] = 0;
+	}
+	wire[sizeof(wire) - 2] = 15 << 3; /* nobody knows that field */
+	arena_init(&arena, 0);
+	assert_non_null(arena_alloc(&arena, 100));
+	assert_non_null(
+		mc__put_start_req__unpack(&arena.pb, sizeof(wire), wire));
+	need = arena.used;
+	arena_fini(&arena);
+	arena_init(&arena, need);
+	assert_non_null(arena_alloc(&arena, 100));
+	assert_non_null(read_put(&arena, wire, sizeof(wire)));
+	assert_int_equal(arena.used, need);
+	arena_fini(&arena);
+	arena_init(&arena, need);
+	assert_non_null(read_put(&arena, wire, sizeof(wire)));
+	arena_fini(&arena);
+}
+
+static void test_pack_is_limited(void **state)
+{
+	ProtobufCBinaryData crcs = {.len = FRAME_BODY_MAX - 16};
+	Mc__PutEndItem item = MC__PUT_END_ITEM__INIT, *items[] = {&item};
+	Mc__PutEndReq req = MC__PUT_END_REQ__INIT;
+	struct arena arena;
+	uint8_t *out;
+	size_t len;
+
+	crcs.data = calloc(1, crcs.len + 16);
+	assert_non_null(crcs.data);
+	req.n_items = 1;
+	req.items = items;
+	item.crcs = crcs;
+	arena_init(&arena, 0);
+	assert_int_equal(codec_pack(&arena, &req.base, 32, &out, &len), 0);
+	assert_int_equal(len, 32 + crcs.len + 10); /* two tags, two lengths */
+	item.crcs.len += 6;
+	assert_int_equal(codec_pack(&arena, &req.base, 32, &out, &len), 0);
+	assert_int_equal(len, 32 + FRAME_BODY_MAX);
+	item.crcs.len++;
+	assert_int_equal(codec_pack(&arena, &req.base, 32, &out, &len),
+			 -EMSGSIZE);
+	item.crcs.len = FRAME_BODY_MAX;
+	assert_int_equal(codec_pack(&arena, &req.base, 32, &out, &len),
+			 -EMSGSIZE);
+	arena_fini(&arena);
+	arena_init(&arena, 65536);
+	assert_int_equal(codec_pack(&arena, &req.base, 32, &out, &len),
+			 -ENOMEM);
+	arena_fini(&arena);
+	free(crcs.data);
 }
 
 static void test_methods(void **state)
@@ -105,6 +177,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_arena),
 		cmocka_unit_test(test_unpack_is_limited),
+		cmocka_unit_test(test_odd_unpack_is_not_charged_twice),
+		cmocka_unit_test(test_pack_is_limited),
 		cmocka_unit_test(test_methods),
 		cmocka_unit_test(test_frames),
 	};
