@@ -12,6 +12,7 @@ struct meter {
 	int peer;	   /* process id of the other end, 0 = none */
 	const char *phase; /* printed when there is one */
 	uint64_t start_ns, own_ns, peer_ns;
+	uint64_t peer_main_ns; /* of the peer's main thread */
 	uint64_t bytes, errors;
 	struct hist latency_ns;
 };
