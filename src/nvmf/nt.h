@@ -72,6 +72,7 @@ struct nt_cmd {
 	uint32_t *crcs; /* NULL, or one of each crc_bytes of data */
 	uint32_t crc_bytes;
 	uint64_t deadline_ns;
+	uint64_t stop_ns; /* 0, or from when on none of its bytes may leave */
 	void (*done)(struct nt_cmd *cmd); /* may reuse no field after return */
 	void *owner;
 	/* result */

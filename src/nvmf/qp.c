@@ -153,6 +153,7 @@ static void issue(struct nvmf_qp *qp, struct nvmf_io *io, struct nt_cmd *cmd)
 	cmd->done = io_cmd_done;
 	cmd->deadline_ns =
 		loop_now_ns(qp->loop) + qp->opts.command_timeout_ms * NS_PER_MS;
+	cmd->stop_ns = io->deadline_ns;
 	if (io->issued == io->bytes)
 		leave_waiting(qp, io);
 	nt_cmd_submit(&qp->conn, cmd);

@@ -160,6 +160,19 @@ static bool add_data(struct nt_conn *conn, struct nt_cmd *cmd)
 	return true;
 }
 
+/* Who was stopped for a while finds data asked for that must not be written
+ * any more: its place on the medium may be another's.  Who waits for the
+ * command cancels it. */
+static bool stop_late(struct nt_conn *conn, struct nt_cmd *cmd)
+{
+	if (!cmd->stop_ns || loop_now_ns(conn->loop) < cmd->stop_ns)
+		return false;
+	list_del(&cmd->tx_node);
+	cmd->r2t_count = 0;
+	cmd->requested = cmd->sent;
+	return true;
+}
+
 static void gather_start(struct nt_conn *conn);
 
 static void gather_done(struct stream *stream, int res)
@@ -199,9 +212,12 @@ static void gather_start(struct nt_conn *conn)
 	       !list_is_empty(&conn->tx_queue)) {
 		struct nt_cmd *cmd =
 			list_first(&conn->tx_queue, struct nt_cmd, tx_node);
-		bool is_added = cmd->is_capsule_sent ? add_data(conn, cmd)
-						     : add_capsule(conn, cmd);
+		bool is_added;
 
+		if (stop_late(conn, cmd))
+			continue;
+		is_added = cmd->is_capsule_sent ? add_data(conn, cmd)
+						: add_capsule(conn, cmd);
 		if (!is_added)
 			break;
 		/* More to send: behind the others, so that none starves. */

@@ -198,7 +198,7 @@ def test_foreign_disks_are_refused(cluster, name, command, word):
     assert r.returncode == 0, r.stderr + r.stdout
 
 
-def test_full_pool_says_so(cluster):
+def test_f20_full_pool_says_so(cluster):
     cluster.master("--default_kv_lease_ttl=60000")
     cluster.target("ssd", "ram:32m")
     cluster.register("ssd")

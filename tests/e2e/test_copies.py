@@ -18,9 +18,9 @@ BLOCK = 4096  # of a target's file
 @pytest.fixture(autouse=True)
 def short_deadlines(monkeypatch):
     print(f"seed: T_SEED={SEED}")
-    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "700")
-    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "700000")
-    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "1000")
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "1500")
+    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "1500000")
+    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "2000")
 
 
 def start(cluster, names, *flags, size="64m"):

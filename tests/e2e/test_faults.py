@@ -96,7 +96,7 @@ def corrupt(path, value):
         os.fsync(f.fileno())
 
 
-def test_corrupt_byte_is_a_miss_and_counted(cluster):
+def test_f09_corrupt_byte_is_a_miss_and_counted(cluster):
     cluster.master(*FAST)
     cluster.target("a", "a.img:64m")
     cluster.register("a")
@@ -116,7 +116,7 @@ def test_corrupt_byte_is_a_miss_and_counted(cluster):
     store.close()
 
 
-def test_corrupt_replica_other_one_serves(cluster):
+def test_f09_corrupt_replica_other_one_serves(cluster):
     cluster.master(*FAST)
     for name in "ab":
         cluster.target(name, f"{name}.img:64m")
@@ -130,7 +130,7 @@ def test_corrupt_replica_other_one_serves(cluster):
     store.close()
 
 
-def test_target_returns_with_an_empty_disk(cluster):
+def test_f14_target_returns_with_an_empty_disk(cluster):
     """Somebody swapped the disk: fenced, misses, named."""
     cluster.master(*FAST)
     cluster.target("a", "a.img:64m")
@@ -187,7 +187,7 @@ def test_master_restarts(cluster):
     store.close()
 
 
-def test_writer_killed_half_way(cluster):
+def test_f04_writers_killed(cluster):
     """A put that never ended is never visible."""
     cluster.master(*FAST, "--put_start_discard_timeout_sec=3")
     cluster.target("a", "ram:512m")

@@ -115,7 +115,7 @@ class Writer:
 
 
 @pytest.mark.parametrize("sync", ["interval", "always"])
-def test_killed_under_load(cluster, there, sync):
+def test_f08_killed_under_load(cluster, there, sync):
     there.flags.append(f"--journal_sync={sync}")
     there.master()
     there.target()
@@ -211,7 +211,7 @@ def test_moved(cluster, there):
     store.close()
 
 
-def test_a_copy_takes_over(cluster, there):
+def test_f15_a_copy_takes_over(cluster, there):
     """Two masters with copies of one journal: who writes last has the disks,
     and the other one sees it."""
     rng = random.Random(SEED)

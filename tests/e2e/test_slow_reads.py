@@ -76,7 +76,7 @@ def until_won(cluster, store, ms, want, get_all):
         fault(cluster, name, "")
 
 
-def test_second_read_is_faster(cluster):
+def test_f16_second_read_is_faster(cluster):
     """A disk that takes 5 s now and then costs nobody 5 s, nor many reads."""
     start(cluster, "a", "b")
     store = new_store(cluster)

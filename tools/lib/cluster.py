@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 _no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _die_with_parent():
+def die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -58,7 +58,7 @@ class Child:
             self.proc = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 env={**os.environ, **(env or {})}, start_new_session=True,
-                preexec_fn=_die_with_parent)
+                preexec_fn=die_with_parent)
 
     @property
     def pid(self):

@@ -212,6 +212,67 @@ static void test_stale_cid(void **state)
 	assert_int_equal(w.fake.term_fes, PDU_FES_HEADER_FIELD);
 }
 
+/* --- data that are asked for late --- */
+
+static struct fake_conn *asker;
+static uint16_t asked_cid;
+static unsigned data_pdus;
+
+static bool keep_waiting(struct fake_conn *c, const union pdu_hdr *hdr,
+			 const uint8_t *data, uint32_t len)
+{
+	if (!c->qid)
+		return false;
+	if (hdr->ch.type == PDU_CAPSULE_CMD) {
+		asker = c;
+		asked_cid = hdr->cmd.sqe.cid;
+	}
+	data_pdus += hdr->ch.type == PDU_H2C_DATA;
+	return true;
+}
+
+static void write_asked_late(uint64_t deadline_ms, uint8_t *buf)
+{
+	struct iovec iov = {buf, BYTES};
+	union pdu_hdr ask = R2T(0, BYTES);
+	struct nvmf_io io = {.done = io_done,
+			     .op = NVMF_WRITE,
+			     .nsid = 1,
+			     .lba_bytes = FAKE_LBA,
+			     .bytes = BYTES,
+			     .iov = &iov,
+			     .iovcnt = 1};
+
+	world_open();
+	w.fake.hook = keep_waiting;
+	if (deadline_ms)
+		io.deadline_ns = io_sim_now_ns(w.sim) + deadline_ms * NS_PER_MS;
+	asker = NULL;
+	data_pdus = 0;
+	done = 0;
+	nvmf_io_submit(w.qp, &io);
+	world_run_ms(100);
+	assert_non_null(asker);
+	ask.r2t.cccid = asked_cid;
+	fake_send_raw(asker, &ask, sizeof(ask.r2t));
+	world_run_ms(100);
+	assert_int_equal(data_pdus, deadline_ms == 50 ? 0 : 1);
+	world_until(&done); /* by the command's own deadline */
+	assert_int_not_equal(io.sc, NVME_SC_OK);
+	world_reset();
+}
+
+/* Whose time is over sends no more data, whoever asks: where they would be
+ * written may belong to somebody else by now. */
+static void test_no_data_after_the_deadline(void **state)
+{
+	static uint8_t buf[BYTES];
+
+	write_asked_late(0, buf);
+	write_asked_late(5000, buf);
+	write_asked_late(50, buf);
+}
+
 /* --- ICResp --- */
 
 static struct pdu_ic icresp;
@@ -415,9 +476,10 @@ static void test_half_done(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_rude),      TEST(test_stale_cid), TEST(test_icresp),
-		TEST(test_c2h_term),  TEST(test_banner),    TEST(test_digests),
-		TEST(test_half_done),
+		TEST(test_rude),      TEST(test_stale_cid),
+		TEST(test_icresp),    TEST(test_c2h_term),
+		TEST(test_banner),    TEST(test_digests),
+		TEST(test_half_done), TEST(test_no_data_after_the_deadline),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
