@@ -30,6 +30,13 @@ static void add_uuid(struct strbuf *out, const char *name,
 	strbuf_addf(out, " %s=%s", name, text);
 }
 
+/* What is 0 is not said. */
+static void add_ms(struct strbuf *out, const char *name, uint64_t ms)
+{
+	if (ms)
+		strbuf_addf(out, " %s=%llu", name, (unsigned long long)ms);
+}
+
 static void add_key(struct strbuf *out, struct str key)
 {
 	strbuf_adds(out, " key=\"");
@@ -77,6 +84,7 @@ static bool add_segment_gone(struct strbuf *out, struct look *look,
 		return false;
 	strbuf_addf(out, " no=%u", r.no);
 	add_uuid(out, "id", &r.id);
+	add_ms(out, "writers_ms", r.writers_ms);
 	return true;
 }
 
@@ -86,6 +94,7 @@ static bool add_grant(struct strbuf *out, struct look *look, struct str body)
 		return false;
 	strbuf_addf(out, " generation=%llu",
 		    (unsigned long long)look->object.generation);
+	add_ms(out, "writers_ms", look->object.soft_pin_ms);
 	add_replicas(out, &look->object);
 	return true;
 }

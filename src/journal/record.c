@@ -40,6 +40,13 @@ static void put64(struct strbuf *out, uint64_t v)
 	strbuf_add(out, &v, sizeof(v));
 }
 
+/* At the end of a body, where older journals have nothing. */
+static void put_more64(struct strbuf *out, uint64_t v)
+{
+	if (v)
+		put64(out, v);
+}
+
 static void put_text(struct strbuf *out, struct str s)
 {
 	put32(out, (uint32_t)s.n);
@@ -99,6 +106,7 @@ void jr_object_encode(const struct jr_object *r, struct strbuf *out)
 	put32(out, r->replica_count);
 	for (uint32_t i = 0; i < r->replica_count; i++)
 		put_replica(out, &r->replicas[i]);
+	put_more64(out, r->late_ms);
 }
 
 void jr_gone_encode(const struct jr_gone *r, struct strbuf *out)
@@ -115,6 +123,7 @@ void jr_segment_gone_encode(const struct jr_segment_gone *r, struct strbuf *out)
 	put32(out, r->no);
 	put_uuid(out, &r->id);
 	put_text(out, r->identity);
+	put_more64(out, r->writers_ms);
 }
 
 void jr_marks_encode(const struct jr_marks *r, struct strbuf *out)
@@ -186,6 +195,18 @@ static uint64_t get64(struct reader *rd)
 	uint64_t v;
 
 	get_into(rd, &v, sizeof(v));
+	return v;
+}
+
+/* One body has one meaning, and one meaning one body. */
+static uint64_t get_more64(struct reader *rd)
+{
+	uint64_t v;
+
+	if (rd->failed || !rd->left.n)
+		return 0;
+	v = get64(rd);
+	rd->failed = rd->failed || !v;
 	return v;
 }
 
@@ -279,6 +300,7 @@ bool jr_object_decode(struct str body, struct jr_object *out)
 	for (uint32_t i = 0; i < out->replica_count; i++)
 		if (!get_replica(&rd, &out->replicas[i]))
 			return false;
+	out->late_ms = get_more64(&rd);
 	return is_done(&rd);
 }
 
@@ -301,6 +323,7 @@ bool jr_segment_gone_decode(struct str body, struct jr_segment_gone *out)
 	out->no = get32(&rd);
 	get_into(&rd, out->id.b, sizeof(out->id.b));
 	out->identity = get_word(&rd, JR_TEXT_MAX);
+	out->writers_ms = get_more64(&rd);
 	return is_done(&rd);
 }
 

@@ -71,6 +71,9 @@ struct jr_object {
 	struct str crcs; /* 4 bytes each, little-endian */
 	uint32_t replica_count;
 	struct jr_replica replicas[JR_REPLICAS_MAX];
+	/* What was sent twice may be written for so long, 0 = was not.  Behind
+	 * the replicas, and left out when it is 0. */
+	uint64_t late_ms;
 };
 
 /* Gone is the object of that key, if it has that generation, or one replica
@@ -87,6 +90,7 @@ struct jr_segment_gone {
 	uint32_t no; /* 0: known by the others only */
 	struct uuid id;
 	struct str identity;
+	uint64_t writers_ms; /* the last of them; left out when it is 0 */
 };
 
 /* Numbers below are used up, of allocations and of segments. */

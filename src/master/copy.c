@@ -185,9 +185,11 @@ static int place_copy(struct core *core, struct object *obj, enum kind kind)
 
 static uint64_t time_for(uint64_t bytes, uint64_t bytes_per_s)
 {
-	return bytes_per_s ? (uint64_t)((double)bytes / (double)bytes_per_s *
-					(double)NS_PER_S)
-			   : 0;
+	double ns = (double)bytes / (double)bytes_per_s * (double)NS_PER_S;
+
+	if (!bytes_per_s)
+		return 0;
+	return (uint64_t)MIN(ns, (double)(TASK_NS_MAX / 4));
 }
 
 static struct task *task_give(struct core *core, const struct object *obj,
@@ -528,12 +530,12 @@ enum mooncake_status copy_end(struct core *core, const struct uuid *client,
 	core->stats.copies++;
 	core->stats.copied_bytes += obj->size;
 	core->copier->done++;
+	/* As with a put. */
+	if (result->is_resent)
+		obj_is_resent(core, obj, core->opts.write_ns);
 	obj_complete_replica(core, rep);
 	obj_release(core, obj);
 	trim(core, obj, rep->kind);
-	/* As with a put. */
-	if (result->is_resent)
-		obj->late_write_ns = core->now_ns + core->opts.write_ns;
 	return MOONCAKE_OK;
 }
 

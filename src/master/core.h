@@ -35,6 +35,8 @@
 #define EXTENT_UNIT	 4096
 #define EXTENT_ALIGN	 (64 * KiB) /* objects at least this large */
 #define SPLIT_MIN	 (1 * MiB)  /* smaller objects are never split */
+/* Nobody is at anything longer than that. */
+#define TASK_NS_MAX (7 * 24 * 3600 * NS_PER_S)
 /* Sums over all segments stay in 64 bits. */
 #define SEGMENT_BYTES_MAX ((uint64_t)1 << 50)
 
@@ -154,7 +156,7 @@ struct segment {
 	uint64_t hits, hit_bytes;  /* gets that are sent here first */
 	uint64_t leased_until_ns;  /* end of the last lease on what is here */
 	uint64_t unfinished;	   /* extents of puts under way */
-	uint64_t written_until_ns; /* by when the last of them has to stop */
+	uint64_t written_until_ns; /* by when all who ever wrote have to stop */
 
 	uint64_t writers_until_ns;   /* UNMOUNTING: last writer's deadline */
 	uint64_t dropped;	     /* objects that went with it */
@@ -241,7 +243,7 @@ struct tomb {
 	char identity[80];
 	uint64_t until_ns;
 };
-#define TOMBS_MAX 64
+#define TOMBS_MAX SEGMENTS_MAX /* each may go at the same time */
 
 struct core {
 	struct core_opts opts;

@@ -159,6 +159,7 @@ static void fill_replicas(struct jr_object *r, const struct object *obj,
 static void clear(struct jr_object *r)
 {
 	memset(r, 0, offsetof(struct jr_object, replica_count));
+	r->late_ms = 0;
 	r->key = r->crcs = STR("");
 }
 
@@ -205,6 +206,7 @@ static bool encode_object(const struct core *core, struct notes *notes,
 	r->crcs.p = (const char *)obj->crcs;
 	r->crcs.n = (size_t)((obj->size + CRC_BLOCK - 1) / CRC_BLOCK) *
 		    sizeof(uint32_t);
+	r->late_ms = ms_until(core, obj->late_write_ns);
 	fill_replicas(r, obj, REPLICA_COMPLETE);
 	jr_object_encode(r, begin(notes));
 	return r->replica_count > 0;
@@ -240,11 +242,16 @@ void note_segment(struct core *core, const struct segment *seg)
 	append(notes, JR_SEGMENT);
 }
 
-static void encode_segment_gone(struct notes *notes, uint32_t no,
-				const struct uuid *id, const char *identity)
+/* no: 0 when its replicas are not there any more. */
+static void encode_segment_gone(const struct core *core, struct notes *notes,
+				const struct segment *seg, uint32_t no)
 {
 	struct jr_segment_gone r = {
-		.no = no, .id = *id, .identity = str_of(identity)};
+		.no = no,
+		.id = seg->id,
+		.identity = str_of(seg->identity),
+		.writers_ms = ms_until(core, seg->written_until_ns),
+	};
 
 	jr_segment_gone_encode(&r, begin(notes));
 }
@@ -255,7 +262,7 @@ void note_segment_gone(struct core *core, const struct segment *seg)
 
 	if (!notes)
 		return;
-	encode_segment_gone(notes, seg->no, &seg->id, seg->identity);
+	encode_segment_gone(core, notes, seg, seg->no);
 	append(notes, JR_SEGMENT_GONE);
 }
 
@@ -331,7 +338,13 @@ static void save_tombs(struct core *core, struct notes *notes)
 
 		if (tomb->until_ns <= core->now_ns)
 			continue;
-		encode_segment_gone(notes, 0, &tomb->segment, tomb->identity);
+		jr_segment_gone_encode(
+			&(struct jr_segment_gone){
+				.id = tomb->segment,
+				.identity = str_of(tomb->identity),
+				.writers_ms = ms_until(core, tomb->until_ns),
+			},
+			begin(notes));
 		save(notes, JR_SEGMENT_GONE);
 	}
 }
@@ -350,7 +363,7 @@ void save_rest(struct core *core)
 	}
 	/* Those that are being emptied count as gone. */
 	list_for_each (seg, &core->dying, node) {
-		encode_segment_gone(notes, 0, &seg->id, seg->identity);
+		encode_segment_gone(core, notes, seg, 0);
 		save(notes, JR_SEGMENT_GONE);
 	}
 	save_tombs(core, notes);

@@ -126,6 +126,32 @@ bool replica_begins_there(const struct replica *rep, unsigned i)
 	return true;
 }
 
+/* Somebody may be at its replicas until then. */
+static void written_until(const struct object *obj, uint64_t until_ns)
+{
+	const struct replica *rep;
+
+	list_for_each (rep, &obj->replicas, node)
+		for (unsigned i = 0; i < rep->extent_count; i++) {
+			struct segment *seg = rep->extents[i].seg;
+
+			seg->written_until_ns =
+				MAX(seg->written_until_ns, until_ns);
+		}
+}
+
+void obj_give_time(struct core *core, struct object *obj)
+{
+	obj->write_deadline_ns = core->now_ns + core->opts.write_ns;
+	written_until(obj, obj->write_deadline_ns);
+}
+
+void obj_is_resent(struct core *core, struct object *obj, uint64_t late_ns)
+{
+	obj->late_write_ns = MAX(obj->late_write_ns, core->now_ns + late_ns);
+	written_until(obj, obj->late_write_ns);
+}
+
 /* Those of a put count from 0.  That of a copy comes from the generations, so
  * it is new even if the master was restarted: what a reader reports late must
  * not be taken for what has come in its place. */

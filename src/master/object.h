@@ -37,6 +37,11 @@ bool obj_lose_replica(struct core *core, struct replica *rep);
 /* The same because of its segment, whose end says it all to the journal. */
 bool obj_unmount_replica(struct core *core, struct replica *rep);
 struct replica *obj_replica(struct object *obj, uint32_t index);
+/* Its writer's time begins now. */
+void obj_give_time(struct core *core, struct object *obj);
+/* Something was sent twice, and may be written for so long.  Before it is
+ * completed, so that the journal knows. */
+void obj_is_resent(struct core *core, struct object *obj, uint64_t late_ns);
 
 /* Is it the replica's first extent on that segment? */
 bool replica_begins_there(const struct replica *rep, unsigned extent);

@@ -358,11 +358,11 @@ enum mooncake_status put_end(struct core *core, const struct put_end *end)
 		obj_destroy(core, obj);
 		return MOONCAKE_REPLICA_IS_GONE;
 	}
-	if (obj_complete(core, obj, (const uint8_t *)end->crcs.p) < 0)
-		return MOONCAKE_INTERNAL_ERROR;
 	/* As long as a writer that is not heard of. */
 	if (end->is_resent)
-		obj->late_write_ns = core->now_ns + core->opts.write_ns;
+		obj_is_resent(core, obj, core->opts.write_ns);
+	if (obj_complete(core, obj, (const uint8_t *)end->crcs.p) < 0)
+		return MOONCAKE_INTERNAL_ERROR;
 	return MOONCAKE_OK;
 }
 

@@ -20,9 +20,6 @@
 #include "master/seg_table.h"
 #include "master/segment.h"
 
-/* Nobody is at anything longer than that. */
-#define REST_MS_MAX (24 * 3600 * (uint64_t)1000)
-
 /* Space that somebody may be at. */
 struct rest {
 	struct jr_extent ext;
@@ -158,6 +155,11 @@ static int apply_segment(struct recovery *rec, const struct jr_frame *frame,
 
 /* --- objects --- */
 
+static uint64_t rest_ns(uint64_t ms)
+{
+	return MIN(ms, TASK_NS_MAX / NS_PER_MS) * NS_PER_MS;
+}
+
 static int rest(struct recovery *rec, const struct jr_extent *ext, uint64_t ms)
 {
 	if (rec->resting_count == rec->resting_cap) {
@@ -169,13 +171,13 @@ static int rest(struct recovery *rec, const struct jr_extent *ext, uint64_t ms)
 		rec->resting = more;
 		rec->resting_cap = cap;
 	}
-	rec->resting[rec->resting_count++] =
-		(struct rest){*ext, MIN(ms, REST_MS_MAX)};
+	rec->resting[rec->resting_count++] = (struct rest){*ext, ms};
 	return 0;
 }
 
 static int rest_replica(struct recovery *rec, const struct replica *rep)
 {
+	uint64_t late_ns = rep->obj->late_write_ns;
 	int ret = 0;
 
 	for (unsigned i = 0; i < rep->extent_count && ret == 0; i++)
@@ -185,7 +187,8 @@ static int rest_replica(struct recovery *rec, const struct replica *rep)
 				   .off = rep->extents[i].ext.off,
 				   .len = rep->extents[i].ext.len,
 			   },
-			   0);
+			   late_ns ? (late_ns - rec->core->now_ns) / NS_PER_MS
+				   : 0);
 	return ret;
 }
 
@@ -273,6 +276,8 @@ static int add_object(struct recovery *rec, const struct jr_object *r)
 		obj_destroy(core, obj); /* its segments are gone */
 		return 0;
 	}
+	if (r->late_ms)
+		obj_is_resent(core, obj, rest_ns(r->late_ms));
 	/* Some reader of the former life may have a lease. */
 	obj->lease_ns = core->now_ns + core->opts.lease_ns;
 	if (ret == 0)
@@ -381,8 +386,8 @@ static void make_tomb(struct core *core, const struct jr_segment_gone *r)
 	size_t n = MIN(r->identity.n, sizeof(tomb->identity) - 1);
 
 	*tomb = (struct tomb){.segment = r->id};
-	tomb->until_ns =
-		core->now_ns + core->opts.write_ns + core->opts.margin_ns;
+	tomb->until_ns = core->now_ns + core->opts.margin_ns +
+			 MAX(core->opts.write_ns, rest_ns(r->writers_ms));
 	memcpy(tomb->identity, r->identity.p, n);
 }
 
@@ -498,10 +503,9 @@ static int rest_all(struct recovery *rec)
 
 	for (size_t i = rec->resting_count; i-- > 0;) {
 		const struct jr_extent *ext = &rec->resting[i].ext;
-		uint64_t rest_ns = MAX(longest, rec->resting[i].ms * NS_PER_MS);
 		struct resting r = {
-			.release_ns =
-				core->now_ns + rest_ns + core->opts.margin_ns,
+			.release_ns = core->now_ns + core->opts.margin_ns +
+				      MAX(longest, rest_ns(rec->resting[i].ms)),
 			.is_written = true,
 			.seg = find_segment(rec, ext->segment),
 		};
@@ -511,6 +515,8 @@ static int rest_all(struct recovery *rec)
 			continue;
 		if (quarantine_reserve(core, 1) < 0)
 			return -ENOMEM;
+		r.seg->written_until_ns =
+			MAX(r.seg->written_until_ns, r.release_ns);
 		ret = ext_take_at(r.seg->space, ext->off, ext->len, &r.ext);
 		if (ret == -ENOMEM)
 			return ret;

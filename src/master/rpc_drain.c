@@ -84,18 +84,21 @@ static bool lies_on(const struct replica *rep, const struct uuid *id)
 	return false;
 }
 
-/* A replica that stays when all that drains is unmounted. */
-static bool has_other(const struct object *obj)
+/* A replica that has its bytes and stays when all that drains is unmounted;
+ * what has been away for long is not counted on. */
+static bool has_other(const struct core *core, const struct object *obj)
 {
 	const struct replica *rep;
 
 	list_for_each (rep, &obj->replicas, node)
-		if (!replica_is_draining(rep))
+		if (rep->state == REPLICA_COMPLETE &&
+		    !replica_is_leaving(core, rep))
 			return true;
 	return false;
 }
 
-static void count_object(struct drain_job *job, const struct object *obj)
+static void count_object(const struct core *core, struct drain_job *job,
+			 const struct object *obj)
 {
 	const struct replica *rep;
 
@@ -107,7 +110,7 @@ static void count_object(struct drain_job *job, const struct object *obj)
 
 			if (!lies_on(rep, &job->ids[i]))
 				continue;
-			if (has_other(obj)) {
+			if (has_other(core, obj)) {
 				one->other_objects++;
 				one->other_bytes += obj->size;
 			} else {
@@ -131,7 +134,7 @@ static bool count_step(struct service *svc, struct slice *slice)
 			return false;
 		}
 		if (obj->is_complete)
-			count_object(job, obj);
+			count_object(svc->core, job, obj);
 	}
 	return true;
 }

@@ -102,9 +102,8 @@ static void build_grants(struct put_job *job, struct reply *reply)
 			grant->status = MOONCAKE_NO_AVAILABLE_HANDLE;
 			continue;
 		}
-		/* The writer's time begins with the answer. */
-		obj->write_deadline_ns =
-			reply->core->now_ns + reply->core->opts.write_ns;
+		/* It counts from the answer. */
+		obj_give_time(reply->core, obj);
 		reply_replicas(reply, obj, false, &grant->replicas,
 			       &grant->n_replicas);
 	}

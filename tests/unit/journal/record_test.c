@@ -39,6 +39,29 @@ static struct jr_segment segment(void)
 		assert_false(decode(strbuf_str(&(sb)), (out)));                \
 	} while (0)
 
+static bool is_object(struct str body, void *out)
+{
+	return jr_object_decode(body, out);
+}
+
+static bool is_segment_gone(struct str body, void *out)
+{
+	return jr_segment_gone_decode(body, out);
+}
+
+/* 8 bytes at the end may be missing, but not in part, nor be zeros. */
+static void check_more(struct strbuf *sb,
+		       bool (*decode)(struct str body, void *out), void *out)
+{
+	size_t whole = sb->n - sizeof(uint64_t);
+
+	assert_true(decode((struct str){sb->p, whole}, out));
+	for (size_t n = whole + 1; n < sb->n; n++)
+		assert_false(decode((struct str){sb->p, n}, out));
+	memset(sb->p + whole, 0, sizeof(uint64_t));
+	assert_false(decode(strbuf_str(sb), out));
+}
+
 static void test_segment(void **state)
 {
 	struct jr_segment in = segment(), out;
@@ -116,7 +139,14 @@ static void test_object(void **state)
 	assert_int_equal(out->replicas[0].extents[0].len, 8192);
 	assert_int_equal(out->replicas[1].index, 5);
 	assert_int_equal(out->replicas[1].extents[1].bytes, 100);
+	assert_int_equal(out->late_ms, 0);
 	CHECK_CUTS(sb, jr_object_decode, out);
+	strbuf_reset(&sb);
+	in->late_ms = 5678;
+	jr_object_encode(in, &sb);
+	assert_true(jr_object_decode(strbuf_str(&sb), out));
+	assert_int_equal(out->late_ms, 5678);
+	check_more(&sb, is_object, out);
 	strbuf_fini(&sb);
 	free(in);
 	free(out);
@@ -139,12 +169,19 @@ static void test_small_ones(void **state)
 	CHECK_CUTS(sb, jr_gone_decode, &gone);
 	strbuf_reset(&sb);
 	jr_segment_gone_encode(
-		&(struct jr_segment_gone){8, {{1}}, STR("uuid:1")}, &sb);
+		&(struct jr_segment_gone){8, {{1}}, STR("uuid:1"), 0}, &sb);
 	assert_true(jr_segment_gone_decode(strbuf_str(&sb), &seg));
 	assert_int_equal(seg.no, 8);
 	assert_int_equal(seg.id.b[0], 1);
 	assert_true(str_eq(seg.identity, STR("uuid:1")));
+	assert_int_equal(seg.writers_ms, 0);
 	CHECK_CUTS(sb, jr_segment_gone_decode, &seg);
+	strbuf_reset(&sb);
+	jr_segment_gone_encode(
+		&(struct jr_segment_gone){8, {{1}}, STR("uuid:1"), 90}, &sb);
+	assert_true(jr_segment_gone_decode(strbuf_str(&sb), &seg));
+	assert_int_equal(seg.writers_ms, 90);
+	check_more(&sb, is_segment_gone, &seg);
 	strbuf_reset(&sb);
 	jr_marks_encode(&(struct jr_marks){77, 5}, &sb);
 	assert_true(jr_marks_decode(strbuf_str(&sb), &marks));

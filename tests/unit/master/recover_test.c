@@ -104,9 +104,145 @@ static void test_copy_has_its_time(void **state)
 	t_journal_destroy(journal);
 }
 
+static enum mooncake_status end_resent(struct core *core, const char *key)
+{
+	static uint8_t crcs[256];
+	struct object *obj = obj_find(core, str_of(key));
+
+	return put_end(core,
+		       &(struct put_end){
+			       .client = T_CLIENT,
+			       .key = str_of(key),
+			       .generation = obj->generation,
+			       .crcs = {(char *)crcs, obj_crc_count(obj->size) *
+							      sizeof(uint32_t)},
+			       .is_resent = true,
+		       });
+}
+
+/* Removed when the lease of the former life's readers is over, it still rests.
+ */
+static void check_late(const struct t_journal *journal, bool has_snap,
+		       uint64_t late_ns)
+{
+	struct core *core = restart(journal, has_snap);
+	struct object *obj = obj_find(core, STR("a"));
+
+	assert_non_null(obj);
+	t_pass(core, core->opts.lease_ns + core->opts.margin_ns);
+	late_ns -= core->opts.lease_ns + core->opts.margin_ns;
+	quarantine_release(core);
+	obj_destroy(core, obj);
+	assert_true(last_rest_ns(core) >= late_ns);
+	core_destroy(core);
+}
+
+/* What was sent twice may be written for as long after a restart, too. */
+static void test_resent_put(void **state)
+{
+	struct core *core = slow_core();
+	struct t_journal *journal = t_journal_create();
+	uint64_t late_ns = core->opts.write_ns + core->opts.margin_ns;
+
+	assert_true(late_ns > 2 * core->opts.lease_ns);
+	assert_int_equal(notes_init(core, &journal->j), 0);
+	t_segment(core, KIND_NOF, 0, 16 * MiB);
+	assert_int_equal(t_start(core, "a", MiB, 0, 1), 0);
+	assert_int_equal(end_resent(core, "a"), 0);
+	check_late(journal, false, late_ns);
+	save(core, journal);
+	check_late(journal, true, late_ns);
+	notes_fini(core);
+	core_destroy(core);
+	t_journal_destroy(journal);
+}
+
+static void check_tomb(const struct t_journal *journal, bool has_snap,
+		       const struct segment *seg, uint64_t left_ns)
+{
+	struct core *core = restart(journal, has_snap);
+
+	assert_true(segment_tomb(core, &seg->id, "none") - core->now_ns >=
+		    left_ns);
+	core_destroy(core);
+}
+
+/* A namespace that is unregistered while somebody copies slowly to it comes
+ * back only when that has ended, whatever was restarted meanwhile. */
+static void test_tomb_of_a_copy(void **state)
+{
+	struct core *core = slow_core();
+	struct t_journal *journal = t_journal_create();
+	struct segment seg;
+	unsigned looks = 10;
+	struct object *obj;
+	struct task *task;
+	uint64_t wait_ns, left_ns;
+
+	assert_int_equal(notes_init(core, &journal->j), 0);
+	for (unsigned i = 0; i < 3; i++)
+		t_segment(core, KIND_NOF, i, 16 * MiB);
+	assert_int_equal(t_put(core, "a", 4 * MiB, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	get_report_bad(core, obj_key(obj),
+		       &(struct bad_replica){.generation = obj->generation,
+					     .index = 0});
+	task = copy_next(core, &T_CLIENT, &looks, &obj, &wait_ns);
+	assert_non_null(task);
+	left_ns = task->deadline_ns - core->now_ns;
+	assert_true(left_ns > core->opts.write_ns + core->opts.margin_ns);
+	seg = *obj_replica(obj, task->target)->extents[0].seg;
+	segment_start_unmount(core, segment_find(core, &seg.id));
+	check_tomb(journal, false, &seg, left_ns);
+	save(core, journal); /* it is being emptied */
+	check_tomb(journal, true, &seg, left_ns);
+	segments_reap(core, UINT32_MAX);
+	save(core, journal); /* it is gone */
+	check_tomb(journal, true, &seg, left_ns);
+	notes_fini(core);
+	core_destroy(core);
+	t_journal_destroy(journal);
+}
+
+/* The same when the restart came first. */
+static void test_tomb_of_what_rests(void **state)
+{
+	struct core *core = slow_core(), *second;
+	struct t_journal *journal = t_journal_create();
+	unsigned looks = 10;
+	struct object *obj;
+	struct task *task;
+	struct uuid id;
+	uint64_t wait_ns, left_ns;
+
+	assert_int_equal(notes_init(core, &journal->j), 0);
+	for (unsigned i = 0; i < 3; i++)
+		t_segment(core, KIND_NOF, i, 16 * MiB);
+	assert_int_equal(t_put(core, "a", 4 * MiB, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	get_report_bad(core, obj_key(obj),
+		       &(struct bad_replica){.generation = obj->generation,
+					     .index = 0});
+	task = copy_next(core, &T_CLIENT, &looks, &obj, &wait_ns);
+	left_ns = task->deadline_ns - core->now_ns;
+	id = obj_replica(obj, task->target)->extents[0].seg->id;
+	second = restart(journal, false);
+	assert_int_equal(notes_init(second, &journal->j), 0);
+	segment_start_unmount(second, segment_find(second, &id));
+	check_tomb(journal, false, &(struct segment){.id = id}, left_ns);
+	notes_fini(core);
+	notes_fini(second);
+	core_destroy(core);
+	core_destroy(second);
+	t_journal_destroy(journal);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_resent_put),
+		cmocka_unit_test(test_tomb_of_a_copy),
+		cmocka_unit_test(test_tomb_of_what_rests),
 		cmocka_unit_test(test_copy_has_its_time),
 	};
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "io/thread.h"
+#include "master/copy.h"
 #include "master/object.h"
 #include "master/service.h"
 #include "rpc/client.h"
@@ -22,7 +23,11 @@ struct world {
 	struct rpc_sync *rs;
 	struct gate gate;
 	uint64_t lease_ns, margin_ns;
+	const struct task *task;
 };
+
+/* As t_segment() calls the second namespace. */
+static const struct uuid other_id = {{KIND_NOF, 1, 1}};
 
 static uint8_t client_id[16] = {1}, segment_id[16] = {2};
 
@@ -474,6 +479,46 @@ static void fill_pool(void *arg)
 	assert_int_equal(t_start(core, "open", 100, 0, 2), 0);
 }
 
+/* A copy of what is on the first namespace is under way. */
+static void begin_copy(void *arg)
+{
+	struct world *w = arg;
+	unsigned looks = 10;
+	struct object *obj;
+	uint64_t wait_ns;
+
+	w->task = copy_next(service_enter(w->svc), &T_CLIENT, &looks, &obj,
+			    &wait_ns);
+	assert_non_null(w->task);
+}
+
+static void fail_copy(void *arg)
+{
+	struct world *w = arg;
+	struct task_result result = {.id = w->task->id};
+
+	copy_end(service_enter(w->svc), &T_CLIENT, &result);
+}
+
+/* The second namespace has been away for too long, or not at all. */
+static void lose_other(void *arg)
+{
+	struct world *w = arg;
+	struct core *core = service_enter(w->svc);
+
+	core->opts.lost_ns = 1;
+	segment_set_state(core, segment_find(core, &other_id), SEG_OFFLINE, "");
+	core->now_ns++;
+}
+
+static void find_other(void *arg)
+{
+	struct world *w = arg;
+	struct core *core = service_enter(w->svc);
+
+	segment_set_state(core, segment_find(core, &other_id), SEG_ONLINE, "");
+}
+
 static void end_put(void *arg)
 {
 	struct world *w = arg;
@@ -518,6 +563,16 @@ static void test_drain(void **state)
 	assert_int_equal(one->other_bytes, 5000);
 	assert_int_equal(one->unfinished, 1);
 	assert_true(one->busy_ms > 0);
+	/* What is not there yet, or not there any more, is no other one. */
+	shard_call(&w->meta, begin_copy, w);
+	assert_int_equal(drain(w, true)->only_objects, 3000);
+	shard_call(&w->meta, fail_copy, w);
+	shard_call(&w->meta, lose_other, w);
+	one = drain(w, true);
+	assert_int_equal(one->only_objects, 3001);
+	assert_int_equal(one->other_objects, 0);
+	shard_call(&w->meta, find_other, w);
+	assert_int_equal(drain(w, true)->only_objects, 3000);
 	gone = call(w, METHOD_UNMOUNT, &req);
 	assert_int_equal(gone->status, MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS);
 	shard_call(&w->meta, end_put, w);
