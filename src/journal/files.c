@@ -7,6 +7,10 @@
  * Invariant: the log holds whole records up to log_at, and nothing behind it
  * counts: a write that fails is taken back, and the journal has failed until a
  * snapshot of all there is has made a new beginning.
+ *
+ * The same after a sync that fails.  The kernel tells that once, and forgets
+ * the pages: the next sync of the same file says that all is well.  So from
+ * then on no sync is believed that is not of a log begun afterwards.
  */
 #include "journal/files.h"
 
@@ -19,6 +23,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "io/thread.h"
+#include "journal/cut.h"
 
 /* Work of the thread.  There and back by mailbox. */
 struct job {
@@ -46,6 +51,7 @@ struct files {
 	bool has_snapshot;   /* one is being written */
 	struct job sync, push, end, turn;
 	int sync_fd, end_fd;
+	bool is_turn_fresh; /* the log it begins does not go on from another */
 
 	/* the thread's */
 	struct shard thread;
@@ -53,7 +59,8 @@ struct files {
 	struct jr_header snap_header; /* of the writer to be made */
 	int old_fd;		      /* log that was full, or -1 */
 	uint64_t end_bytes;	      /* of the snapshot that ended */
-	int sync_ret;		      /* a sync that nobody asked for failed */
+	int log_ret; /* why no sync counts any more; 0: they do */
+	int end_ret; /* the same, when the snapshot ended */
 };
 
 static struct files *files_of(struct journal *j)
@@ -210,12 +217,17 @@ static int files_commit(struct journal *j)
 	return 0;
 }
 
+/* The thread's.  Logs that go on from each other count together. */
+static int log_sync(struct files *f, int fd)
+{
+	if (f->log_ret == 0 && fdatasync(fd) < 0)
+		f->log_ret = -errno;
+	return f->log_ret;
+}
+
 static int sync_work(struct files *f, struct job *job)
 {
-	int ret = f->sync_ret;
-
-	f->sync_ret = 0;
-	return fdatasync(f->sync_fd) < 0 ? -errno : ret;
+	return log_sync(f, f->sync_fd);
 }
 
 static void sync_ended(struct files *f, struct job *job, int ret)
@@ -242,19 +254,18 @@ static void files_sync(struct journal *j)
 /* The full log reaches the disk, and the name of the new one. */
 static int turn_work(struct files *f, struct job *job)
 {
-	int ret = 0;
-
 	if (f->old_fd >= 0) {
-		if (!f->never_sync && fdatasync(f->old_fd) < 0)
-			ret = -errno;
+		if (!f->never_sync)
+			log_sync(f, f->old_fd);
 		close(f->old_fd);
 		f->old_fd = -1;
 	}
+	/* Whatever became of it: this one counts with its snapshot alone. */
+	if (f->is_turn_fresh)
+		f->log_ret = 0;
 	if (!f->never_sync && fsync(f->dir_fd) < 0)
-		ret = -errno;
-	if (ret < 0)
-		f->sync_ret = ret;
-	return ret;
+		f->log_ret = -errno;
+	return f->log_ret;
 }
 
 static void turn_ended(struct files *f, struct job *job, int ret)
@@ -293,6 +304,7 @@ static int files_snap_begin(struct journal *j)
 	f->has_snapshot = true;
 	f->snap_count = 0;
 	strbuf_reset(&f->snap);
+	f->is_turn_fresh = flags & JR_FRESH;
 	f->turn.work = turn_work;
 	f->turn.ended = turn_ended;
 	job_submit(f, &f->turn);
@@ -359,8 +371,9 @@ static int end_work(struct files *f, struct job *job)
 
 	/* What it has seen may be younger than what is on disk of the log, and
 	 * counts only with that. */
-	if (ret == 0 && (f->end_fd < 0 || fdatasync(f->end_fd) < 0))
-		ret = f->end_fd < 0 ? -EIO : -errno;
+	if (ret == 0)
+		ret = f->end_fd < 0 ? -EIO : log_sync(f, f->end_fd);
+	f->end_ret = f->log_ret;
 	if (ret < 0) {
 		snap_abort(TAKE(f->writer));
 		return ret;
@@ -377,6 +390,8 @@ static void end_ended(struct files *f, struct job *job, int ret)
 	f->has_snapshot = false;
 	if (ret == 0)
 		f->j.snapshot_bytes = f->end_bytes;
+	if (f->end_ret < 0)
+		fail_with(f, f->end_ret, "sync");
 	f->j.events.snap_ended(ret, f->j.events.arg);
 }
 
@@ -405,77 +420,6 @@ static void files_snap_abort(struct journal *j)
 
 /* --- open, recover, close --- */
 
-static int undo_torn(int dir_fd, const struct jr_report *report)
-{
-	int fd, ret = 0;
-
-	if (!report->torn.text[0])
-		return 0;
-	if (!report->torn_at)
-		return unlinkat(dir_fd, report->torn.text, 0) < 0 ? -errno : 0;
-	fd = openat(dir_fd, report->torn.text, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, (off_t)report->torn_at) < 0 || fsync(fd) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
-static void drop_logs_from(int dir_fd, uint64_t sequence)
-{
-	struct jr_list list;
-	struct err err = {0};
-
-	if (jr_dir_list(dir_fd, &list, &err) < 0)
-		return;
-	for (size_t i = 0; i < list.count; i++)
-		if (list.names[i].kind == JR_LOG &&
-		    list.names[i].sequence >= sequence)
-			unlinkat(dir_fd, list.names[i].text, 0);
-	jr_list_fini(&list);
-}
-
-static int skip_record(const struct jr_frame *frame, void *arg, struct err *err)
-{
-	return 0;
-}
-
-static int cut(int dir_fd, struct jr_report *report, struct err *err)
-{
-	struct jr_report fault;
-	int ret = jr_walk(dir_fd, NULL, skip_record, NULL, report, err);
-
-	if (ret == 0 || !report->fault.text[0])
-		return ret;
-	fault = *report;
-	fault.torn = fault.fault;
-	fault.torn_at = fault.fault_at;
-	drop_logs_from(dir_fd, fault.fault.sequence + 1);
-	ret = undo_torn(dir_fd, &fault);
-	if (ret == 0 && fsync(dir_fd) < 0)
-		ret = -errno;
-	*err = (struct err){0};
-	return ret < 0 ? err_set(err, ret, "cannot cut: %s", strerror(-ret))
-		       : 1;
-}
-
-int files_cut(const char *path, struct jr_report *report, struct err *err)
-{
-	int lock_fd, dir_fd = jr_dir_open(path, false, err);
-	int ret = dir_fd;
-
-	if (dir_fd < 0)
-		return ret;
-	lock_fd = ret = jr_dir_lock(dir_fd, path, err);
-	if (lock_fd >= 0) {
-		ret = cut(dir_fd, report, err);
-		close(lock_fd);
-	}
-	close(dir_fd);
-	return ret;
-}
-
 static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 			 struct jr_report *report, struct err *err)
 {
@@ -485,7 +429,7 @@ static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 
 	if (ret < 0)
 		return err_set(err, ret, "%.60s: %s", f->path, why.text);
-	ret = undo_torn(f->dir_fd, report);
+	ret = jr_undo_torn(f->dir_fd, report);
 	if (ret < 0)
 		return err_set(err, ret,
 			       "cannot cut the torn tail of %s/%s: %s", f->path,
@@ -496,8 +440,12 @@ static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 			 report->torn.text, (unsigned long long)report->torn_at,
 			 (unsigned long long)report->torn_bytes);
 	if (report->void_from)
-		drop_logs_from(f->dir_fd, report->void_from);
+		jr_drop_logs_from(f->dir_fd, report->void_from);
 	jr_dir_sweep(f->dir_fd);
+	ret = f->never_sync ? 0 : jr_sync_logs(f->dir_fd);
+	if (ret < 0)
+		return err_set(err, ret, "cannot sync the logs in %s: %s",
+			       f->path, strerror(-ret));
 	j->next = f->j.written = report->next;
 	j->log_bytes = report->log_bytes;
 	ret = log_create(f, 0, &f->log_fd);

@@ -375,7 +375,12 @@ static void on_pushed(int ret, void *arg)
 
 static void on_ended(int ret, void *arg)
 {
-	save_over(arg, ret);
+	struct keeper *k = arg;
+
+	/* Its log could not be synced. */
+	if (k->journal->is_failed && !k->is_broken)
+		broke(k);
+	save_over(k, ret);
 }
 
 static void save_begin(struct keeper *k)

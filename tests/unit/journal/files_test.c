@@ -5,7 +5,11 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -13,6 +17,33 @@
 #include "base/time.h"
 #include "journal/files.h"
 #include "t_dir.h"
+
+/* --- a disk that can't be written to --- */
+
+static struct {
+	_Atomic(unsigned) fail_at; /* the sync of that number fails; 0 = none */
+	_Atomic(unsigned) count;
+	_Atomic(ino_t) files[64]; /* what was synced */
+} syncs;
+
+/* As Linux does it: an error is told once. */
+int fdatasync(int fd)
+{
+	unsigned i = atomic_fetch_add(&syncs.count, 1);
+	struct stat st;
+
+	if (i + 1 == syncs.fail_at)
+		return (int)syscall(SYS_fdatasync, -1);
+	if (i < ARRAY_SIZE(syncs.files) && fstat(fd, &st) == 0)
+		syncs.files[i] = st.st_ino;
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void fail_sync(unsigned at)
+{
+	syncs.count = 0;
+	syncs.fail_at = at;
+}
 
 struct life {
 	struct loop *loop;
@@ -290,6 +321,154 @@ static void test_full_disk_recovers(void **state)
 	t_dir_close(&d);
 }
 
+static uint64_t sum_of(const char *bytes, size_t n)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum = sum * 31 + (uint64_t)bytes[i];
+	return sum;
+}
+
+/* A new beginning, and what a start reads then. */
+static void mend(struct life *life, struct t_dir *d)
+{
+	assert_true(life->j->is_failed);
+	life->pushed = life->ended = 0;
+	assert_int_equal(life->j->ops->snap_begin(life->j), 0);
+	assert_false(life->j->is_failed);
+	write_snapshot(life);
+	append(life, 4);
+	assert_int_equal(life->j->ops->commit(life->j), 0);
+	life->j->ops->sync(life->j);
+	settle(life);
+	assert_int_equal(life->ret, 0);
+	end(life);
+	begin(life, d);
+	assert_int_equal(life->count, 4);
+	assert_int_equal(life->sum, sum_of((char[]){50, 51, 52, 4}, 4));
+	end(life);
+}
+
+/* One that somebody waits for. */
+static void test_sync_fails(void **state)
+{
+	struct life life;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	append(&life, 1);
+	assert_int_equal(life.j->ops->commit(life.j), 0);
+	fail_sync(1);
+	life.j->ops->sync(life.j);
+	settle(&life);
+	assert_int_equal(life.ret, -EBADF);
+	mend(&life, &d);
+	t_dir_close(&d);
+}
+
+/* That of a snapshot's log: the next one of the same log is not believed. */
+static void test_sync_fails_at_the_end(void **state)
+{
+	struct life life;
+	struct t_dir d;
+	unsigned files;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	append(&life, 1);
+	assert_int_equal(life.j->ops->snap_begin(life.j), 0);
+	save_record(&life, 50);
+	append(&life, 2);
+	assert_int_equal(life.j->ops->commit(life.j), 0);
+	settle(&life);
+	files = count_files(&d);
+	fail_sync(1);
+	life.j->ops->snap_end(life.j);
+	life.j->ops->sync(life.j); /* before anybody knows */
+	settle(&life);
+	assert_int_equal(life.synced, 1);
+	assert_int_equal(life.ret, -EBADF);
+	assert_int_equal(life.ended, 1);
+	assert_int_equal(count_files(&d), files); /* nothing is given up */
+	mend(&life, &d);
+	t_dir_close(&d);
+}
+
+/* A sync fails, and a snapshot's end comes before anybody knows. */
+static void test_snapshot_after_a_failed_sync(void **state)
+{
+	struct life life;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	append(&life, 1);
+	assert_int_equal(life.j->ops->snap_begin(life.j), 0);
+	save_record(&life, 50);
+	append(&life, 2);
+	assert_int_equal(life.j->ops->commit(life.j), 0);
+	settle(&life);
+	fail_sync(1);
+	life.j->ops->sync(life.j);
+	life.j->ops->snap_end(life.j);
+	settle(&life);
+	assert_int_equal(life.ended, 1);
+	assert_int_equal(life.ret, -EBADF);
+	mend(&life, &d);
+	t_dir_close(&d);
+}
+
+/* A full log can't be synced: what follows in the next one does not count. */
+static void test_old_log_is_lost(void **state)
+{
+	struct life life;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	append(&life, 1);
+	fail_sync(1);
+	assert_int_equal(life.j->ops->snap_begin(life.j), 0);
+	settle(&life);
+	append(&life, 2);
+	assert_int_equal(life.j->ops->commit(life.j), 0);
+	life.j->ops->sync(life.j);
+	settle(&life);
+	assert_int_equal(life.ret, -EBADF);
+	life.j->ops->snap_abort(life.j);
+	mend(&life, &d);
+	t_dir_close(&d);
+}
+
+/* What a master that was killed had not synced is, before another one goes on
+ * from it. */
+static void test_logs_are_synced_at_start(void **state)
+{
+	struct life life;
+	struct t_dir d;
+	struct stat st;
+	bool is_synced = false;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	append(&life, 1);
+	end(&life);
+	assert_int_equal(fstatat(d.fd, "journal-0000000000000001.log", &st, 0),
+			 0);
+	memset(&syncs, 0, sizeof(syncs));
+	begin(&life, &d);
+	for (size_t i = 0; i < ARRAY_SIZE(syncs.files); i++)
+		is_synced |= syncs.files[i] == st.st_ino;
+	assert_true(is_synced);
+	end(&life);
+	fail_sync(1);
+	assert_int_equal(try_begin(&life, &d, "c"), -EBADF);
+	fail_sync(0);
+	t_dir_close(&d);
+}
+
 static void test_one_master(void **state)
 {
 	struct life life, other;
@@ -341,6 +520,11 @@ int main(void)
 		cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_full_disk_recovers),
+		cmocka_unit_test(test_sync_fails),
+		cmocka_unit_test(test_sync_fails_at_the_end),
+		cmocka_unit_test(test_snapshot_after_a_failed_sync),
+		cmocka_unit_test(test_old_log_is_lost),
+		cmocka_unit_test(test_logs_are_synced_at_start),
 		cmocka_unit_test(test_one_master),
 		cmocka_unit_test(test_cut),
 	};

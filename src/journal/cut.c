@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is done to the files of a journal before somebody goes on from them: the
+ * torn tail is cut, void logs go, the rest gets to the disk.  Blocks; by
+ * whoever holds the directory's lock.  Invariant: nothing that a reader counts
+ * is given up, but by files_cut(), which is asked to.
+ */
+#include "journal/cut.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "journal/dir.h"
+#include "journal/files.h"
+
+int jr_undo_torn(int dir_fd, const struct jr_report *report)
+{
+	int fd, ret = 0;
+
+	if (!report->torn.text[0])
+		return 0;
+	if (!report->torn_at)
+		return unlinkat(dir_fd, report->torn.text, 0) < 0 ? -errno : 0;
+	fd = openat(dir_fd, report->torn.text, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)report->torn_at) < 0 || fsync(fd) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+void jr_drop_logs_from(int dir_fd, uint64_t sequence)
+{
+	struct jr_list list;
+	struct err err = {0};
+
+	if (jr_dir_list(dir_fd, &list, &err) < 0)
+		return;
+	for (size_t i = 0; i < list.count; i++)
+		if (list.names[i].kind == JR_LOG &&
+		    list.names[i].sequence >= sequence)
+			unlinkat(dir_fd, list.names[i].text, 0);
+	jr_list_fini(&list);
+}
+
+int jr_sync_logs(int dir_fd)
+{
+	struct jr_list list;
+	struct err err = {0};
+	int fd, ret = jr_dir_list(dir_fd, &list, &err);
+
+	if (ret < 0)
+		return ret;
+	for (size_t i = 0; i < list.count && ret == 0; i++) {
+		if (list.names[i].kind != JR_LOG)
+			continue;
+		fd = openat(dir_fd, list.names[i].text, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || fdatasync(fd) < 0)
+			ret = -errno;
+		if (fd >= 0)
+			close(fd);
+	}
+	jr_list_fini(&list);
+	return ret;
+}
+
+static int skip_record(const struct jr_frame *frame, void *arg, struct err *err)
+{
+	return 0;
+}
+
+static int cut(int dir_fd, struct jr_report *report, struct err *err)
+{
+	struct jr_report fault;
+	int ret = jr_walk(dir_fd, NULL, skip_record, NULL, report, err);
+
+	if (ret == 0 || !report->fault.text[0])
+		return ret;
+	fault = *report;
+	fault.torn = fault.fault;
+	fault.torn_at = fault.fault_at;
+	jr_drop_logs_from(dir_fd, fault.fault.sequence + 1);
+	ret = jr_undo_torn(dir_fd, &fault);
+	if (ret == 0 && fsync(dir_fd) < 0)
+		ret = -errno;
+	*err = (struct err){0};
+	return ret < 0 ? err_set(err, ret, "cannot cut: %s", strerror(-ret))
+		       : 1;
+}
+
+int files_cut(const char *path, struct jr_report *report, struct err *err)
+{
+	int lock_fd, dir_fd = jr_dir_open(path, false, err);
+	int ret = dir_fd;
+
+	if (dir_fd < 0)
+		return ret;
+	lock_fd = ret = jr_dir_lock(dir_fd, path, err);
+	if (lock_fd >= 0) {
+		ret = cut(dir_fd, report, err);
+		close(lock_fd);
+	}
+	close(dir_fd);
+	return ret;
+}
