@@ -225,7 +225,7 @@ class Guest:
 
     def tidy(self, *nqns):
         """Nothing may be left for the next test but those subsystems."""
-        self.script(TIDY, *nqns, timeout=60)
+        self.script(TIDY, *nqns)
 
 
 def lent(guests, kind):
