@@ -44,6 +44,10 @@ static const struct path_stat {
 	PATH_STAT("path_ana_errors_total", "counter",
 		  "Chunks refused because of the path's ANA state",
 		  errors[VOL_PATH_ANA]),
+	PATH_STAT("path_refused_errors_total", "counter",
+		  "Chunks refused because another owner has the namespace "
+		  "reserved",
+		  errors[VOL_PATH_REFUSED]),
 	PATH_STAT("path_other_errors_total", "counter",
 		  "Chunks that failed with another status",
 		  errors[VOL_PATH_OTHER]),

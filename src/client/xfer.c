@@ -63,6 +63,7 @@ static int vols_get(struct vols *v, uint32_t index, struct vol **out)
 	memcpy(desc.segment.b, s->id.data, s->id.len);
 	desc.is_nof = s->kind == MC__KIND__NOF_SSD;
 	desc.epoch = s->epoch;
+	desc.key = s->owner_key;
 	desc.block_bytes = s->block_size;
 	desc.endpoints = (const char *const *)s->endpoints;
 	desc.endpoint_count = (unsigned)s->n_endpoints;

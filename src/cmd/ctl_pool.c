@@ -229,8 +229,9 @@ static void show_one(struct strbuf *out, const Mc__Segment *seg)
 	strbuf_addf(out,
 		    "Objects     %" PRIu64
 		    "\nIdentity    %s\nBlocks      %u bytes, epoch %" PRIu64
-		    "\n",
-		    seg->objects, seg->identity, seg->block_size, seg->epoch);
+		    "\nReserved    %s\n",
+		    seg->objects, seg->identity, seg->block_size, seg->epoch,
+		    health->reservation);
 	strbuf_addf(out, "Hits        %" PRIu64 ", ", health->hits);
 	strbuf_add_size(out, health->hit_bytes);
 	strbuf_adds(out, "\nLast probe  ");
@@ -308,7 +309,7 @@ static json_t *segment_json(const Mc__Segment *seg)
 			json_integer((json_int_t)health->errors[i]->count));
 	return json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, "
-		"s:I, s:I, s:I, s:i, s:o, s:o, s:o}",
+		"s:I, s:I, s:I, s:i, s:s, s:o, s:o, s:o}",
 		"id", id, "name", seg->name, "state", ctl_segment_state(seg),
 		"message", seg->message, "identity", seg->identity,
 		"block_size", (int)seg->block_size, "epoch",
@@ -319,9 +320,9 @@ static json_t *segment_json(const Mc__Segment *seg)
 		"hit_bytes", (json_int_t)health->hit_bytes,
 		"last_success_age_ms", (json_int_t)health->ok_age_ms,
 		"probe_latency_us", (json_int_t)health->latency_us,
-		"probe_failures", (int)health->failures, "errors", errors,
-		"paths", paths_json(health), "smart",
-		smart_json(health->smart));
+		"probe_failures", (int)health->failures, "reservation",
+		health->reservation, "errors", errors, "paths",
+		paths_json(health), "smart", smart_json(health->smart));
 }
 
 /* --- the command --- */

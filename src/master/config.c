@@ -144,6 +144,12 @@ static const struct flag flags[] = {
 	     "Larger objects of the pool are cut into such pieces, on as many "
 	     "namespaces; 0 = never.",
 	     .min = 0, .max = 64 * GiB, .arg = "SIZE"),
+	FLAG(STR, "nof_reservations", nof_reservations, "auto",
+	     "auto: namespaces are reserved for this master and its clients "
+	     "where the target can do that (NVMe reservations), so that it "
+	     "refuses writes of anybody else; off: the epoch in the superblock "
+	     "alone tells who owns them.",
+	     .arg = "auto|off"),
 	FLAG(STR, "journal_dir", journal_dir, "",
 	     "Directory of this master alone in which the metadata outlives "
 	     "it; "
@@ -352,11 +358,24 @@ int config_check(const struct master_config *c, struct err *err)
 			       "--journal_sync='%.40s': expected always, "
 			       "interval or never",
 			       c->journal_sync);
+	if (strcmp(c->nof_reservations, "auto") != 0 &&
+	    strcmp(c->nof_reservations, "off") != 0)
+		return err_set(err, -EINVAL,
+			       "--nof_reservations='%.40s': expected auto or "
+			       "off",
+			       c->nof_reservations);
 	if (!strategy_of(c->allocation_strategy, &strategy))
 		log_warn("unknown allocation strategy, random is used",
 			 "allocation_strategy=%.60s", c->allocation_strategy);
 	warn_absent(c);
 	return check_cluster_id(c->cluster_id, err);
+}
+
+uint64_t config_owner_key(const struct master_config *c)
+{
+	return strcmp(c->nof_reservations, "auto") == 0
+		       ? owner_key_make(c->cluster_id)
+		       : 0;
 }
 
 void config_core(const struct master_config *c, struct core_opts *out)

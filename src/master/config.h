@@ -31,6 +31,7 @@ struct master_config {
 	uint64_t nof_heartbeat_interval_sec, nof_heartbeat_probe_timeout_ms;
 	uint64_t nof_heartbeat_failures_threshold;
 	uint64_t nof_lost_timeout_sec, nof_stripe_bytes;
+	char *nof_reservations;
 	uint64_t copy_bytes_per_s, scrub_bytes_per_s, scrub_interval_ms;
 
 	char *journal_dir, *journal_sync;
@@ -54,6 +55,8 @@ extern const struct flag_prog master_prog;
 /* After flags and file: checks what goes beyond one option, sets the log
  * level, warns.  -EINVAL with a sentence. */
 int config_check(const struct master_config *config, struct err *err);
+/* A new one for this life; 0: no reservations. */
+uint64_t config_owner_key(const struct master_config *config);
 void config_core(const struct master_config *config, struct core_opts *out);
 /* false: no journal is asked for. */
 bool config_journal(const struct master_config *config,

@@ -25,6 +25,7 @@
 #include "master/bins.h"
 #include "master/stats.h"
 #include "nvmf/nvmf.h"
+#include "pool/owner.h"
 
 #define OBJECT_BYTES_MAX (64 * GiB)
 #define REPLICAS_MAX	 16 /* of one object, both kinds together */
@@ -122,6 +123,9 @@ struct segment {
 	uint64_t ns_bytes; /* nof: of the whole namespace */
 	uint32_t block_bytes;
 	uint64_t epoch;
+	/* nof: of the owner as whom clients write; 0: as themselves */
+	uint64_t key;
+	struct vol_owner owner; /* who may write, as its target said last */
 	char identity[80];
 	char *host_id;
 	struct uuid client; /* owner of a memory segment */

@@ -24,6 +24,23 @@ static void set_offline(struct core *core, struct segment *seg, const char *why)
 	segment_set_state(core, seg, SEG_OFFLINE, why);
 }
 
+/* An awaited one is taken over, if its superblock lets us. */
+static bool is_others(const struct segment *seg, const struct vol_probe *probe)
+{
+	return seg->key && !seg->is_awaited && probe->owner.hold == HOLD_OTHER;
+}
+
+static void say_others(const struct vol_probe *probe, char *why, size_t len)
+{
+	char text[OWNER_TEXT_LEN];
+
+	owner_text(&probe->owner, text);
+	snprintf(why, len,
+		 "fenced: the target has the namespace reserved for another "
+		 "owner, %s",
+		 text);
+}
+
 /* What speaks against the namespace that answered; "" = nothing. */
 static void judge(const struct segment *seg, const struct vol_probe *probe,
 		  char *why, size_t len)
@@ -55,6 +72,8 @@ static void judge(const struct segment *seg, const struct vol_probe *probe,
 	else if (strcmp(identity, seg->identity) != 0)
 		snprintf(why, len, "another namespace answers there: %s",
 			 identity);
+	else if (is_others(seg, probe))
+		say_others(probe, why, len);
 }
 
 static enum seg_error error_of(int ret)
@@ -127,9 +146,11 @@ void health_probed(struct core *core, struct segment *seg,
 	seg->reports = 0;
 	seg->ok_ns = core->now_ns;
 	seg->latency_ns = probe->latency_ns;
+	seg->owner = probe->owner;
 	judge(seg, probe, why, sizeof(why));
 	if (why[0]) {
-		seg->errors[SEG_ERROR_IDENTITY]++;
+		seg->errors[is_others(seg, probe) ? SEG_ERROR_OWNER
+						  : SEG_ERROR_IDENTITY]++;
 		set_offline(core, seg, why);
 		return;
 	}
@@ -165,9 +186,30 @@ bool health_is_awaited(struct core *core, struct segment *seg,
 	return true;
 }
 
-void health_adopted(struct segment *seg)
+bool health_is_unheld(const struct segment *seg, const struct vol_probe *probe,
+		      struct superblock *sb)
+{
+	if (seg->state != SEG_ONLINE || seg->is_awaited || !seg->key ||
+	    probe->ret < 0 || probe->owner.hold != HOLD_FREE)
+		return false;
+	*sb = probe->sb;
+	return true;
+}
+
+void health_adopted(struct segment *seg, const struct vol_label *label)
 {
 	seg->is_awaited = false;
+	seg->owner = label->owner;
+	seg->key = label->owner.hold == HOLD_OURS ? label->key : 0;
+}
+
+void health_not_adopted(struct core *core, struct segment *seg,
+			const struct vol_label *label)
+{
+	if (label->ret == -EBUSY)
+		seg->errors[SEG_ERROR_OWNER]++;
+	if (seg->is_awaited && seg->state == SEG_OFFLINE)
+		segment_set_state(core, seg, SEG_OFFLINE, label->err.text);
 }
 
 bool health_reported(struct core *core, struct segment *seg, const char *text)

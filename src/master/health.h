@@ -23,8 +23,14 @@ void health_probed(struct core *core, struct segment *seg,
  * there for it to be of this life. */
 bool health_is_awaited(struct core *core, struct segment *seg,
 		       const struct vol_probe *probe, struct superblock *sb);
-/* That is written. */
-void health_adopted(struct segment *seg);
+/* Its target has lost our reservation (one that is restarted may): *sb is what
+ * is there, to be written again once it is reserved again. */
+bool health_is_unheld(const struct segment *seg, const struct vol_probe *probe,
+		      struct superblock *sb);
+/* That is written, or could not be. */
+void health_adopted(struct segment *seg, const struct vol_label *label);
+void health_not_adopted(struct core *core, struct segment *seg,
+			const struct vol_label *label);
 /* A client could not reach it: true when it should be probed at once. */
 bool health_reported(struct core *core, struct segment *seg, const char *text);
 

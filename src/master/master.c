@@ -198,6 +198,7 @@ static int open_service(struct master *m)
 	const struct master_config *c = m->config;
 	struct service_opts opts = {
 		.cluster_id = c->cluster_id,
+		.owner_key = config_owner_key(c),
 		.probe_interval_ns = c->nof_heartbeat_interval_sec * NS_PER_S,
 		.probe_timeout_ms = (uint32_t)c->nof_heartbeat_probe_timeout_ms,
 		.has_summary = c->enable_metric_reporting,

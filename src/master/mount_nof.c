@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "master/nof_judge.h"
+#include "master/release.h"
 #include "master/reply.h"
 #include "master/watch.h"
 
@@ -38,7 +39,8 @@ struct nof_mount {
 	struct vol_probe probe;
 	struct vol_label label;
 	struct nof_found found;
-	unsigned path;	   /* being probed */
+	unsigned path; /* being probed */
+	bool has_let_go;
 	uint64_t since_ns; /* when the first of them was */
 	uint64_t deadline_ns;
 };
@@ -140,11 +142,20 @@ static void probe_next(struct nof_mount *m)
 		.done = probe_done,
 		.timeout_ms = timeout_ms,
 		.want_smart = true,
+		.want_owner = true,
+		.key = m->svc->opts.owner_key,
 	};
 	snprintf(m->probe.endpoint, sizeof(m->probe.endpoint), "%s",
 		 m->found.paths[m->path]);
 	m->svc->vol_ops++;
 	vol_probe_submit(m->svc->vols, &m->probe);
+}
+
+static enum vol_claim claim_of(const struct nof_mount *m)
+{
+	if (!m->svc->opts.owner_key)
+		return CLAIM_NONE;
+	return m->msg->force ? CLAIM_ALL : CLAIM_CLUSTER;
 }
 
 static void label_submit(struct nof_mount *m)
@@ -160,6 +171,8 @@ static void label_submit(struct nof_mount *m)
 		.done = label_done,
 		.timeout_ms = timeout_ms,
 		.sb = m->found.sb,
+		.claim = claim_of(m),
+		.key = m->svc->opts.owner_key,
 	};
 	snprintf(m->label.endpoint, sizeof(m->label.endpoint), "%s",
 		 m->found.paths[0]);
@@ -209,6 +222,21 @@ static bool has_wanted_size(const struct nof_mount *m, struct err *err)
 	return false;
 }
 
+/* A life of before has reserved it, this one does without. */
+static bool let_go(struct nof_mount *m)
+{
+	const struct vol_owner *owner = &m->found.owner;
+
+	if (m->svc->opts.owner_key || m->has_let_go ||
+	    owner->hold != HOLD_OTHER || nof_is_others(&m->found))
+		return false;
+	m->has_let_go = true;
+	release_key(m->svc, m->found.paths[0], owner->key);
+	m->step = MOUNT_WAITING;
+	timer_set(m->svc->loop, &m->retry, RETRY_NS);
+	return true;
+}
+
 static void decide(struct nof_mount *m)
 {
 	struct service *svc = m->svc;
@@ -230,7 +258,8 @@ static void decide(struct nof_mount *m)
 		answer(m, seg, true);
 		return;
 	}
-	label_submit(m);
+	if (!let_go(m))
+		label_submit(m);
 }
 
 static void probed(struct nof_mount *m)
@@ -265,6 +294,8 @@ static void labeled(struct nof_mount *m)
 		fail(m, MOONCAKE_TRANSFER_FAIL, &err);
 		return;
 	}
+	m->found.owner = m->label.owner;
+	m->found.key = m->label.owner.hold == HOLD_OURS ? m->label.key : 0;
 	if (nof_add_segment(svc->core, &m->found, &seg, &err) < 0) {
 		fail(m, MOONCAKE_INTERNAL_ERROR, &err);
 		return;

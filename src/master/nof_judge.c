@@ -104,6 +104,7 @@ enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
 		found->block_bytes = probe->ns.lba_bytes;
 		found->label = probe->label;
 		found->sb = probe->sb;
+		found->owner = probe->owner;
 		memcpy(found->identity, identity, sizeof(identity));
 		memcpy(found->label_text, probe->label_text,
 		       sizeof(found->label_text));
@@ -216,11 +217,18 @@ static enum mooncake_status judge_mounted(struct core *core,
 	return MOONCAKE_OK;
 }
 
+bool nof_is_others(const struct nof_found *found)
+{
+	return found->owner.hold == HOLD_OTHER &&
+	       !owner_key_is_of(found->owner.key, found->cluster_id);
+}
+
 /* Why an unmounted disk must not be touched without force. */
 static void objection(const struct nof_found *found, struct err *err)
 {
 	const struct superblock *sb = &found->sb;
 	const char *path = found->paths[0];
+	char owner[OWNER_TEXT_LEN];
 
 	if (found->label == LABEL_FOREIGN)
 		err_set(err, -EEXIST, "%s holds %s; --force overwrites it",
@@ -242,6 +250,13 @@ static void objection(const struct nof_found *found, struct err *err)
 			"%s is %s, but its superblock was written for %s: a "
 			"copied disk? --force starts afresh",
 			path, found->identity, sb->identity);
+	else if (nof_is_others(found)) {
+		owner_text(&found->owner, owner);
+		err_set(err, -EBUSY,
+			"%s is reserved at its target for another owner, %s; "
+			"--force takes it over",
+			path, owner);
+	}
 }
 
 /* A pure function of the cluster id's text. */
@@ -349,6 +364,8 @@ int nof_add_segment(struct core *core, const struct nof_found *found,
 	ret = segment_add(core, &desc, out, err);
 	if (ret < 0)
 		return ret;
+	(*out)->owner = found->owner;
+	(*out)->key = found->key;
 	segment_set_state(core, *out, SEG_ONLINE, found->note);
 	note_probes(core, found, *out);
 	return 0;

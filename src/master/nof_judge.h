@@ -24,6 +24,8 @@ struct nof_found {
 	struct superblock sb; /* found; after nof_judge(): to be written */
 	char note[160];	      /* for the segment's message */
 	uint64_t latency_ns[SEGMENT_PATHS];
+	struct vol_owner owner; /* found; in nof_add_segment(): of now */
+	uint64_t key;		/* as whom clients are to write */
 	bool has_smart;
 	struct nvmf_smart smart; /* of the last path that told it */
 };
@@ -37,6 +39,8 @@ enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
 				    struct err *err);
 /* It carries a superblock of this cluster. */
 bool nof_is_ours(const struct nof_found *found);
+/* Its target has it reserved for somebody who is not of this cluster. */
+bool nof_is_others(const struct nof_found *found);
 /* Two nameless namespaces of one size may be the same one, too. */
 bool nof_may_be_same(const struct nof_found *a, const struct nof_found *b);
 /* It was mounted since then: what was found is of before, or half of it is. */

@@ -57,6 +57,7 @@ Mc__Segment *reply_segment(struct arena *arena, struct segment *seg)
 	out->block_size = seg->block_bytes;
 	out->state = state_of(seg);
 	out->epoch = seg->epoch;
+	out->owner_key = seg->key;
 	out->identity = seg->identity;
 	out->host_id = seg->host_id;
 	out->message = seg->message;

@@ -74,6 +74,7 @@ json_t *seg_json(const struct core *core, const struct segment *seg)
 	double gib = (double)seg->size / (double)GiB;
 	uint64_t used = ext_used(seg->space);
 	char id[UUID_TEXT_LEN], client[UUID_TEXT_LEN], base[32], human[32];
+	char owner[OWNER_TEXT_LEN];
 	json_t *paths = json_array(), *root;
 
 	for (unsigned i = 0; i < seg->endpoint_count; i++)
@@ -99,7 +100,10 @@ json_t *seg_json(const struct core *core, const struct segment *seg)
 		"epoch", (json_int_t)seg->epoch, "identity", seg->identity,
 		"host_id", seg->host_id, "message", seg->message, "endpoints",
 		paths);
-	if (seg->kind == KIND_NOF)
-		json_object_set_new(root, "health", health_json(core, seg));
+	if (seg->kind != KIND_NOF)
+		return root;
+	owner_text(&seg->owner, owner);
+	json_object_set_new(root, "reservation", json_string(owner));
+	json_object_set_new(root, "health", health_json(core, seg));
 	return root;
 }

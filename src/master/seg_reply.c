@@ -78,16 +78,19 @@ Mc__SegmentHealth *seg_reply_health(struct arena *arena,
 				    const struct segment *seg)
 {
 	Mc__SegmentHealth *out = arena_alloc(arena, sizeof(*out));
+	char *owner = arena_alloc(arena, OWNER_TEXT_LEN);
 
-	if (!out)
+	if (!out || !owner)
 		return NULL;
 	mc__segment_health__init(out);
+	owner_text(&seg->owner, owner);
 	out->ok_age_ms = seg_age_ms(core, seg->ok_ns);
 	out->latency_us = seg->latency_ns / NS_PER_US;
 	out->failures = seg->failures;
 	out->hits = seg->hits;
 	out->hit_bytes = seg->hit_bytes;
 	out->quarantined = seg->quarantined;
+	out->reservation = owner;
 	if (!add_paths(arena, core, seg, out) || !add_errors(arena, seg, out) ||
 	    !add_smart(arena, core, seg, out))
 		return NULL;

@@ -13,6 +13,7 @@
 #include "master/client.h"
 #include "master/evict.h"
 #include "master/mount_nof.h"
+#include "master/release.h"
 #include "master/segment.h"
 #include "master/watch.h"
 
@@ -155,6 +156,7 @@ void service_reap(struct service *svc)
 static void segment_gone(struct segment *seg, void *arg)
 {
 	watch_stop(seg);
+	release_segment(arg, seg);
 	rpc_unmount_gone(seg, arg);
 }
 
@@ -258,6 +260,7 @@ int service_open(struct loop *loop, const struct service_opts *opts,
 	list_init(&svc->parked);
 	list_init(&svc->slices);
 	list_init(&svc->mounts);
+	list_init(&svc->releases);
 	svc->park_timer.fire = park_fire;
 	svc->evict_timer.fire = evict_fire;
 	svc->client_timer.fire = client_fire;
@@ -326,6 +329,7 @@ void service_stop(struct service *svc, void (*done)(void *arg), void *arg)
 	service_enter(svc);
 	rpc_put_run_parked(svc);
 	nof_mounts_abort(svc);
+	releases_stop(svc);
 	list_for_each (seg, &svc->core->segments, node)
 		watch_stop(seg);
 	if (svc->keeper)

@@ -18,6 +18,7 @@
 struct service_opts {
 	struct core_opts core;
 	const char *cluster_id; /* outlives the service */
+	uint64_t owner_key;	/* of this life, pool/owner.h; 0 = none */
 	uint64_t probe_interval_ns;
 	uint32_t probe_timeout_ms;
 	bool has_summary;		   /* log it every 10 s */
@@ -39,6 +40,7 @@ struct service {
 	struct list parked;		   /* struct put_job, rpc_put.c */
 	struct list slices;		   /* struct slice */
 	struct list mounts;		   /* struct nof_mount, mount_nof.c */
+	struct list releases;		   /* struct release, release.c */
 	struct timer park_timer, evict_timer, client_timer, summary_timer;
 	struct loop_task slice_task, reap_task;
 	unsigned vol_ops; /* probes and labels under way */

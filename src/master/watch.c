@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "master/health.h"
+#include "master/release.h"
 
 #define DOUBT_NS	 (1 * NS_PER_S)	   /* period while something is wrong */
 #define PAUSE_NS	 (100 * NS_PER_MS) /* least gap between two probes */
@@ -72,6 +73,8 @@ static void submit(struct watch *w)
 		.timeout_ms = w->svc->opts.probe_timeout_ms,
 		.sb_only = true,
 		.want_smart = w->rounds % LOOK_AROUND == 0,
+		.want_owner = true,
+		.key = w->seg->key ? w->seg->key : w->svc->opts.owner_key,
 	};
 	snprintf(w->probe.endpoint, sizeof(w->probe.endpoint), "%s",
 		 w->seg->endpoints[path_of(w)]);
@@ -87,12 +90,15 @@ static void label_done(struct vol_label *label)
 	loop_post(w->svc->loop, &w->msg);
 }
 
-static void label_submit(struct watch *w, const struct superblock *sb)
+static void label_submit(struct watch *w, const struct superblock *sb,
+			 enum vol_claim claim)
 {
 	w->label = (struct vol_label){
 		.done = label_done,
 		.timeout_ms = LABEL_TIMEOUT_MS,
 		.sb = *sb,
+		.claim = w->svc->opts.owner_key ? claim : CLAIM_NONE,
+		.key = w->svc->opts.owner_key,
 	};
 	snprintf(w->label.endpoint, sizeof(w->label.endpoint), "%s",
 		 w->seg->endpoints[path_of(w)]);
@@ -109,11 +115,24 @@ static void labeled(struct watch *w)
 	if (w->label.ret < 0) {
 		log_warn("cannot write the superblock of this life",
 			 "segment=\"%s\": %s", w->seg->name, w->label.err.text);
+		health_not_adopted(w->svc->core, w->seg, &w->label);
 		arm(w);
 		return;
 	}
-	health_adopted(w->seg);
+	health_adopted(w->seg, &w->label);
 	watch_now(w->seg);
+}
+
+/* A life of before has reserved it, this one does without: free for all. */
+static bool lets_go(struct watch *w)
+{
+	const struct vol_owner *owner = &w->probe.owner;
+
+	if (w->svc->opts.owner_key || owner->hold != HOLD_OTHER ||
+	    !owner_key_is_of(owner->key, w->svc->opts.cluster_id))
+		return false;
+	release_key(w->svc, w->seg->endpoints[path_of(w)], owner->key);
+	return true;
 }
 
 static void judged(struct watch *w)
@@ -124,10 +143,16 @@ static void judged(struct watch *w)
 	w->first = path_of(w);
 	w->tried = 0;
 	health_probed(core, w->seg, &w->probe);
-	if (health_is_awaited(core, w->seg, &w->probe, &sb))
-		label_submit(w, &sb);
-	else
+	if (health_is_awaited(core, w->seg, &w->probe, &sb)) {
+		if (lets_go(w))
+			arm(w);
+		else
+			label_submit(w, &sb, CLAIM_CLUSTER);
+	} else if (health_is_unheld(w->seg, &w->probe, &sb)) {
+		label_submit(w, &sb, CLAIM_FREE);
+	} else {
 		arm(w);
+	}
 }
 
 static void probed(struct mbox_msg *msg)

@@ -53,5 +53,7 @@ struct host_id {
 };
 void host_id_derive(struct str machine_id, struct host_id *out);
 void host_id_of_nqn(const char *nqn, struct host_id *out);
+/* The host id of all who act for the owner with that reservation key. */
+void host_id_of_key(uint64_t key, uint8_t out[16]);
 
 #endif

@@ -55,3 +55,13 @@ void host_id_of_nqn(const char *nqn, struct host_id *out)
 	hash_to_uuid("hostnqn", str_of(nqn), &uuid);
 	memcpy(out->id, uuid.b, sizeof(out->id));
 }
+
+void host_id_of_key(uint64_t key, uint8_t out[16])
+{
+	char text[17];
+	struct uuid uuid;
+
+	snprintf(text, sizeof(text), "%016llx", (unsigned long long)key);
+	hash_to_uuid("owner", str_of(text), &uuid);
+	memcpy(out, uuid.b, sizeof(uuid.b));
+}

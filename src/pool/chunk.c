@@ -301,9 +301,14 @@ static int chunk_good(struct chunk *chunk)
 	return chunk_verify(job, &chunk->at, chunk->cur);
 }
 
+static bool is_refused(uint16_t sc)
+{
+	return (sc & NVME_SC_MASK) == NVME_SC_RESV_CONFLICT;
+}
+
 static int chunk_errno(uint16_t sc)
 {
-	int ret = nvme_sc_errno(sc);
+	int ret = is_refused(sc) ? -ESTALE : nvme_sc_errno(sc);
 
 	return ret == -ENOTCONN ? -EHOSTUNREACH : ret;
 }
@@ -345,6 +350,8 @@ static void count(struct chunk *chunk)
 		stat_add(&load->errors[VOL_PATH_ANA], 1);
 	else if (is_path_error(sc))
 		stat_add(&load->errors[VOL_PATH_LOST], 1);
+	else if (is_refused(sc))
+		stat_add(&load->errors[VOL_PATH_REFUSED], 1);
 	else
 		stat_add(&load->errors[VOL_PATH_OTHER], 1);
 	worker_unpark(w, &load->held);
@@ -415,6 +422,8 @@ static void chunk_came(struct chunk *chunk)
 {
 	list_del(&chunk->node);
 	count(chunk);
+	if (is_refused(chunk->io.sc))
+		poke_send(&chunk->way->vol->refused);
 	if (chunk->io.sc == NVME_SC_OK)
 		chunk_end(chunk, chunk_good(chunk));
 	else if (!chunk_retry(chunk))

@@ -58,10 +58,13 @@ static void lane_open(struct lane *lane, uint64_t gen)
 	lane->gen = gen;
 	lane->is_live = false;
 	lane->err = (struct err){0};
-	ret = nvmf_qp_open(lane->worker->shard.loop, &opts, lane_state, lane,
-			   &lane->qp);
+	lane->trash = malloc(BLOCK_MAX);
+	ret = lane->trash ? nvmf_qp_open(lane->worker->shard.loop, &opts,
+					 lane_state, lane, &lane->qp)
+			  : -ENOMEM;
 	if (ret) {
 		lane->qp = NULL;
+		free(TAKE(lane->trash));
 		err_set(&lane->err, ret, "no memory for a queue pair");
 		lane_report(lane, gen, LANE_FAILED);
 	}
@@ -93,6 +96,7 @@ static void lane_closed(void *arg)
 	struct lane *lane = arg;
 
 	lane->qp = NULL;
+	free(TAKE(lane->trash));
 	lane->is_closing = false;
 	lane_step(lane);
 }
@@ -502,7 +506,8 @@ bool path_is_same(const struct endpoint *a, const struct endpoint *b)
 	       !strcmp(a->traddr, b->traddr) && !strcmp(a->subnqn, b->subnqn);
 }
 
-static struct path *path_create(struct vol_set *set, const struct endpoint *ep)
+static struct path *path_create(struct vol_set *set, const struct endpoint *ep,
+				uint64_t key)
 {
 	struct path *path;
 
@@ -514,6 +519,9 @@ static struct path *path_create(struct vol_set *set, const struct endpoint *ep)
 	path->ep = *ep;
 	path->ep.nsid = 0;
 	path->opts = set->opts.nvmf;
+	path->key = key;
+	if (key)
+		host_id_of_key(key, path->opts.host.id);
 	path->opts.io_queues = (uint16_t)set->worker_count;
 	if (set->opts.nvmf.io_queues)
 		path->opts.io_queues =
@@ -537,14 +545,15 @@ static struct path *path_create(struct vol_set *set, const struct endpoint *ep)
 	return path;
 }
 
-struct path *path_get(struct vol_set *set, const struct endpoint *ep)
+struct path *path_get(struct vol_set *set, const struct endpoint *ep,
+		      uint64_t key)
 {
 	struct path *path;
 
 	list_for_each (path, &set->paths, node)
-		if (path_is_same(&path->ep, ep))
+		if (path->key == key && path_is_same(&path->ep, ep))
 			return path;
-	return path_create(set, ep);
+	return path_create(set, ep, key);
 }
 
 void path_free(struct path *path)

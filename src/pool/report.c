@@ -28,35 +28,37 @@ static const char *state_text(enum path_state state)
 	UNREACHABLE();
 }
 
-static void sum_dir(const struct path *path, unsigned dir,
+/* What was counted for one path, or for several. */
+struct sums {
+	uint64_t us[2][STAT_BUCKETS];
+};
+
+static void sum_dir(const struct path *path, unsigned dir, struct sums *sums,
 		    struct vol_path_stats *out)
 {
-	uint64_t us[STAT_BUCKETS] = {0}, count = 0;
-
 	for (unsigned i = 0; i < path->set->worker_count; i++) {
 		const struct stat_dir *d = &path->lanes[i].load.dir[dir];
 
 		out->ops[dir] += stat_get(&d->ops);
 		out->bytes[dir] += stat_get(&d->bytes);
 		for (unsigned b = 0; b < STAT_BUCKETS; b++)
-			us[b] += stat_get(&d->us[b]);
+			sums->us[dir][b] += stat_get(&d->us[b]);
 	}
-	for (unsigned b = 0; b < STAT_BUCKETS; b++)
-		count += us[b];
-	out->p50_us[dir] = stat_percentile(us, count, 50);
-	out->p99_us[dir] = stat_percentile(us, count, 99);
 }
 
-static void path_stats(const struct path *path, struct vol_path_stats *out)
+static void sum_path(const struct path *path, struct sums *sums,
+		     struct vol_path_stats *out)
 {
-	*out = (struct vol_path_stats){
-		.state = state_text(atomic_load(&path->state)),
-		.queues = atomic_load(&path->lane_count),
-		.lost = stat_get(&path->lost_count),
-	};
-	memcpy(out->name, path->name, sizeof(out->name));
-	sum_dir(path, 0, out);
-	sum_dir(path, 1, out);
+	enum path_state state = atomic_load(&path->state);
+
+	/* The one that is in use, or may be soon. */
+	if (!out->state || (state != PATH_IDLE && state != PATH_GONE)) {
+		out->state = state_text(state);
+		out->queues = atomic_load(&path->lane_count);
+	}
+	out->lost += stat_get(&path->lost_count);
+	sum_dir(path, 0, sums, out);
+	sum_dir(path, 1, sums, out);
 	for (unsigned i = 0; i < path->set->worker_count; i++) {
 		const struct lane_load *load = &path->lanes[i].load;
 
@@ -67,6 +69,38 @@ static void path_stats(const struct path *path, struct vol_path_stats *out)
 	}
 }
 
+/* Of all owners as whom we went there, first among them this one. */
+static void path_stats(const struct path *first, struct vol_path_stats *out)
+{
+	const struct path *path = first;
+	struct sums sums = {0};
+
+	*out = (struct vol_path_stats){0};
+	memcpy(out->name, first->name, sizeof(out->name));
+	for (; &path->node != &first->set->paths;
+	     path = list_entry(path->node.next, struct path, node))
+		if (path_is_same(&path->ep, &first->ep))
+			sum_path(path, &sums, out);
+	for (unsigned dir = 0; dir < 2; dir++) {
+		uint64_t count = 0;
+
+		for (unsigned b = 0; b < STAT_BUCKETS; b++)
+			count += sums.us[dir][b];
+		out->p50_us[dir] = stat_percentile(sums.us[dir], count, 50);
+		out->p99_us[dir] = stat_percentile(sums.us[dir], count, 99);
+	}
+}
+
+static bool is_first(const struct path *path)
+{
+	const struct path *other;
+
+	list_for_each (other, &path->set->paths, node)
+		if (path_is_same(&other->ep, &path->ep))
+			return other == path;
+	UNREACHABLE();
+}
+
 size_t vol_paths_get(struct vol_set *set, struct vol_path_stats *out,
 		     size_t max)
 {
@@ -75,6 +109,8 @@ size_t vol_paths_get(struct vol_set *set, struct vol_path_stats *out,
 
 	pthread_mutex_lock(&set->mu);
 	list_for_each (path, &set->paths, node) {
+		if (!is_first(path))
+			continue;
 		if (n < max)
 			path_stats(path, &out[n]);
 		n++;
@@ -123,7 +159,8 @@ static void report_run(struct timer *timer)
 		 atomic_load(&set->budget.waiting));
 	pthread_mutex_lock(&set->mu);
 	list_for_each (path, &set->paths, node)
-		report_path(path);
+		if (is_first(path))
+			report_path(path);
 	list_for_each (vol, &set->vols, node)
 		report_vol(vol);
 	pthread_mutex_unlock(&set->mu);

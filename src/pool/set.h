@@ -64,7 +64,8 @@ void worker_free(struct worker *w);
 /* Looks again at parts that wait for a volume or a path. Worker's thread. */
 void worker_unpark(struct worker *w, struct list *parked);
 
-/* --- paths: connections to one subsystem at one address (path.c) --- */
+/* --- paths: connections to one subsystem at one address, as one owner: a new
+ * life of the master has paths of its own (path.c) --- */
 enum path_state {
 	PATH_IDLE,
 	PATH_RESOLVING,
@@ -110,16 +111,17 @@ struct lane {
 	uint64_t opened_gen;
 	/* Of the worker's chunks on this path, whichever lane takes them. */
 	struct lane_load load;
-	/* Where the padding of reads goes: of one queue pair, because it
-	 * receives one payload at a time and computes the digest over what
-	 * lies here then. */
-	uint8_t trash[BLOCK_MAX];
+	/* BLOCK_MAX bytes, as long as qp lives: where the padding of reads
+	 * goes. Of one queue pair, because it receives one payload at a time
+	 * and computes the digest over what lies here then. */
+	uint8_t *trash;
 };
 
 struct path {
 	struct vol_set *set;
 	struct list node;	      /* set->paths */
 	struct endpoint ep;	      /* nsid 0 */
+	uint64_t key;		      /* as whom it connects; 0 = this host */
 	char name[ENDPOINT_TEXT_LEN]; /* ep as text */
 	struct list ways;
 	_Atomic(enum path_state) state; /* control thread writes */
@@ -142,7 +144,8 @@ struct path {
 	struct lane lanes[];
 };
 /* With the set's lock held. */
-struct path *path_get(struct vol_set *set, const struct endpoint *ep);
+struct path *path_get(struct vol_set *set, const struct endpoint *ep,
+		      uint64_t key);
 bool path_is_same(const struct endpoint *a, const struct endpoint *b);
 void path_free(struct path *path);
 /* Control thread. */
@@ -223,6 +226,7 @@ struct vol {
 	struct uuid segment;
 	bool is_nof;
 	uint64_t epoch;
+	uint64_t key; /* of its owner, 0 = none */
 	uint32_t block_bytes;
 	uint64_t endpoints_hash;
 	struct vol_way ways[VOL_ENDPOINTS_MAX];
@@ -236,6 +240,8 @@ struct vol {
 	_Atomic(bool) is_partial; /* a way waits for somebody to want it */
 	/* control thread */
 	struct poke control;
+	struct poke refused; /* the target knows of another owner */
+	uint64_t refused_ns; /* when that was said last */
 	struct vol_lane lanes[];
 };
 /* Which ways take I/O, by bit: poor ones when no good one is left. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Visit: a connection of its own for one look at a namespace (vol_probe) or
- * for writing its superblock (vol_label).
+ * Visit: a connection of its own for one look at a namespace (vol_probe), for
+ * writing its superblock (vol_label) or giving it back (vol_release).
  *
  * Control thread.  Invariant: the request's done is called once, when queue
  * pair and controller are closed and nothing points to the visit any more.
@@ -13,60 +13,39 @@
 #include <stdlib.h>
 
 #include "base/time.h"
-#include "pool/set.h"
+#include "pool/visit.h"
 
 #define TIMEOUT_MS 5000 /* where the request says nothing */
-
-struct visit {
-	struct vol_set *set;
-	struct vol_probe *probe; /* one of the two */
-	struct vol_label *label;
-	struct timer timer;
-	struct endpoint ep;
-	struct nvmf_opts opts;
-	struct resolve *resolve;
-	struct nvmf_ctrl *ctrl;
-	struct nvmf_qp *qp;
-	struct nvmf_ns_info ns;
-	struct nvmf_io io;
-	struct iovec iov;
-	void (*io_next)(struct visit *v);
-	const char *step; /* for people: what it is doing */
-	uint8_t *head, *tail;
-	uint64_t head_bytes, tail_bytes;
-	uint64_t start_ns;
-	struct err err;
-	int ret;
-	bool is_closing, is_qp_closing, is_ctrl_closing;
-	bool is_io, is_ns, is_smart; /* under way */
-};
 
 static void visit_finish(struct visit *v)
 {
 	struct vol_set *set = v->set;
 	struct vol_probe *probe = v->probe;
 	struct vol_label *label = v->label;
+	struct vol_release *release = v->release;
+	struct err err = v->err;
+	int ret = v->ret;
 
-	if (probe) {
-		probe->ret = v->ret;
-		probe->err = v->err;
-	} else {
-		label->ret = v->ret;
-		label->err = v->err;
-	}
 	free(v->head);
 	free(v->tail);
 	secret_clear(&v->opts, sizeof(v->opts));
 	free(v);
 	set->visits--;
-	if (probe)
+	if (probe) {
+		probe->ret = ret;
+		probe->err = err;
 		probe->done(probe);
-	else
+	} else if (label) {
+		label->ret = ret;
+		label->err = err;
 		label->done(label);
+	} else {
+		release->ret = ret;
+		release->err = err;
+		release->done(release);
+	}
 	set_maybe_closed(set);
 }
-
-static void visit_close(struct visit *v);
 
 static void qp_closed(void *arg)
 {
@@ -84,7 +63,7 @@ static void ctrl_closed(void *arg)
 	visit_close(v);
 }
 
-static void visit_close(struct visit *v)
+void visit_close(struct visit *v)
 {
 	v->is_closing = true;
 	timer_cancel(set_loop(v->set), &v->timer);
@@ -111,8 +90,7 @@ static void visit_close(struct visit *v)
 		visit_finish(v);
 }
 
-/* The text is in v->err already, or is made of the step's name. */
-static void visit_fail(struct visit *v, int code, const char *why)
+void visit_fail(struct visit *v, int code, const char *why)
 {
 	if (v->is_closing)
 		return;
@@ -154,15 +132,7 @@ static void visit_io_done(struct nvmf_io *io)
 		v->io_next(v);
 }
 
-struct visit_io {
-	const char *step;
-	enum nvmf_io_op op;
-	uint64_t off, bytes;
-	void *buf;
-	void (*next)(struct visit *v);
-};
-
-static void visit_io(struct visit *v, const struct visit_io *r)
+void visit_io(struct visit *v, const struct visit_io *r)
 {
 	v->step = r->step;
 	v->io_next = r->next;
@@ -181,6 +151,28 @@ static void visit_io(struct visit *v, const struct visit_io *r)
 	nvmf_io_submit(v->qp, &v->io);
 }
 
+static void visit_resv_done(struct nvmf_resv *resv)
+{
+	struct visit *v = container_of(resv, struct visit, resv);
+
+	v->is_io = false;
+	if (v->is_closing)
+		visit_close(v);
+	else
+		v->io_next(v);
+}
+
+void visit_resv(struct visit *v, const char *step,
+		void (*next)(struct visit *v))
+{
+	v->step = step;
+	v->io_next = next;
+	v->resv.done = visit_resv_done;
+	v->resv.nsid = v->ns.nsid;
+	v->is_io = true;
+	nvmf_resv_submit(v->qp, &v->resv);
+}
+
 /* --- probe --- */
 
 static void probe_smart_done(int ret, const struct nvmf_smart *smart, void *arg)
@@ -195,12 +187,31 @@ static void probe_smart_done(int ret, const struct nvmf_smart *smart, void *arg)
 	visit_close(v);
 }
 
-static void probe_end(struct visit *v)
+static void probe_smart(struct visit *v)
 {
 	v->is_smart = v->probe->want_smart && v->ret == 0 &&
 		      nvmf_smart_get(v->ctrl, probe_smart_done, v) == 0;
 	if (!v->is_smart)
 		visit_close(v);
+}
+
+/* A target that can't say is one that has none. */
+static void probe_owner_done(struct visit *v)
+{
+	if (v->resv.sc == NVME_SC_OK)
+		owner_judge(&v->resv.report, v->probe->key, &v->probe->owner);
+	probe_smart(v);
+}
+
+static void probe_end(struct visit *v)
+{
+	if (!v->probe->want_owner || v->ret ||
+	    !owner_can_hold(nvmf_ctrl_info(v->ctrl), &v->ns)) {
+		probe_smart(v);
+		return;
+	}
+	v->resv.op = NVMF_RESV_REPORT;
+	visit_resv(v, "ask who holds the namespace", probe_owner_done);
 }
 
 static void probe_judge(struct visit *v, uint64_t head_bytes)
@@ -252,8 +263,10 @@ static void probe_sb_done(struct visit *v)
 		    });
 }
 
-static void probe_start(struct visit *v, uint64_t sb_bytes)
+static void probe_start(struct visit *v)
 {
+	uint64_t sb_bytes = MAX(v->ns.lba_bytes, (uint32_t)SB_BYTES);
+
 	v->start_ns = time_mono_ns();
 	visit_io(v, &(struct visit_io){
 			    .step = "read the superblock",
@@ -261,52 +274,6 @@ static void probe_start(struct visit *v, uint64_t sb_bytes)
 			    .bytes = sb_bytes,
 			    .buf = v->head,
 			    .next = probe_sb_done,
-		    });
-}
-
-/* --- label --- */
-
-static void label_read_done(struct visit *v)
-{
-	if (memcmp(v->head, v->tail, v->io.bytes)) {
-		visit_fail(v, -EIO,
-			   "what was written does not come back: the medium is "
-			   "broken or somebody else writes to it");
-		return;
-	}
-	visit_close(v);
-}
-
-static void label_flush_done(struct visit *v)
-{
-	visit_io(v, &(struct visit_io){
-			    .step = "read the superblock back",
-			    .op = NVMF_READ,
-			    .bytes = MAX(v->ns.lba_bytes, (uint32_t)SB_BYTES),
-			    .buf = v->tail,
-			    .next = label_read_done,
-		    });
-}
-
-static void label_write_done(struct visit *v)
-{
-	visit_io(v, &(struct visit_io){
-			    .step = "flush",
-			    .op = NVMF_FLUSH,
-			    .next = label_flush_done,
-		    });
-}
-
-static void label_start(struct visit *v, uint64_t sb_bytes)
-{
-	memset(v->head, 0, sb_bytes);
-	sb_encode(&v->label->sb, v->head);
-	visit_io(v, &(struct visit_io){
-			    .step = "write the superblock",
-			    .op = NVMF_WRITE,
-			    .bytes = sb_bytes,
-			    .buf = v->head,
-			    .next = label_write_done,
 		    });
 }
 
@@ -332,16 +299,17 @@ static void visit_qp_state(struct nvmf_qp *qp, enum nvmf_state state,
 			   const struct err *err, void *arg)
 {
 	struct visit *v = arg;
-	uint64_t sb_bytes = MAX(v->ns.lba_bytes, (uint32_t)SB_BYTES);
 
 	if (v->is_closing)
 		return;
 	if (state != NVMF_LIVE)
 		visit_fail(v, err->code ? err->code : -ENOTCONN, err->text);
 	else if (v->probe)
-		probe_start(v, sb_bytes);
+		probe_start(v);
+	else if (v->label)
+		visit_label(v);
 	else
-		label_start(v, sb_bytes);
+		visit_release(v);
 }
 
 /* What this program can't use is refused here, in words. */
@@ -475,9 +443,8 @@ static void visit_resolved(int ret, const struct addr *addr,
 	}
 }
 
-static int visit_parse(struct visit *v)
+static int visit_parse(struct visit *v, const char *text)
 {
-	const char *text = v->probe ? v->probe->endpoint : v->label->endpoint;
 	struct str s = {text, strnlen(text, ENDPOINT_TEXT_LEN)};
 	int ret = endpoint_parse(s, &v->ep, &v->err);
 
@@ -495,19 +462,23 @@ static int visit_parse(struct visit *v)
 	return 0;
 }
 
-static void visit_run(struct visit *v, uint32_t ms)
+/* key 0: as the host that we are. */
+static void visit_run(struct visit *v, const char *endpoint, uint64_t key,
+		      uint32_t ms)
 {
 	v->set->visits++;
 	v->timer.fire = visit_timeout;
 	ms = ms ? ms : TIMEOUT_MS;
 	v->step = "endpoint";
-	v->ret = visit_parse(v);
+	v->ret = visit_parse(v, endpoint);
 	if (v->ret) {
 		visit_close(v);
 		return;
 	}
 	v->opts = v->set->opts.nvmf;
 	memcpy(v->opts.subnqn, v->ep.subnqn, sizeof(v->opts.subnqn));
+	if (key)
+		host_id_of_key(key, v->opts.host.id);
 	v->opts.io_queues = 1;
 	v->opts.kato_ms = NVMF_KATO_OFF;
 	timer_set(set_loop(v->set), &v->timer, ms * NS_PER_MS);
@@ -533,7 +504,7 @@ static void probe_run(struct mbox_msg *msg)
 	if (v) {
 		v->set = probe->set;
 		v->probe = probe;
-		visit_run(v, probe->timeout_ms);
+		visit_run(v, probe->endpoint, 0, probe->timeout_ms);
 		return;
 	}
 	probe->ret = err_set(&probe->err, -ENOMEM, "out of memory");
@@ -549,11 +520,30 @@ static void label_run(struct mbox_msg *msg)
 	if (v) {
 		v->set = label->set;
 		v->label = label;
-		visit_run(v, label->timeout_ms);
+		visit_run(v, label->endpoint, label->claim ? label->key : 0,
+			  label->timeout_ms);
 		return;
 	}
 	label->ret = err_set(&label->err, -ENOMEM, "out of memory");
 	label->done(label);
+}
+
+static void release_run(struct mbox_msg *msg)
+{
+	struct vol_release *release =
+		container_of(msg, struct vol_release, msg);
+	struct visit *v = calloc(1, sizeof(*v));
+
+	release->priv = v;
+	if (v) {
+		v->set = release->set;
+		v->release = release;
+		visit_run(v, release->endpoint, release->key,
+			  release->timeout_ms);
+		return;
+	}
+	release->ret = err_set(&release->err, -ENOMEM, "out of memory");
+	release->done(release);
 }
 
 void vol_probe_submit(struct vol_set *set, struct vol_probe *probe)
@@ -561,6 +551,7 @@ void vol_probe_submit(struct vol_set *set, struct vol_probe *probe)
 	probe->set = set;
 	probe->ret = 0;
 	probe->has_smart = false;
+	probe->owner = (struct vol_owner){0};
 	probe->err = (struct err){0};
 	probe->msg.run = probe_run;
 	loop_post(set_loop(set), &probe->msg);
@@ -571,6 +562,16 @@ void vol_label_submit(struct vol_set *set, struct vol_label *label)
 	label->set = set;
 	label->ret = 0;
 	label->err = (struct err){0};
+	label->owner = (struct vol_owner){0};
 	label->msg.run = label_run;
 	loop_post(set_loop(set), &label->msg);
+}
+
+void vol_release_submit(struct vol_set *set, struct vol_release *release)
+{
+	release->set = set;
+	release->ret = 0;
+	release->err = (struct err){0};
+	release->msg.run = release_run;
+	loop_post(set_loop(set), &release->msg);
 }

@@ -138,6 +138,27 @@ static void vol_control(struct poke *poke)
 		way_want(&vol->ways[i]);
 }
 
+/* Is it still ours?  The superblock says so, or its path is fenced. */
+static void vol_refused(struct poke *poke)
+{
+	struct vol *vol = container_of(poke, struct vol, refused);
+	uint64_t now_ns = loop_now_ns(set_loop(vol->set));
+	char text[UUID_TEXT_LEN];
+
+	if (vol->set->is_closing ||
+	    (vol->refused_ns && now_ns - vol->refused_ns < RECHECK_NS))
+		return;
+	vol->refused_ns = now_ns;
+	uuid_format_hex(&vol->segment, text);
+	log_warn("write refused by the target: another owner has reserved the "
+		 "namespace; is our master the one in charge?",
+		 "segment=%s epoch=%llu key=%016llx", text,
+		 (unsigned long long)vol->epoch, (unsigned long long)vol->key);
+	for (unsigned i = 0; i < vol->way_count; i++)
+		if (vol->ways[i].path->state == PATH_LIVE)
+			way_live(&vol->ways[i]);
+}
+
 /* --- tables, any thread --- */
 
 static uint64_t endpoints_hash(const struct vol_desc *desc)
@@ -184,7 +205,7 @@ static int add_way(struct vol *vol, const char *text, struct err *err)
 		if (is_same_endpoint(&vol->ways[i], &ep))
 			return 0; /* said twice */
 	bytes = MAX(vol->block_bytes, (uint32_t)SB_BYTES);
-	way->path = path_get(vol->set, &ep);
+	way->path = path_get(vol->set, &ep, vol->key);
 	if (!way->path || posix_memalign(&way->check_buf, SB_BYTES, bytes)) {
 		way->check_buf = NULL;
 		return err_set(err, -ENOMEM, "no memory for a path");
@@ -227,9 +248,11 @@ static void vol_init(struct vol *vol, struct vol_set *set,
 	vol->segment = desc->segment;
 	vol->is_nof = desc->is_nof;
 	vol->epoch = desc->epoch;
+	vol->key = desc->key;
 	vol->block_bytes = desc->block_bytes;
 	vol->endpoints_hash = endpoints_hash(desc);
 	poke_init(&vol->control, set_loop(set), vol_control);
+	poke_init(&vol->refused, set_loop(set), vol_refused);
 	for (unsigned i = 0; i < set->worker_count; i++) {
 		struct vol_lane *lane = &vol->lanes[i];
 
@@ -271,7 +294,7 @@ fail:
 static bool is_same_desc(const struct vol *vol, const struct vol_desc *desc)
 {
 	return vol->is_nof == desc->is_nof && vol->epoch == desc->epoch &&
-	       vol->block_bytes == desc->block_bytes &&
+	       vol->key == desc->key && vol->block_bytes == desc->block_bytes &&
 	       vol->endpoints_hash == endpoints_hash(desc);
 }
 

@@ -17,6 +17,7 @@
 #include "base/uuid.h"
 #include "nvmf/nvmf.h"
 #include "pool/identity.h"
+#include "pool/owner.h"
 #include "pool/superblock.h"
 
 struct vol_set;
@@ -66,12 +67,13 @@ struct vol_desc {
 	struct uuid segment;
 	bool is_nof; /* superblock with segment and epoch is required */
 	uint64_t epoch;
+	uint64_t key; /* of the owner, who may write; 0 = anybody (owner.h) */
 	uint32_t block_bytes;
 	const char *const *endpoints; /* text; all are used */
 	unsigned endpoint_count;
 };
 /* The volume of that segment, opened in the background when new (or when its
- * epoch or endpoints changed).  Never blocks: I/O waits for the connection
+ * epoch, key or endpoints changed).  Never blocks: I/O waits for the connection
  * until its own deadline.  -EINVAL for endpoints that can't be parsed. */
 int vol_get(struct vol_set *set, const struct vol_desc *desc, struct vol **out,
 	    struct err *err);
@@ -114,7 +116,8 @@ struct vol_io {
 	uint64_t deadline_ns;
 	uint32_t *crcs;
 	/* result: 0; -ECANCELED; -EILSEQ checksum mismatch; -ETIMEDOUT;
-	 * -EHOSTUNREACH not connected; -ESTALE superblock does not match; other
+	 * -EHOSTUNREACH not connected; -ESTALE superblock does not match, or
+	 * the target knows of another owner and refuses to write; other
 	 * -errno of the NVMe status.  failed_extent tells which. */
 	int ret;
 	unsigned failed_extent;
@@ -144,9 +147,13 @@ struct vol_probe {
 	/* The controller's SMART log, too.  A controller that has none does not
 	 * make the probe fail. */
 	bool want_smart;
+	/* Who holds the namespace; OURS is who has that key. */
+	bool want_owner;
+	uint64_t key;
 	/* result */
 	int ret;
 	struct err err;
+	struct vol_owner owner;
 	struct nvmf_ns_info ns;
 	enum label_kind label;
 	char label_text[128];
@@ -161,12 +168,33 @@ struct vol_probe {
 };
 void vol_probe_submit(struct vol_set *set, struct vol_probe *probe);
 
-/* Writes a superblock (and reads it back). */
+/* Writes a superblock (and reads it back).  With a claim the namespace is
+ * reserved for key before; -EBUSY: for somebody else it is.  A target without
+ * reservations, or one that can't after all, does not stop it. */
 struct vol_label {
 	void (*done)(struct vol_label *label);
 	char endpoint[ENDPOINT_TEXT_LEN];
 	uint32_t timeout_ms;
 	struct superblock sb;
+	enum vol_claim claim;
+	uint64_t key;
+	/* result */
+	int ret;
+	struct err err;
+	struct vol_owner owner; /* after it */
+	/* private */
+	struct mbox_msg msg;
+	struct vol_set *set;
+	void *priv;
+};
+void vol_label_submit(struct vol_set *set, struct vol_label *label);
+
+/* Gives back what key holds; nothing to give back is fine. */
+struct vol_release {
+	void (*done)(struct vol_release *release);
+	char endpoint[ENDPOINT_TEXT_LEN];
+	uint32_t timeout_ms;
+	uint64_t key;
 	/* result */
 	int ret;
 	struct err err;
@@ -175,7 +203,7 @@ struct vol_label {
 	struct vol_set *set;
 	void *priv;
 };
-void vol_label_submit(struct vol_set *set, struct vol_label *label);
+void vol_release_submit(struct vol_set *set, struct vol_release *release);
 
 /* "uuid:…" if there is one, else nguid, else eui, else "none". */
 void vol_identity(const struct nvmf_ns_info *ns, char out[80]);
@@ -194,7 +222,8 @@ enum vol_path_error {
 	VOL_PATH_LOST,	  /* connection, or aborted with its queue */
 	VOL_PATH_TIMEOUT, /* command deadline */
 	VOL_PATH_ANA,
-	VOL_PATH_OTHER, /* any other status */
+	VOL_PATH_REFUSED, /* somebody else has it reserved */
+	VOL_PATH_OTHER,	  /* any other status */
 	VOL_PATH_ERRORS,
 };
 struct vol_path_stats {

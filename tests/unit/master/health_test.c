@@ -143,6 +143,49 @@ static void test_fenced(void **state)
 	core_destroy(core);
 }
 
+/* What the target says of reservations. */
+static void test_owner(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *seg = segment(core);
+	struct vol_probe probe = good(seg);
+	struct vol_label label = {.key = 7, .owner = {.hold = HOLD_OURS}};
+	struct superblock sb;
+
+	probe.owner.hold = HOLD_FREE;
+	health_probed(core, seg, &probe);
+	assert_false(health_is_unheld(seg, &probe, &sb)); /* never was */
+	probe.owner.hold = HOLD_OTHER; /* somebody's who came before us */
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_ONLINE);
+	health_adopted(seg, &label);
+	assert_int_equal(seg->key, 7);
+	probe.owner = (struct vol_owner){.hold = HOLD_OURS, .key = 7};
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_ONLINE);
+	assert_false(health_is_unheld(seg, &probe, &sb));
+	probe.owner.hold = HOLD_FREE; /* the target was restarted */
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_ONLINE);
+	assert_true(health_is_unheld(seg, &probe, &sb));
+	assert_int_equal(sb.epoch, seg->epoch);
+	probe.owner = (struct vol_owner){.hold = HOLD_OTHER, .key = 0xbad};
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	assert_non_null(strstr(seg->message, "another owner, key 0000000000000"
+					     "bad"));
+	assert_int_equal(seg->errors[SEG_ERROR_OWNER], 1);
+	assert_int_equal(seg->errors[SEG_ERROR_IDENTITY], 0);
+	assert_false(health_is_unheld(seg, &probe, &sb));
+	/* A target that has none any more. */
+	label.owner.hold = HOLD_NONE;
+	health_adopted(seg, &label);
+	assert_int_equal(seg->key, 0);
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_ONLINE);
+	core_destroy(core);
+}
+
 static void test_client_ttl(void **state)
 {
 	struct core *core = t_core(NULL);
@@ -178,6 +221,7 @@ int main(void)
 		cmocka_unit_test(test_reports),
 		cmocka_unit_test(test_media_errors),
 		cmocka_unit_test(test_fenced),
+		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_client_ttl),
 	};
 

@@ -212,6 +212,28 @@ static void test_nameless(void **state)
 	core_destroy(core);
 }
 
+/* Nothing is on the disk, but its target knows of somebody. */
+static void test_reserved(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct vol_probe probe = probe_of(1, LABEL_EMPTY);
+	struct nof_found found;
+	struct segment *seg;
+	char text[256];
+
+	probe.owner = (struct vol_owner){.hold = HOLD_OTHER,
+					 .key = owner_key_make("theirs")};
+	found = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &found, false, &seg, text), -600);
+	assert_non_null(strstr(text, "is reserved at its target for another"));
+	assert_int_equal(judge(core, &found, true, &seg, text), 0);
+	/* Another life of this cluster. */
+	probe.owner.key = owner_key_make("ours");
+	found = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &found, false, &seg, text), 0);
+	core_destroy(core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +242,7 @@ int main(void)
 		cmocka_unit_test(test_useless),
 		cmocka_unit_test(test_outdated),
 		cmocka_unit_test(test_nameless),
+		cmocka_unit_test(test_reserved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One owner for a namespace: a second cluster, a master that was deposed and
+its clients are refused by the target itself."""
+import json
+import shutil
+import signal
+
+import pytest
+
+from conftest import BUILD, FAST, new_store
+from cluster import Cluster
+
+POOL = {"replica_num": "0", "nof_replica_num": "1"}
+NEVER = ("--nof_heartbeat_interval_sec=3600", "--default_kv_lease_ttl=1000")
+
+
+@pytest.fixture(autouse=True)
+def short_deadlines(monkeypatch):
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "2000")
+    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "1000")
+
+
+@pytest.fixture
+def other(cluster):
+    """Another deployment, which reaches the same targets."""
+    with Cluster(BUILD) as c:
+        c.target_ports = cluster.target_ports
+        yield c
+
+
+def try_register(c, name, *flags):
+    r = c.run("mooncake_ssd_register",
+              f"--master_server_address={c.master_addr}",
+              f"--discover=127.0.0.1:{c.target_ports[name]}", *flags)
+    return r.returncode, " ".join((r.stdout + r.stderr).split())
+
+
+def pool(c):
+    r = c.run("mooncakectl", f"--master={c.master_addr}", "--json", "pool",
+              "list")
+    assert r.returncode == 0, r.stderr
+    return json.loads(r.stdout)[0]
+
+
+def show(c):
+    r = c.run("mooncakectl", f"--master={c.master_addr}", "pool", "show",
+              pool(c)["id"])
+    assert r.returncode == 0, r.stderr
+    return r.stdout
+
+
+def is_ours(c):
+    return pool(c)["state"] == "ONLINE" and \
+        pool(c)["reservation"].startswith("ours, key ")
+
+
+def refused(store):
+    return sum(float(line.rsplit(" ", 1)[1])
+               for line in store.metrics().split("\n")
+               if line.startswith("mooncake_client_path_refused_errors_total{"))
+
+
+def wipe(c, name):
+    with open(c.path(name + ".img"), "r+b") as f:
+        f.write(bytes(4096))
+
+
+def test_a_second_cluster_is_refused(cluster, other):
+    cluster.master(*FAST)
+    cluster.target("a", "a.img:64m")
+    cluster.register("a")
+    assert is_ours(cluster)
+    assert "Reserved    ours, key " in show(cluster)
+    store = new_store(cluster, **POOL)
+    assert store.put("k", b"a" * 5000) == 0
+    other.master("--cluster_id=other", *FAST)
+    code, text = try_register(other, "a")
+    assert code != 0 and "belongs to cluster" in text
+    # Without the superblock the target's word is left.
+    wipe(cluster, "a")
+    code, text = try_register(other, "a")
+    assert code != 0 and "is reserved at its target for another owner" in text
+    code, text = try_register(other, "a", "--force")
+    assert code == 0, text
+    assert is_ours(other)
+    cluster.wait_until("the first owner sees that", lambda:
+                       pool(cluster)["state"] == "OFFLINE")
+    mine = new_store(other, **POOL)
+    assert mine.put("k", b"b" * 5000) == 0
+    assert mine.get("k") == b"b" * 5000
+    store.close()
+    mine.close()
+
+
+def test_a_deposed_masters_client_is_refused(cluster, other):
+    """It never looks at the namespace again, nor does its client."""
+    cluster.master(f"--journal_dir={cluster.path('j')}", *NEVER)
+    cluster.target("a", "a.img:64m")
+    cluster.register("a")
+    store = new_store(cluster, **POOL)
+    assert store.put("old", b"o" * 5000) == 0
+    shutil.copytree(cluster.path("j"), other.path("j"))
+    other.master(f"--journal_dir={other.path('j')}", *FAST)
+    other.wait_until("the new master has it", lambda: is_ours(other))
+    assert store.put("late", b"l" * 5000) != 0
+    assert refused(store) >= 1
+    new = new_store(other, **POOL)
+    assert new.put("new", b"n" * 5000) == 0
+    assert new.get("old") == b"o" * 5000
+    assert new.get("new") == b"n" * 5000
+    # It is refused, not lost: reading goes on, and the pool is not given up.
+    assert pool(cluster)["state"] == "ONLINE"
+    assert new.get("late") == b""
+    store.close()
+    new.close()
+
+
+def test_a_target_that_forgets_is_reserved_again(cluster):
+    cluster.master(*FAST)
+    cluster.target("a", "a.img:64m")
+    cluster.register("a")
+    key = pool(cluster)["reservation"]
+    store = new_store(cluster, **POOL)
+    assert store.put("k", b"k" * 5000) == 0
+    cluster.children["a"].stop()
+    cluster.target("a", "a.img")
+    cluster.wait_until("reserved again", lambda: is_ours(cluster))
+    assert pool(cluster)["reservation"] == key
+    cluster.wait_until("puts work", lambda: store.put("l", b"l" * 5000) == 0)
+    assert store.get("k") == b"k" * 5000
+    store.close()
+
+
+def test_a_target_with_state_does_not_forget(cluster, other):
+    state = f"--state={cluster.path('state')}"
+    cluster.master(*FAST)
+    cluster.target("a", "a.img:64m", flags=(state,))
+    cluster.register("a")
+    assert ", persistent" in pool(cluster)["reservation"]
+    cluster.children["master"].kill(signal.SIGKILL)
+    cluster.children["a"].stop()
+    cluster.target("a", "a.img", flags=(state,))
+    wipe(cluster, "a")
+    other.master("--cluster_id=other", *FAST)
+    code, text = try_register(other, "a")
+    assert code != 0 and "is reserved at its target for another owner" in text
+
+
+def test_a_master_that_comes_back_goes_on(cluster):
+    cluster.master(f"--journal_dir={cluster.path('j')}", *FAST)
+    cluster.target("a", "a.img:64m")
+    cluster.register("a")
+    was = pool(cluster)["reservation"]
+    store = new_store(cluster, **POOL)
+    assert store.put("k", b"k" * 5000) == 0
+    cluster.children["master"].kill(signal.SIGKILL)
+    cluster.children["master"].proc.wait()
+    cluster.master(f"--journal_dir={cluster.path('j')}", *FAST)
+    cluster.wait_until("it has the namespace again", lambda: is_ours(cluster))
+    assert pool(cluster)["reservation"] != was
+    cluster.wait_until("puts work", lambda: store.put("l", b"l" * 5000) == 0)
+    assert store.get("k") == b"k" * 5000
+    assert refused(store) == 0
+    # Another life does without: what is left is given back first.
+    cluster.children["master"].kill(signal.SIGKILL)
+    cluster.children["master"].proc.wait()
+    cluster.master(f"--journal_dir={cluster.path('j')}",
+                   "--nof_reservations=off", *FAST)
+    cluster.wait_until("ONLINE without a reservation", lambda:
+                       pool(cluster)["state"] == "ONLINE" and
+                       pool(cluster)["reservation"] == "free")
+    cluster.wait_until("puts work", lambda: store.put("m", b"m" * 5000) == 0)
+    store.close()
+
+
+def test_unregistering_gives_it_back(cluster, other):
+    cluster.master(*FAST)
+    cluster.target("a", "a.img:64m")
+    cluster.register("a")
+    r = cluster.run("mooncake_ssd_unregister",
+                    f"--master_server_address={cluster.master_addr}",
+                    f"--discover=127.0.0.1:{cluster.target_ports['a']}")
+    assert r.returncode == 0, r.stdout + r.stderr
+    cluster.wait_until("it is given back", lambda: "reservation given back"
+                       in cluster.children["master"].text())
+    wipe(cluster, "a")
+    other.master("--cluster_id=other", *FAST)
+    code, text = try_register(other, "a")
+    assert code == 0, text
+    assert is_ours(other)
+
+
+def test_a_wrong_word_is_named(cluster):
+    r = cluster.run("mooncake_master", "--nof_reservations=maybe")
+    assert r.returncode != 0
+    assert "expected auto or off" in r.stderr
