@@ -14,12 +14,6 @@ POOL = {"replica_num": "0", "nof_replica_num": "1"}
 NEVER = ("--nof_heartbeat_interval_sec=3600", "--default_kv_lease_ttl=1000")
 
 
-@pytest.fixture(autouse=True)
-def short_deadlines(monkeypatch):
-    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "2000")
-    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "1000")
-
-
 @pytest.fixture
 def other(cluster):
     """Another deployment, which reaches the same targets."""
@@ -50,7 +44,7 @@ def show(c):
 
 
 def is_ours(c):
-    return pool(c)["state"] == "ONLINE" and \
+    return pool(c)["state"] == "online" and \
         pool(c)["reservation"].startswith("ours, key ")
 
 
@@ -84,7 +78,7 @@ def test_a_second_cluster_is_refused(cluster, other):
     assert code == 0, text
     assert is_ours(other)
     cluster.wait_until("the first owner sees that", lambda:
-                       pool(cluster)["state"] == "OFFLINE")
+                       pool(cluster)["state"] == "offline")
     mine = new_store(other, **POOL)
     assert mine.put("k", b"b" * 5000) == 0
     assert mine.get("k") == b"b" * 5000
@@ -109,7 +103,7 @@ def test_a_deposed_masters_client_is_refused(cluster, other):
     assert new.get("old") == b"o" * 5000
     assert new.get("new") == b"n" * 5000
     # It is refused, not lost: reading goes on, and the pool is not given up.
-    assert pool(cluster)["state"] == "ONLINE"
+    assert pool(cluster)["state"] == "online"
     assert new.get("late") == b""
     store.close()
     new.close()
@@ -167,7 +161,7 @@ def test_a_master_that_comes_back_goes_on(cluster):
     cluster.master(f"--journal_dir={cluster.path('j')}",
                    "--nof_reservations=off", *FAST)
     cluster.wait_until("ONLINE without a reservation", lambda:
-                       pool(cluster)["state"] == "ONLINE" and
+                       pool(cluster)["state"] == "online" and
                        pool(cluster)["reservation"] == "free")
     cluster.wait_until("puts work", lambda: store.put("m", b"m" * 5000) == 0)
     store.close()
