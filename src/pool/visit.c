@@ -8,12 +8,13 @@
  * The first cause of a failure is the one that is told; visit_close() may be
  * called again from whatever the closing still completes.
  */
+#include "pool/visit.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/time.h"
-#include "pool/visit.h"
 
 #define TIMEOUT_MS 5000 /* where the request says nothing */
 
