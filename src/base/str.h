@@ -64,6 +64,8 @@ struct strbuf {
 void strbuf_fini(struct strbuf *sb);
 void strbuf_reset(struct strbuf *sb); /* empty, memory kept */
 void strbuf_add(struct strbuf *sb, const void *p, size_t n);
+/* n more bytes, for the caller to fill in; NULL when memory is out. */
+char *strbuf_extend(struct strbuf *sb, size_t n);
 void strbuf_adds(struct strbuf *sb, const char *cstr);
 void strbuf_addc(struct strbuf *sb, char c);
 void strbuf_addf(struct strbuf *sb, const char *fmt, ...) PRINTF_LIKE(2, 3);

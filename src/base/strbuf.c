@@ -53,6 +53,15 @@ fail:
 	return false;
 }
 
+char *strbuf_extend(struct strbuf *sb, size_t n)
+{
+	if (!has_room(sb, n))
+		return NULL;
+	sb->n += n;
+	sb->p[sb->n] = '\0';
+	return sb->p + sb->n - n;
+}
+
 void strbuf_add(struct strbuf *sb, const void *p, size_t n)
 {
 	if (!has_room(sb, n))

@@ -25,116 +25,182 @@ const char *jr_type_name(uint32_t type)
 
 /* --- writing --- */
 
-static void put8(struct strbuf *out, uint8_t v)
+/* Each writes at p, where there is room, and returns what is behind it: there
+ * are millions of records, of a dozen fields each. */
+static char *put_bytes(char *p, const void *from, size_t n)
 {
-	strbuf_add(out, &v, sizeof(v));
+	if (n)
+		memcpy(p, from, n);
+	return p + n;
 }
 
-static void put32(struct strbuf *out, uint32_t v)
+static char *put8(char *p, uint8_t v)
 {
-	strbuf_add(out, &v, sizeof(v));
+	*p = (char)v;
+	return p + 1;
 }
 
-static void put64(struct strbuf *out, uint64_t v)
+static char *put32(char *p, uint32_t v)
 {
-	strbuf_add(out, &v, sizeof(v));
+	memcpy(p, &v, sizeof(v));
+	return p + sizeof(v);
+}
+
+static char *put64(char *p, uint64_t v)
+{
+	memcpy(p, &v, sizeof(v));
+	return p + sizeof(v);
 }
 
 /* At the end of a body, where older journals have nothing. */
-static void put_more64(struct strbuf *out, uint64_t v)
+static char *put_more64(char *p, uint64_t v)
 {
-	if (v)
-		put64(out, v);
+	return v ? put64(p, v) : p;
 }
 
-static void put_text(struct strbuf *out, struct str s)
+static size_t more_bytes(uint64_t v)
 {
-	put32(out, (uint32_t)s.n);
-	strbuf_add(out, s.p, s.n);
+	return v ? sizeof(v) : 0;
 }
 
-static void put_uuid(struct strbuf *out, const struct uuid *u)
+static char *put_text(char *p, struct str s)
 {
-	strbuf_add(out, u->b, sizeof(u->b));
+	return put_bytes(put32(p, (uint32_t)s.n), s.p, s.n);
 }
+
+static char *put_uuid(char *p, const struct uuid *u)
+{
+	memcpy(p, u->b, sizeof(u->b));
+	return p + sizeof(u->b);
+}
+
+static size_t text_bytes(struct str s)
+{
+	return sizeof(uint32_t) + s.n;
+}
+
+#define SEGMENT_BYTES 78
+#define OBJECT_BYTES  51
+#define REPLICA_BYTES 9
+#define EXTENT_BYTES  28
+#define GONE_BYTES    14
 
 void jr_segment_encode(const struct jr_segment *r, struct strbuf *out)
 {
-	put32(out, r->no);
-	put_uuid(out, &r->id);
-	put8(out, (uint8_t)r->kind);
-	put8(out, r->is_draining);
-	put64(out, r->base);
-	put64(out, r->size);
-	put64(out, r->ns_bytes);
-	put32(out, r->block_bytes);
-	put64(out, r->epoch);
-	put_uuid(out, &r->client);
-	put_text(out, r->identity);
-	put_text(out, r->name);
-	put_text(out, r->host_id);
-	put32(out, r->path_count);
+	size_t n = SEGMENT_BYTES + text_bytes(r->identity) +
+		   text_bytes(r->name) + text_bytes(r->host_id);
+	char *p;
+
 	for (uint32_t i = 0; i < r->path_count; i++)
-		put_text(out, r->paths[i]);
+		n += text_bytes(r->paths[i]);
+	p = strbuf_extend(out, n);
+	if (!p)
+		return;
+	p = put32(p, r->no);
+	p = put_uuid(p, &r->id);
+	p = put8(p, (uint8_t)r->kind);
+	p = put8(p, r->is_draining);
+	p = put64(p, r->base);
+	p = put64(p, r->size);
+	p = put64(p, r->ns_bytes);
+	p = put32(p, r->block_bytes);
+	p = put64(p, r->epoch);
+	p = put_uuid(p, &r->client);
+	p = put_text(p, r->identity);
+	p = put_text(p, r->name);
+	p = put_text(p, r->host_id);
+	p = put32(p, r->path_count);
+	for (uint32_t i = 0; i < r->path_count; i++)
+		p = put_text(p, r->paths[i]);
+	ASSERT(p == out->p + out->n);
 }
 
-static void put_replica(struct strbuf *out, const struct jr_replica *rep)
+static char *put_replica(char *p, const struct jr_replica *rep)
 {
-	put8(out, (uint8_t)rep->kind);
-	put32(out, rep->index);
-	put32(out, rep->extent_count);
+	p = put8(p, (uint8_t)rep->kind);
+	p = put32(p, rep->index);
+	p = put32(p, rep->extent_count);
 	for (uint32_t i = 0; i < rep->extent_count; i++) {
-		put32(out, rep->extents[i].segment);
-		put64(out, rep->extents[i].off);
-		put64(out, rep->extents[i].len);
-		put64(out, rep->extents[i].bytes);
+		p = put32(p, rep->extents[i].segment);
+		p = put64(p, rep->extents[i].off);
+		p = put64(p, rep->extents[i].len);
+		p = put64(p, rep->extents[i].bytes);
 	}
+	return p;
 }
 
 void jr_object_encode(const struct jr_object *r, struct strbuf *out)
 {
-	put64(out, r->generation);
-	put_uuid(out, &r->client);
-	put64(out, r->size);
-	put32(out, r->data_type);
-	put8(out, r->wanted[0]);
-	put8(out, r->wanted[1]);
-	put8(out, r->is_hard_pinned);
-	put64(out, r->soft_pin_ms);
-	put_text(out, r->key);
-	put_text(out, r->crcs);
-	put32(out, r->replica_count);
+	size_t n = OBJECT_BYTES + text_bytes(r->key) + text_bytes(r->crcs) +
+		   more_bytes(r->late_ms);
+	char *p;
+
 	for (uint32_t i = 0; i < r->replica_count; i++)
-		put_replica(out, &r->replicas[i]);
-	put_more64(out, r->late_ms);
+		n += REPLICA_BYTES + r->replicas[i].extent_count * EXTENT_BYTES;
+	p = strbuf_extend(out, n);
+	if (!p)
+		return;
+	p = put64(p, r->generation);
+	p = put_uuid(p, &r->client);
+	p = put64(p, r->size);
+	p = put32(p, r->data_type);
+	p = put8(p, r->wanted[0]);
+	p = put8(p, r->wanted[1]);
+	p = put8(p, r->is_hard_pinned);
+	p = put64(p, r->soft_pin_ms);
+	p = put_text(p, r->key);
+	p = put_text(p, r->crcs);
+	p = put32(p, r->replica_count);
+	for (uint32_t i = 0; i < r->replica_count; i++)
+		p = put_replica(p, &r->replicas[i]);
+	p = put_more64(p, r->late_ms);
+	ASSERT(p == out->p + out->n);
 }
 
 void jr_gone_encode(const struct jr_gone *r, struct strbuf *out)
 {
-	put64(out, r->generation);
-	put32(out, r->index);
-	put8(out, r->wanted[0]);
-	put8(out, r->wanted[1]);
-	put_text(out, r->key);
+	char *p = strbuf_extend(out, GONE_BYTES + text_bytes(r->key));
+
+	if (!p)
+		return;
+	p = put64(p, r->generation);
+	p = put32(p, r->index);
+	p = put8(p, r->wanted[0]);
+	p = put8(p, r->wanted[1]);
+	p = put_text(p, r->key);
+	ASSERT(p == out->p + out->n);
 }
 
 void jr_segment_gone_encode(const struct jr_segment_gone *r, struct strbuf *out)
 {
-	put32(out, r->no);
-	put_uuid(out, &r->id);
-	put_text(out, r->identity);
-	put_more64(out, r->writers_ms);
+	char *p = strbuf_extend(out, sizeof(r->no) + sizeof(r->id.b) +
+					     text_bytes(r->identity) +
+					     more_bytes(r->writers_ms));
+
+	if (!p)
+		return;
+	p = put32(p, r->no);
+	p = put_uuid(p, &r->id);
+	p = put_text(p, r->identity);
+	p = put_more64(p, r->writers_ms);
+	ASSERT(p == out->p + out->n);
 }
 
 void jr_marks_encode(const struct jr_marks *r, struct strbuf *out)
 {
-	put64(out, r->generation);
-	put32(out, r->segment_no);
+	char *p = strbuf_extend(out,
+				sizeof(r->generation) + sizeof(r->segment_no));
+
+	if (!p)
+		return;
+	p = put64(p, r->generation);
+	p = put32(p, r->segment_no);
+	ASSERT(p == out->p + out->n);
 }
 
 void jr_end_encode(const struct jr_end *r, struct strbuf *out)
 {
-	put64(out, r->records);
+	strbuf_add(out, &r->records, sizeof(r->records));
 }
 
 /* --- reading --- */

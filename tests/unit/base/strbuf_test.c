@@ -12,7 +12,9 @@
 static void test_append(void **state)
 {
 	struct strbuf sb = {0};
+	char long_word[100];
 
+	memset(long_word, 'y', sizeof(long_word));
 	assert_string_equal(strbuf_str(&sb).p, "");
 	strbuf_adds(&sb, "a");
 	strbuf_addc(&sb, 'b');
@@ -20,6 +22,10 @@ static void test_append(void **state)
 	strbuf_addf(&sb, "%d-%s", 7, "x");
 	assert_string_equal(sb.p, "abcd7-x");
 	assert_int_equal(sb.n, 7);
+	memcpy(strbuf_extend(&sb, 100), long_word, 100);
+	assert_int_equal(sb.n, 107);
+	assert_memory_equal(sb.p, "abcd7-xyyy", 10);
+	assert_int_equal(strlen(sb.p), 107);
 	strbuf_reset(&sb);
 	assert_string_equal(sb.p, "");
 	strbuf_adds(&sb, "z");
@@ -52,6 +58,7 @@ static void test_out_of_memory(void **state)
 	strbuf_add(&sb, "", SIZE_MAX - 1);
 	assert_true(sb.failed);
 	strbuf_adds(&sb, "dropped");
+	assert_null(strbuf_extend(&sb, 1));
 	strbuf_addf(&sb, "%s", "dropped");
 	assert_string_equal(sb.p, "kept");
 	strbuf_fini(&sb);
