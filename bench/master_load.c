@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Load on a master over one connection: a memory segment that has no memory is
- * mounted, objects are put there in batches, read in random order in batches,
- * and then asked for one by one, as fast as it goes and at half that rate.
+ * mounted, objects are put there in batches, removed and put again (the master
+ * then has its memory already), read in random order in batches, and then asked
+ * for one by one, as fast as it goes and at half that rate.
  * One line of JSON per phase; latencies at half rate count from when a call
  * was due, so that a master which stands still is not asked less.
  */
@@ -29,12 +30,16 @@
 
 enum phase {
 	PHASE_PUT,
+	PHASE_REMOVE,
+	PHASE_AGAIN,
 	PHASE_GET,
 	PHASE_SINGLE,
 	PHASE_PACED,
 	PHASE_END
 };
-static const char *const phase_names[] = {"put", "get", "single", "paced"};
+static const char *const phase_names[] = {
+	"put", NULL, "again", "get", "single", "paced",
+};
 
 static struct config {
 	uint64_t port, peer, keys, batch, depth, bytes, ms, spin_us;
@@ -60,7 +65,7 @@ static struct {
 	struct rpc_client *rpc;
 	struct slot *slots;
 	struct uuid client, segment;
-	struct rpc_call mount, ping;
+	struct rpc_call mount, ping, remove;
 	Mc__PingReq ping_req;
 	ProtobufCBinaryData ping_segment;
 	struct timer ping_timer, pace;
@@ -100,6 +105,7 @@ static void name_key(struct slot *slot, size_t i, uint64_t number)
 
 static void slot_start(struct slot *slot);
 static void pace_fire(struct timer *timer);
+static void remove_all(void);
 
 static void count(struct slot *slot)
 {
@@ -111,12 +117,21 @@ static void count(struct slot *slot)
 	}
 }
 
+static bool is_putting(void)
+{
+	return m.phase == PHASE_PUT || m.phase == PHASE_AGAIN;
+}
+
 static void phase_begin(void)
 {
 	m.next = 0;
-	m.is_counting = m.phase == PHASE_PUT;
+	m.is_counting = is_putting();
 	m.end_ns = time_mono_ns() + WARM_UP_NS;
 	meter_start(&m.meter);
+	if (m.phase == PHASE_REMOVE) {
+		remove_all();
+		return;
+	}
 	if (m.phase == PHASE_PACED) {
 		m.due_ns = time_mono_ns();
 		pace_fire(&m.pace);
@@ -131,7 +146,8 @@ static void phase_end(void)
 	double seconds = (double)(time_mono_ns() - m.meter.start_ns) / 1e9;
 
 	m.meter.phase = phase_names[m.phase];
-	meter_print(&m.meter);
+	if (m.meter.phase)
+		meter_print(&m.meter);
 	if (m.phase == PHASE_SINGLE)
 		m.gap_ns = (uint64_t)(2e9 * seconds / (double)m.meter.bytes);
 	if ((m.phase = (enum phase)(m.phase + 1)) == PHASE_END) {
@@ -144,7 +160,7 @@ static void phase_end(void)
 /* After the warming up a phase counts for its time. */
 static bool is_over(void)
 {
-	if (m.phase == PHASE_PUT)
+	if (is_putting())
 		return m.next >= config.keys;
 	if (time_mono_ns() < m.end_ns)
 		return false;
@@ -263,12 +279,35 @@ static void get_start(struct slot *slot)
 	submit(slot, METHOD_GET, &slot->get.base, got);
 }
 
+static void removed(struct rpc_call *call)
+{
+	const Mc__CountRsp *rsp = (const Mc__CountRsp *)call->rsp;
+
+	if (call->ret || rsp->count != config.keys)
+		die("the objects can't be removed", call->ret);
+	rpc_call_fini(call);
+	phase_end();
+}
+
+static void remove_all(void)
+{
+	static Mc__RemoveAllReq req;
+
+	mc__remove_all_req__init(&req);
+	req.force = true;
+	m.remove = (struct rpc_call){.done = removed,
+				     .method = METHOD_REMOVE_ALL,
+				     .req = &req.base,
+				     .timeout_ms = TIMEOUT_MS};
+	rpc_call_submit(m.rpc, &m.remove);
+}
+
 static void slot_start(struct slot *slot)
 {
 	m.busy++;
 	slot->is_busy = true;
 	slot->begun_ns = time_mono_ns();
-	if (m.phase == PHASE_PUT)
+	if (is_putting())
 		put_start(slot);
 	else
 		get_start(slot);
