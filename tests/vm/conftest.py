@@ -8,7 +8,7 @@ import os
 import pytest
 
 from cluster import free_port
-from peer import Capture, Guest, Served, lent
+from peer import Capture, Failed, Guest, Served, call, lent
 
 NQN = "nqn.2026-11.io.mooncake:vm"
 DISKS = ("ram:8m", "disk.img:12m")  # small: the guest is slow
@@ -35,10 +35,13 @@ class Guests:
 
     def __init__(self):
         self.running = {}
-        self.subsystems = [NQN + "-512", NQN + "-4096", NQN + "-61"]
-        #: our target's three; nvmet's three; nvmet's in the old kernel
-        some = unused_ports(7)
-        self.ours, self.theirs, self.old = some[:3], some[3:6], some[6:]
+        self.subsystems = [NQN + "-512", NQN + "-4096", NQN + "-61",
+                           NQN + "-new"]
+        #: our target's three; nvmet's three; nvmet's in the old kernel, and
+        #: in the newest
+        some = unused_ports(8)
+        self.ours, self.theirs = some[:3], some[3:6]
+        self.old, self.new = some[6:7], some[7:]
         maps = [f"--map-host={p}" for p in self.ours]
         target = ["--target=tcp", "--backing=nullmem", "--size=96M", "--ns=1"]
         self.options = {
@@ -49,13 +52,16 @@ class Guests:
                 f"--forward={p}:127.0.0.1:{p}" for p in self.theirs[1:]],
             "old": [*maps, *target, f"--nqn={NQN}-61",
                     f"--port={self.old[0]}"],
+            "new": [*target, "--blksize=512", f"--nqn={NQN}-new",
+                    f"--port={self.new[0]}"],
         }
+        self.suites = {"old": "bookworm", "new": "trixie-backports"}
 
     def get(self, kind):
         if kind not in self.running:
             self.running[kind] = Guest(
                 f"test-{kind}-{os.getpid()}", *self.options[kind],
-                suite="bookworm" if kind == "old" else "trixie")
+                suite=self.suites.get(kind, "trixie"))
             if kind == "target":
                 self.running[kind].add_subsystem(NQN + "-4096",
                                                  "--blksize=4096")
@@ -90,6 +96,16 @@ def any_guest(guests, request):
 def nvmet(guests):
     """The kernel's target: one subsystem of 512 B blocks, one of 4 KiB."""
     yield from lent(guests, "target")
+
+
+@pytest.fixture
+def new_nvmet(guests):
+    """The newest kernel's target: one subsystem of 512 B blocks."""
+    try:
+        call("build", "--suite", guests.suites["new"], timeout=900)
+    except Failed as e:
+        pytest.skip(f"no image with a newer kernel: {e}")
+    yield from lent(guests, "new")
 
 
 @pytest.fixture
