@@ -30,12 +30,19 @@ enum node_state {
 	NODE_USED,
 };
 
+/* Half a cache line: every extent in use has one. */
 struct node {
-	uint64_t off, len;
+	uint64_t off;
+	uint64_t len : 62;
+	enum node_state state : 2;
 	uint32_t prev, next;	     /* by offset; next also links spares */
 	uint32_t bin_prev, bin_next; /* free nodes of one bin */
-	uint32_t left, right; /* free nodes: the tree, when there is one */
-	enum node_state state;
+};
+static_assert(sizeof(struct node) == 32, "a node grew");
+
+/* Of the tree: the children of the free node of the same number. */
+struct branch {
+	uint32_t left, right;
 };
 
 struct ext_alloc {
@@ -56,7 +63,7 @@ struct ext_alloc {
 	 * first such call and dropped by the next ext_take(), because only a
 	 * restore needs it and plain allocation is to stay O(1).
 	 */
-	bool has_tree;
+	struct branch *tree; /* node_cap of them, or NULL */
 	uint32_t root;
 };
 
@@ -71,17 +78,17 @@ static uint32_t priority(uint32_t id)
 }
 
 /* Nodes below off go to *low, the others to *high. */
-static void tree_split(struct node *nodes, uint32_t root, uint64_t off,
+static void tree_split(struct ext_alloc *ea, uint32_t root, uint64_t off,
 		       uint32_t *low, uint32_t *high)
 {
 	while (root != NIL) {
-		if (nodes[root].off < off) {
+		if (ea->nodes[root].off < off) {
 			*low = root;
-			low = &nodes[root].right;
+			low = &ea->tree[root].right;
 			root = *low;
 		} else {
 			*high = root;
-			high = &nodes[root].left;
+			high = &ea->tree[root].left;
 			root = *high;
 		}
 	}
@@ -89,50 +96,63 @@ static void tree_split(struct node *nodes, uint32_t root, uint64_t off,
 	*high = NIL;
 }
 
+/* Where the way from a node to another one goes on. */
+static uint32_t *towards(struct ext_alloc *ea, uint32_t from, uint32_t id)
+{
+	return ea->nodes[from].off < ea->nodes[id].off ? &ea->tree[from].right
+						       : &ea->tree[from].left;
+}
+
 static void tree_add(struct ext_alloc *ea, uint32_t id)
 {
-	struct node *nodes = ea->nodes;
 	uint32_t *at = &ea->root;
 
 	while (*at != NIL && priority(*at) >= priority(id))
-		at = nodes[*at].off < nodes[id].off ? &nodes[*at].right
-						    : &nodes[*at].left;
-	tree_split(nodes, *at, nodes[id].off, &nodes[id].left,
-		   &nodes[id].right);
+		at = towards(ea, *at, id);
+	tree_split(ea, *at, ea->nodes[id].off, &ea->tree[id].left,
+		   &ea->tree[id].right);
 	*at = id;
 }
 
 static void tree_del(struct ext_alloc *ea, uint32_t id)
 {
-	struct node *nodes = ea->nodes;
-	uint32_t *at = &ea->root, low = nodes[id].left, high = nodes[id].right;
+	uint32_t low = ea->tree[id].left, high = ea->tree[id].right;
+	uint32_t *at = &ea->root;
 
 	while (*at != id) {
 		ASSERT(*at != NIL);
-		at = nodes[*at].off < nodes[id].off ? &nodes[*at].right
-						    : &nodes[*at].left;
+		at = towards(ea, *at, id);
 	}
 	while (low != NIL && high != NIL) {
 		if (priority(low) >= priority(high)) {
 			*at = low;
-			at = &nodes[low].right;
+			at = &ea->tree[low].right;
 			low = *at;
 		} else {
 			*at = high;
-			at = &nodes[high].left;
+			at = &ea->tree[high].left;
 			high = *at;
 		}
 	}
 	*at = low != NIL ? low : high;
 }
 
-static void tree_make(struct ext_alloc *ea)
+static int tree_make(struct ext_alloc *ea)
 {
 	ea->root = NIL;
-	ea->has_tree = true;
+	ea->tree = malloc(ea->node_cap * sizeof(*ea->tree));
+	if (!ea->tree)
+		return -ENOMEM;
 	for (uint32_t id = 0; id != NIL; id = ea->nodes[id].next)
 		if (ea->nodes[id].state == NODE_FREE)
 			tree_add(ea, id);
+	return 0;
+}
+
+static void tree_drop(struct ext_alloc *ea)
+{
+	free(ea->tree);
+	ea->tree = NULL;
 }
 
 /* The free node with the greatest offset not above off. */
@@ -143,9 +163,9 @@ static uint32_t tree_find(const struct ext_alloc *ea, uint64_t off)
 	while (id != NIL) {
 		if (ea->nodes[id].off <= off) {
 			best = id;
-			id = ea->nodes[id].right;
+			id = ea->tree[id].right;
 		} else {
-			id = ea->nodes[id].left;
+			id = ea->tree[id].left;
 		}
 	}
 	return best;
@@ -210,7 +230,7 @@ static void free_add(struct ext_alloc *ea, uint32_t id)
 	ea->bins[bin] = id;
 	ea->bin_map[group] |= (uint32_t)1 << (bin & (SUB_COUNT - 1));
 	ea->group_map |= (uint64_t)1 << group;
-	if (ea->has_tree)
+	if (ea->tree)
 		tree_add(ea, id);
 }
 
@@ -219,7 +239,7 @@ static void free_del(struct ext_alloc *ea, uint32_t id)
 	struct node *node = &ea->nodes[id];
 	unsigned bin = bin_of(ea, node->len), group = bin >> SUB_BITS;
 
-	if (ea->has_tree)
+	if (ea->tree)
 		tree_del(ea, id);
 	if (node->bin_next != NIL)
 		ea->nodes[node->bin_next].bin_prev = node->bin_prev;
@@ -241,6 +261,7 @@ static void free_del(struct ext_alloc *ea, uint32_t id)
 static int reserve_nodes(struct ext_alloc *ea)
 {
 	uint64_t cap = ea->node_cap ? (uint64_t)ea->node_cap * 2 : NODES_MIN;
+	struct branch *tree;
 	struct node *nodes;
 
 	/* Counted without the spares: they only come on top. */
@@ -255,6 +276,12 @@ static int reserve_nodes(struct ext_alloc *ea)
 	if (!nodes)
 		return -ENOMEM;
 	ea->nodes = nodes;
+	if (ea->tree) {
+		tree = realloc(ea->tree, cap * sizeof(*tree));
+		if (!tree)
+			return -ENOMEM;
+		ea->tree = tree;
+	}
 	ea->node_cap = (uint32_t)cap;
 	return 0;
 }
@@ -401,7 +428,8 @@ int ext_create(uint64_t base, uint64_t size, uint64_t unit,
 	uint64_t end;
 
 	if (!IS_POW2(unit) || !IS_ALIGNED(base, unit) || size == 0 ||
-	    !IS_ALIGNED(size, unit) || add_overflows(base, size, &end))
+	    !IS_ALIGNED(size, unit) || size > EXT_SIZE_MAX ||
+	    add_overflows(base, size, &end))
 		return -EINVAL;
 	ea = calloc(1, sizeof(*ea));
 	if (!ea)
@@ -432,6 +460,7 @@ void ext_destroy(struct ext_alloc *ea)
 {
 	if (!ea)
 		return;
+	tree_drop(ea);
 	free(ea->nodes);
 	free(ea);
 }
@@ -468,7 +497,7 @@ int ext_take(struct ext_alloc *ea, uint64_t len, uint64_t align,
 	id = find_free(ea, &(struct ext){.off = align, .len = len}, &off);
 	if (id == NIL)
 		return -ENOSPC;
-	ea->has_tree = false;
+	tree_drop(ea);
 	take_from(ea, id, off, len, out);
 	return 0;
 }
@@ -488,8 +517,10 @@ int ext_take_at(struct ext_alloc *ea, uint64_t off, uint64_t len,
 	ret = reserve_nodes(ea);
 	if (ret)
 		return ret;
-	if (!ea->has_tree)
-		tree_make(ea);
+	if (!ea->tree)
+		ret = tree_make(ea);
+	if (ret)
+		return ret;
 	id = tree_find(ea, off);
 	if (id == NIL || end > ea->nodes[id].off + ea->nodes[id].len)
 		return -EBUSY;
@@ -536,7 +567,7 @@ uint64_t ext_largest_free(const struct ext_alloc *ea)
 	id = ea->bins[(group << SUB_BITS) + 31 -
 		      (unsigned)__builtin_clz(ea->bin_map[group])];
 	for (; id != NIL; id = ea->nodes[id].bin_next)
-		largest = MAX(largest, ea->nodes[id].len);
+		largest = MAX(largest, (uint64_t)ea->nodes[id].len);
 	return largest;
 }
 

@@ -20,6 +20,8 @@ struct ext {
 	uint32_t node; /* handle for free */
 };
 
+#define EXT_SIZE_MAX ((uint64_t)1 << 61)
+
 /* base, size: multiples of unit (a power of two).  -EINVAL, -ENOMEM. */
 int ext_create(uint64_t base, uint64_t size, uint64_t unit,
 	       struct ext_alloc **out);

@@ -141,7 +141,7 @@ void jr_object_encode(const struct jr_object *r, struct strbuf *out)
 	if (!p)
 		return;
 	p = put64(p, r->generation);
-	p = put_uuid(p, &r->client);
+	p = put_uuid(p, &(struct uuid){{0}}); /* once who put it */
 	p = put64(p, r->size);
 	p = put32(p, r->data_type);
 	p = put8(p, r->wanted[0]);
@@ -351,9 +351,10 @@ static bool get_replica(struct reader *rd, struct jr_replica *rep)
 bool jr_object_decode(struct str body, struct jr_object *out)
 {
 	struct reader rd = {body, false};
+	struct uuid writer;
 
 	out->generation = get64(&rd);
-	get_into(&rd, out->client.b, sizeof(out->client.b));
+	get_into(&rd, writer.b, sizeof(writer.b));
 	out->size = get64(&rd);
 	out->data_type = get32(&rd);
 	out->wanted[0] = get8(&rd);

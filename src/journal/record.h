@@ -59,7 +59,6 @@ struct jr_replica {
  * writer may be at, nothing but generation and replicas. */
 struct jr_object {
 	uint64_t generation;
-	struct uuid client;
 	uint64_t size;
 	uint32_t data_type;
 	uint8_t wanted[2]; /* replicas in memory, in the pool */

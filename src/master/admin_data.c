@@ -177,6 +177,7 @@ static bool keys_step(struct service *svc, struct slice *slice)
 
 	for (unsigned i = 0; i < KEYS_SLICE; i++) {
 		struct object *obj = scan_next(svc->core, &call->scan);
+		struct str key;
 
 		if (!obj || call->body.failed) {
 			scan_stop(&call->scan);
@@ -185,7 +186,8 @@ static bool keys_step(struct service *svc, struct slice *slice)
 		}
 		if (!obj->is_complete)
 			continue;
-		strbuf_add(&call->body, obj->key, obj->key_len);
+		key = obj_key(obj);
+		strbuf_add(&call->body, key.p, key.n);
 		strbuf_addc(&call->body, '\n');
 	}
 	return true;
@@ -203,7 +205,7 @@ static json_t *replicas_json(const struct object *obj, enum kind kind)
 	json_t *list = json_array();
 	const struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		for (unsigned i = 0; i < rep->extent_count; i++) {
 			const struct extent *ext = &rep->extents[i];
 
@@ -214,7 +216,7 @@ static json_t *replicas_json(const struct object *obj, enum kind kind)
 				json_pack("{s:I,s:I,s:s,s:s}", "size_",
 					  (json_int_t)ext->bytes,
 					  "buffer_address_",
-					  (json_int_t)ext->ext.off, "protocol_",
+					  (json_int_t)ext->off, "protocol_",
 					  "tcp", "transport_endpoint_",
 					  ext->seg->endpoints[0]));
 		}

@@ -108,7 +108,7 @@ static struct census count_replicas(const struct core *core,
 	const struct replica *rep;
 	struct census n = {0};
 
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		n.is_copied |= rep->state == REPLICA_PROCESSING;
 		n.is_readable |= replica_is_readable(rep);
 		if (rep->kind != kind || rep->state != REPLICA_COMPLETE ||
@@ -135,12 +135,13 @@ static void note_moved(const struct replica *rep)
 /* What leaves goes once there is enough without it. */
 static void trim(struct core *core, struct object *obj, enum kind kind)
 {
-	struct replica *rep, *tmp;
+	struct replica *rep, *next;
 	struct census n = count_replicas(core, obj, kind);
 
 	if (!n.good || n.good < obj->wanted[kind])
 		return;
-	list_for_each_safe (rep, tmp, &obj->replicas, node) {
+	for (rep = obj->replicas; rep; rep = next) {
+		next = rep->next;
 		if (rep->kind != kind || rep->state != REPLICA_COMPLETE ||
 		    !replica_is_leaving(core, rep))
 			continue;
@@ -148,7 +149,7 @@ static void trim(struct core *core, struct object *obj, enum kind kind)
 		note_replica_gone(core, rep);
 		obj_drop_replica(core, rep);
 	}
-	ASSERT(!list_is_empty(&obj->replicas));
+	ASSERT(obj->replicas);
 }
 
 /* One memory replica is a cache of its node and goes with it. */
@@ -168,14 +169,21 @@ static bool has_room(const struct core *core, enum kind kind, uint64_t size)
 }
 
 /* 0 or -errno. */
-static int place_copy(struct core *core, struct object *obj, enum kind kind)
+static int place_copy(struct core *core, struct object *obj, enum kind kind,
+		      uint64_t deadline_ns)
 {
 	struct place place = {0};
+	struct writing *writing;
 	int ret = -ENOSPC;
 
 	if (!has_room(core, kind, obj->size) ||
 	    obj->replica_count >= REPLICAS_MAX)
 		return -ENOSPC;
+	writing = obj_writing(core, obj);
+	if (!writing)
+		return -ENOMEM;
+	/* Of the new replica alone: the put ended long ago. */
+	writing->deadline_ns = deadline_ns;
 	for (; ret == -ENOSPC && place.level < PLACE_LEVELS; place.level++)
 		ret = place_replica(core, obj, kind, &place);
 	return ret;
@@ -196,7 +204,8 @@ static struct task *task_give(struct core *core, const struct object *obj,
 			      enum task_kind kind, const struct uuid *client)
 {
 	struct copier *c = core->copier;
-	struct task *task = calloc(1, sizeof(*task) + obj->key_len);
+	struct str key = obj_key(obj);
+	struct task *task = calloc(1, sizeof(*task) + key.n);
 
 	if (!task)
 		return NULL;
@@ -207,8 +216,8 @@ static struct task *task_give(struct core *core, const struct object *obj,
 	task->deadline_ns = core->now_ns + core->opts.write_ns +
 			    2 * time_for(obj->size, copy_pace(core, kind));
 	task->bytes = obj->size;
-	task->key_len = obj->key_len;
-	memcpy(task->key, obj->key, obj->key_len);
+	task->key_len = (uint32_t)key.n;
+	memcpy(task->key, key.p, key.n);
 	list_add_tail(&c->given, &task->node);
 	c->given_count++;
 	c->copies += kind == TASK_COPY;
@@ -222,6 +231,7 @@ static struct task *repair(struct core *core, struct object *obj,
 	struct census n = count_replicas(core, obj, kind);
 	struct replica *rep;
 	struct task *task;
+	int ret;
 
 	if (!is_cared_for(obj, kind) || n.is_copied || !n.is_readable)
 		return NULL;
@@ -232,18 +242,18 @@ static struct task *repair(struct core *core, struct object *obj,
 	task = task_give(core, obj, TASK_COPY, client);
 	if (!task)
 		return NULL;
-	/* Of the new replica alone: the put ended long ago. */
-	obj->write_deadline_ns = task->deadline_ns;
-	if (place_copy(core, obj, kind) < 0) {
+	ret = place_copy(core, obj, kind, task->deadline_ns);
+	if (ret < 0) {
 		core->copier->no_room++;
 		task_free(core->copier, task);
+		obj_settle(core, obj);
 		return NULL;
 	}
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		if (rep->state == REPLICA_PROCESSING)
 			task->target = rep->index;
 	note_grant(core, obj);
-	obj_hold(obj);
+	obj_hold(core, obj);
 	return task;
 }
 
@@ -268,7 +278,7 @@ static struct task *scrub_step(struct core *core, struct object *obj,
 
 	if (!obj->is_complete)
 		return NULL;
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		n += rep->kind == KIND_NOF && replica_is_readable(rep);
 	task = n ? task_give(core, obj, TASK_CHECK, client) : NULL;
 	if (task)
@@ -389,10 +399,10 @@ static void task_fail(struct core *core, struct task *task)
 		core->copier->failed++;
 		core->stats.copies_failed++;
 		rep = target_of(obj, task);
+		if (rep && obj_lose_replica(core, rep))
+			obj = NULL;
 		if (obj)
 			obj_release(core, obj);
-		if (rep)
-			obj_lose_replica(core, rep);
 		if (!core->copier->repair.is_running &&
 		    !core->copier->repair.due_ns)
 			core->copier->repair.due_ns = core->now_ns + AGAIN_NS;
@@ -534,8 +544,8 @@ enum mooncake_status copy_end(struct core *core, const struct uuid *client,
 	if (result->is_resent)
 		obj_is_resent(core, obj, core->opts.write_ns);
 	obj_complete_replica(core, rep);
-	obj_release(core, obj);
 	trim(core, obj, rep->kind);
+	obj_release(core, obj);
 	return MOONCAKE_OK;
 }
 

@@ -26,6 +26,7 @@
 #include "master/stats.h"
 #include "nvmf/nvmf.h"
 #include "pool/owner.h"
+#include "proto/frame.h"
 
 #define OBJECT_BYTES_MAX (64 * GiB)
 #define REPLICAS_MAX	 16 /* of one object, both kinds together */
@@ -35,7 +36,8 @@
 #define CLIENTS_MAX	 65536
 #define EXTENT_UNIT	 4096
 #define EXTENT_ALIGN	 (64 * KiB) /* objects at least this large */
-#define SPLIT_MIN	 (1 * MiB)  /* smaller objects are never split */
+#define DATA_TYPE_MAX	 UINT8_MAX
+#define SPLIT_MIN	 (1 * MiB) /* smaller objects are never split */
 /* Nobody is at anything longer than that. */
 #define TASK_NS_MAX (7 * 24 * 3600 * NS_PER_S)
 /* Sums over all segments stay in 64 bits. */
@@ -120,6 +122,7 @@ struct segment {
 	char *endpoints[SEGMENT_PATHS];
 	unsigned endpoint_count;
 	uint64_t base, size;
+	uint32_t unit;	   /* extents are multiples of it */
 	uint64_t ns_bytes; /* nof: of the whole namespace */
 	uint32_t block_bytes;
 	uint64_t epoch;
@@ -168,12 +171,18 @@ struct segment {
 	void *waiter;		     /* who waits for its end, server side */
 };
 
+/*
+ * What there are millions of.  docs/master.md, "What it costs", says where the
+ * bytes of an object go: what only a few need at a time is in pieces of its
+ * own.
+ */
 struct extent {
 	struct segment *seg;
-	struct replica *replica;
 	struct list seg_node;
-	struct ext ext;
-	uint64_t bytes; /* of the object, unpadded */
+	uint64_t off;	/* on the segment */
+	uint64_t bytes; /* of the object, unpadded: extent_range() */
+	uint32_t node;	/* handle in seg->space */
+	uint32_t at;	/* replica.extents[at] */
 };
 
 enum replica_state {
@@ -181,50 +190,93 @@ enum replica_state {
 	REPLICA_COMPLETE
 };
 
+/* In which recency list a replica stands, evict.h. */
+enum turn {
+	TURN_NONE,
+	TURN_IDLE,
+	TURN_LEASED,
+	TURN_SOFT
+};
+
 struct replica {
-	struct list node; /* object.replicas */
+	struct replica *next; /* object.replicas */
 	struct object *obj;
 	struct list lru_node;
-	struct lru *lru; /* where lru_node stands, or NULL */
-	enum kind kind;
-	enum replica_state state;
+	enum kind kind : 8;
+	enum replica_state state : 8;
+	enum turn turn : 8;
+	uint8_t extent_count;
 	uint32_t index;
-	uint32_t extent_count;
 	struct extent extents[];
+};
+
+/*
+ * Somebody writes to an object, or may still: the put until it ends, a copy, a
+ * writer that may be late.  Settled objects have none of it.
+ */
+struct writing {
+	struct list node; /* core.unfinished, in order of start */
+	struct object *obj;
+	/* A put of a key whose object nobody can read at the moment: that one
+	 * keeps the key (it may come back) until the new one is complete. */
+	struct object *successor, *former;
+	struct uuid client; /* who puts */
+	uint64_t started_ns;
+	uint64_t deadline_ns; /* of whoever fills PROCESSING replicas */
+	uint64_t late_ns;     /* what was sent twice may come until then */
 };
 
 struct object {
 	struct hnode hnode;
-	struct list all_node;	     /* core.all, in order of creation */
-	struct list unfinished_node; /* core.unfinished, in order of start */
-	struct list replicas;	     /* memory first */
-	/* A put of a key whose object nobody can read at the moment: that one
-	 * keeps the key (it may come back) until the new one is complete. */
-	struct object *successor, *former;
-	struct uuid client; /* the writer */
+	struct list all_node;	  /* core.all, in order of creation */
+	struct replica *replicas; /* memory first */
+	struct writing *writing;  /* NULL once that is over */
 	uint64_t generation;
 	uint64_t size;
-	uint64_t started_ns;
-	uint64_t write_deadline_ns;
-	uint64_t
-		late_write_ns; /* something may be written until then; 0 = no */
-	uint64_t used_ns;      /* last access */
-	uint64_t lease_ns;
+	uint64_t used_ns;     /* last access */
 	uint64_t soft_pin_ns; /* until then; 0 = none */
-	uint32_t replica_count;
-	uint32_t data_type;
-	bool is_complete;
-	bool is_flexible; /* one of two sides is enough */
-	bool is_hard_pinned;
+	/* Room for one replica of one extent: most objects need no other */
+	_Alignas(uint64_t) char own[sizeof(struct replica) +
+				    sizeof(struct extent)];
+	uint16_t key_len;
+	uint8_t data_type;
+	uint8_t replica_count;
 	uint8_t wanted[KIND_COUNT]; /* replicas, once complete */
-	uint32_t *crcs; /* one per CRC_BLOCK; NULL while unfinished */
-	uint32_t key_len;
-	char key[];
+	bool is_complete : 1;
+	bool is_flexible : 1; /* one of two sides is enough */
+	bool is_hard_pinned : 1;
+	bool was_leased : 1;
+	uint32_t crcs[]; /* one per CRC_BLOCK; the key follows */
 };
+
+#define obj_for_each_replica(rep, obj)                                         \
+	for (rep = (obj)->replicas; rep; rep = rep->next)
+
+static inline uint32_t obj_crc_count(uint64_t size)
+{
+	ASSERT(size <= OBJECT_BYTES_MAX);
+	return (uint32_t)((size + CRC_BLOCK - 1) / CRC_BLOCK);
+}
 
 static inline struct str obj_key(const struct object *obj)
 {
-	return (struct str){obj->key, obj->key_len};
+	const uint32_t *end = obj->crcs + obj_crc_count(obj->size);
+
+	return (struct str){(const char *)end, obj->key_len};
+}
+
+static inline struct ext extent_range(const struct extent *ext)
+{
+	return (struct ext){
+		.off = ext->off,
+		.len = ALIGN_UP(ext->bytes, (uint64_t)ext->seg->unit),
+		.node = ext->node,
+	};
+}
+
+static inline struct replica *extent_replica(struct extent *ext)
+{
+	return container_of(ext - ext->at, struct replica, extents);
 }
 
 struct resting {

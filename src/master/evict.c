@@ -20,13 +20,6 @@ void recency_init(struct recency *r)
 	lru_init(&r->soft);
 }
 
-void evict_forget(struct replica *rep)
-{
-	if (rep->lru)
-		lru_del(rep->lru, &rep->lru_node);
-	rep->lru = NULL;
-}
-
 static struct recency *recency_of(struct core *core, const struct replica *rep)
 {
 	struct segment *seg = rep->extents[0].seg;
@@ -37,24 +30,44 @@ static struct recency *recency_of(struct core *core, const struct replica *rep)
 	return &seg->recency;
 }
 
+static struct lru *lru_of(struct recency *home, enum turn turn)
+{
+	switch (turn) {
+	case TURN_IDLE:
+		return &home->idle;
+	case TURN_LEASED:
+		return &home->leased;
+	case TURN_SOFT:
+		return &home->soft;
+	default:
+		UNREACHABLE();
+	}
+}
+
+void evict_forget(struct core *core, struct replica *rep)
+{
+	if (rep->turn != TURN_NONE)
+		lru_del(lru_of(recency_of(core, rep), rep->turn),
+			&rep->lru_node);
+	rep->turn = TURN_NONE;
+}
+
 void evict_note(struct core *core, struct replica *rep)
 {
 	struct recency *home = recency_of(core, rep);
 	struct object *obj = rep->obj;
 
-	evict_forget(rep);
+	evict_forget(core, rep);
 	if (rep->state != REPLICA_COMPLETE || obj->is_hard_pinned)
 		return;
 	if (obj_is_soft_pinned(core, obj)) {
-		rep->lru = &home->soft;
+		rep->turn = TURN_SOFT;
 		if (!home->soft.count || obj->soft_pin_ns < home->soft_due_ns)
 			home->soft_due_ns = obj->soft_pin_ns;
-	} else if (obj->lease_ns) {
-		rep->lru = &home->leased;
 	} else {
-		rep->lru = &home->idle;
+		rep->turn = obj->was_leased ? TURN_LEASED : TURN_IDLE;
 	}
-	lru_add(rep->lru, &rep->lru_node);
+	lru_add(lru_of(home, rep->turn), &rep->lru_node);
 }
 
 static struct replica *head_of(struct lru *lru)
@@ -203,22 +216,22 @@ bool evict_is_due(const struct core *core, enum kind kind)
 	       core->opts.high_watermark[kind] * (double)capacity;
 }
 
-static uint64_t sooner(uint64_t first, struct recency *r)
+static uint64_t sooner(const struct core *core, uint64_t first,
+		       struct recency *r)
 {
 	struct replica *rep = head_of(&r->leased);
+	uint64_t end = rep ? obj_lease_end(core, rep->obj) : 0;
 
-	return rep && (!first || rep->obj->lease_ns < first)
-		       ? rep->obj->lease_ns
-		       : first;
+	return end && (!first || end < first) ? end : first;
 }
 
 /* When the first lease ends that keeps a replica here; 0 = none. */
 static uint64_t first_lease_end(struct core *core, enum kind kind)
 {
-	uint64_t first = sooner(0, &core->spread[kind]);
+	uint64_t first = sooner(core, 0, &core->spread[kind]);
 
 	for (unsigned i = 0; i < core->online_count[kind]; i++)
-		first = sooner(first, &core->online[kind][i]->recency);
+		first = sooner(core, first, &core->online[kind][i]->recency);
 	return first;
 }
 

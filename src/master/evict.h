@@ -18,7 +18,7 @@
 void recency_init(struct recency *r);
 /* (Re)files a complete replica as the hottest of its list. */
 void evict_note(struct core *core, struct replica *rep);
-void evict_forget(struct replica *rep);
+void evict_forget(struct core *core, struct replica *rep);
 
 /* Drops the coldest replica of that kind that may go; segments whose mark is
  * core->mark are left alone.  Returns the bytes, 0 when there is none. */

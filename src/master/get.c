@@ -27,7 +27,7 @@ static const struct replica *best_replica(const struct object *obj)
 {
 	const struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		if (replica_is_offered(rep))
 			return rep;
 	UNREACHABLE(); /* asked for readable objects only */
@@ -130,7 +130,7 @@ enum mooncake_status get_report_bad(struct core *core, struct str key,
 	log_warn(what->is_media_error ? "replica dropped: media error"
 				      : "replica dropped: checksum mismatch",
 		 "segment=\"%s\" offset=%llu bytes=%llu generation=%llu",
-		 seg->name, (unsigned long long)rep->extents[0].ext.off,
+		 seg->name, (unsigned long long)rep->extents[0].off,
 		 (unsigned long long)obj->size,
 		 (unsigned long long)what->generation);
 	if (!obj_lose_replica(core, rep))

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "proto/frame.h"
+#include "master/object.h"
 
 /* Numbers that one mark takes; a restart skips what is left of them. */
 #define GENERATIONS_AHEAD ((uint64_t)1 << 24)
@@ -112,13 +112,13 @@ static void mark(struct core *core, struct notes *notes)
 	append(notes, JR_MARKS);
 }
 
-static struct jr_extent extent_record(const struct segment *seg,
-				      const struct ext *ext, uint64_t bytes)
+static struct jr_extent extent_record(const struct segment *seg, struct ext ext,
+				      uint64_t bytes)
 {
 	return (struct jr_extent){
 		.segment = seg->no,
-		.off = ext->off,
-		.len = ext->len,
+		.off = ext.off,
+		.len = ext.len,
 		.bytes = bytes,
 	};
 }
@@ -139,7 +139,7 @@ static void fill_replicas(struct jr_object *r, const struct object *obj,
 	const struct replica *rep;
 
 	r->replica_count = 0;
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		struct jr_replica *to = &r->replicas[r->replica_count];
 
 		if (rep->state != state || is_going(rep))
@@ -148,10 +148,12 @@ static void fill_replicas(struct jr_object *r, const struct object *obj,
 		to->kind = rep->kind;
 		to->index = rep->index;
 		to->extent_count = rep->extent_count;
-		for (unsigned i = 0; i < rep->extent_count; i++)
-			to->extents[i] = extent_record(rep->extents[i].seg,
-						       &rep->extents[i].ext,
-						       rep->extents[i].bytes);
+		for (unsigned i = 0; i < rep->extent_count; i++) {
+			const struct extent *ext = &rep->extents[i];
+
+			to->extents[i] = extent_record(
+				ext->seg, extent_range(ext), ext->bytes);
+		}
 	}
 }
 
@@ -177,9 +179,11 @@ static bool encode_grant(const struct core *core, struct notes *notes,
 	struct jr_object *r = &notes->object;
 
 	clear(r);
+	if (!obj->writing)
+		return false;
 	r->generation = obj->generation;
 	/* Who copies slowly has more time than who puts. */
-	r->soft_pin_ms = ms_until(core, obj->write_deadline_ns);
+	r->soft_pin_ms = ms_until(core, obj->writing->deadline_ns);
 	fill_replicas(r, obj, REPLICA_PROCESSING);
 	jr_object_encode(r, begin(notes));
 	return r->replica_count > 0;
@@ -193,7 +197,6 @@ static bool encode_object(const struct core *core, struct notes *notes,
 
 	clear(r);
 	r->generation = obj->generation;
-	r->client = obj->client;
 	r->size = obj->size;
 	r->data_type = obj->data_type;
 	r->wanted[0] = obj->wanted[KIND_MEM];
@@ -206,7 +209,7 @@ static bool encode_object(const struct core *core, struct notes *notes,
 	r->crcs.p = (const char *)obj->crcs;
 	r->crcs.n = (size_t)((obj->size + CRC_BLOCK - 1) / CRC_BLOCK) *
 		    sizeof(uint32_t);
-	r->late_ms = ms_until(core, obj->late_write_ns);
+	r->late_ms = ms_until(core, obj_late_ns(obj));
 	fill_replicas(r, obj, REPLICA_COMPLETE);
 	jr_object_encode(r, begin(notes));
 	return r->replica_count > 0;
@@ -217,7 +220,7 @@ static void encode_resting(struct notes *notes, const struct resting *rest,
 			   uint64_t left_ms)
 {
 	const struct segment *seg = rest->seg;
-	const struct ext *ext = &rest->ext;
+	struct ext ext = rest->ext;
 	struct jr_object *r = &notes->object;
 
 	clear(r);
@@ -225,7 +228,7 @@ static void encode_resting(struct notes *notes, const struct resting *rest,
 	r->replica_count = 1;
 	r->replicas[0] =
 		(struct jr_replica){.kind = seg->kind, .extent_count = 1};
-	r->replicas[0].extents[0] = extent_record(seg, ext, ext->len);
+	r->replicas[0].extents[0] = extent_record(seg, ext, ext.len);
 	jr_object_encode(r, begin(notes));
 }
 
@@ -305,8 +308,9 @@ void note_object(struct core *core, const struct object *obj)
 		return;
 	if (encode_object(core, notes, obj))
 		append(notes, JR_OBJECT);
-	else if (obj->former) /* all it has is on its way out */
-		note_object_gone(core, obj->former);
+	else if (obj->writing && obj->writing->former)
+		/* All it has is on its way out. */
+		note_object_gone(core, obj->writing->former);
 }
 
 void note_replica_gone(struct core *core, const struct replica *rep)
@@ -323,9 +327,10 @@ void note_resting(struct core *core, const struct extent *ext,
 	/* The log has the grant; only a snapshot may have missed both. */
 	if (!notes || !notes->is_saving || ext->seg->state == SEG_UNMOUNTING)
 		return;
-	encode_resting(notes,
-		       &(struct resting){.seg = ext->seg, .ext = ext->ext},
-		       ms_until(core, release_ns));
+	encode_resting(
+		notes,
+		&(struct resting){.seg = ext->seg, .ext = extent_range(ext)},
+		ms_until(core, release_ns));
 	append(notes, JR_GRANT);
 }
 

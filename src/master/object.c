@@ -12,7 +12,6 @@
 #include "master/note.h"
 #include "master/quarantine.h"
 #include "master/scan.h"
-#include "proto/frame.h"
 
 #define COPY_INDEX ((uint32_t)1 << 31)
 
@@ -29,62 +28,119 @@ struct object *obj_find_put(struct core *core, struct str key,
 	struct object *obj = obj_find(core, key);
 
 	if (obj && obj->generation != generation)
-		obj = obj->successor;
+		obj = obj_successor(obj);
 	return obj && obj->generation == generation ? obj : NULL;
 }
 
-uint32_t obj_crc_count(uint64_t size)
+static size_t obj_alloc_size(size_t key_len, uint64_t size)
 {
-	ASSERT(size <= OBJECT_BYTES_MAX);
-	return (uint32_t)((size + CRC_BLOCK - 1) / CRC_BLOCK);
+	return sizeof(struct object) + obj_crc_count(size) * sizeof(uint32_t) +
+	       key_len;
+}
+
+static void obj_free(struct core *core, struct object *obj)
+{
+	bins_give(&core->bins, obj, obj_alloc_size(obj->key_len, obj->size));
+}
+
+struct writing *obj_writing(struct core *core, struct object *obj)
+{
+	struct writing *w = obj->writing;
+
+	if (w)
+		return w;
+	w = bins_take(&core->bins, sizeof(*w));
+	if (!w)
+		return NULL;
+	list_init(&w->node);
+	w->obj = obj;
+	obj->writing = w;
+	return w;
+}
+
+static void forget_writing(struct core *core, struct object *obj)
+{
+	if (obj->writing)
+		list_del(&obj->writing->node);
+	bins_give(&core->bins, TAKE(obj->writing), sizeof(struct writing));
+}
+
+void obj_settle(struct core *core, struct object *obj)
+{
+	const struct writing *w = obj->writing;
+	const struct replica *rep;
+
+	if (!w || !obj->is_complete || w->successor ||
+	    w->late_ns > core->now_ns)
+		return;
+	obj_for_each_replica (rep, obj)
+		if (rep->state == REPLICA_PROCESSING)
+			return;
+	forget_writing(core, obj);
+}
+
+/* Under its key, or beside the one that has it. */
+static int take_key(struct core *core, struct object *obj,
+		    struct object *former)
+{
+	struct writing *own = obj_writing(core, obj), *other;
+
+	if (!own)
+		return -ENOMEM;
+	own->former = former;
+	if (!former)
+		return htab_add(&core->objects, &obj->hnode);
+	other = obj_writing(core, former);
+	if (!other)
+		return -ENOMEM;
+	other->successor = obj;
+	return 0;
 }
 
 struct object *obj_create(struct core *core, struct str key,
 			  struct object *former, uint64_t size)
 {
-	size_t n = sizeof(struct object) + key.n;
-	struct object *obj = bins_take(&core->bins, n);
+	struct object *obj =
+		bins_take(&core->bins, obj_alloc_size(key.n, size));
 
 	ASSERT(key.n <= KEY_LEN_MAX);
-	ASSERT(!former || (former->is_complete && !former->successor));
+	ASSERT(!former || (former->is_complete && !obj_successor(former)));
 	if (!obj)
 		return NULL;
-	list_init(&obj->all_node);
-	list_init(&obj->unfinished_node);
-	list_init(&obj->replicas);
-	obj->key_len = (uint32_t)key.n;
-	memcpy(obj->key, key.p, key.n);
-	obj->hnode.hash = hash_str(key);
 	obj->size = size;
+	obj->key_len = (uint16_t)key.n;
+	memcpy(obj->crcs + obj_crc_count(size), key.p, key.n);
+	obj->hnode.hash = hash_str(key);
 	obj->generation = ++core->generation;
-	obj->started_ns = core->now_ns;
 	obj->used_ns = core->now_ns;
-	obj->write_deadline_ns = core->now_ns + core->opts.write_ns;
-	obj->former = former;
-	if (former) {
-		former->successor = obj;
-	} else if (htab_add(&core->objects, &obj->hnode) < 0) {
-		bins_give(&core->bins, obj, n);
+	if (take_key(core, obj, former) < 0) {
+		forget_writing(core, obj);
+		obj_free(core, obj);
 		return NULL;
 	}
+	obj->writing->started_ns = core->now_ns;
+	obj->writing->deadline_ns = core->now_ns + core->opts.write_ns;
 	list_add_tail(&core->all, &obj->all_node);
-	list_add_tail(&core->unfinished, &obj->unfinished_node);
+	list_add_tail(&core->unfinished, &obj->writing->node);
 	return obj;
 }
 
 static void give_key_up(struct core *core, struct object *obj)
 {
-	struct object *next = TAKE(obj->successor);
-	int ret = 0;
+	struct object *next = obj_successor(obj), *former = NULL;
+	int ret;
 
-	if (obj->former) {
-		obj->former->successor = NULL;
+	if (obj->writing)
+		former = obj->writing->former;
+	if (former) {
+		former->writing->successor = NULL;
+		obj_settle(core, former);
 		return;
 	}
 	htab_del(&core->objects, &obj->hnode);
 	if (!next)
 		return;
-	next->former = NULL;
+	next->writing->former = NULL;
 	ret = htab_add(&core->objects, &next->hnode);
 	ASSERT(ret == 0); /* the table was as full before */
 }
@@ -92,18 +148,15 @@ static void give_key_up(struct core *core, struct object *obj)
 /* Nothing is said of it. */
 static void destroy(struct core *core, struct object *obj)
 {
-	while (!list_is_empty(&obj->replicas))
-		obj_drop_replica(
-			core, list_first(&obj->replicas, struct replica, node));
+	while (obj->replicas)
+		obj_drop_replica(core, obj->replicas);
 	scans_leave(core, obj);
 	give_key_up(core, obj);
 	if (obj->is_complete)
 		core->soft_pinned -= obj->soft_pin_ns > 0;
 	list_del(&obj->all_node);
-	list_del(&obj->unfinished_node);
-	bins_give(&core->bins, obj->crcs,
-		  obj_crc_count(obj->size) * sizeof(uint32_t));
-	bins_give(&core->bins, obj, sizeof(*obj) + obj->key_len);
+	forget_writing(core, obj);
+	obj_free(core, obj);
 }
 
 void obj_destroy(struct core *core, struct object *obj)
@@ -116,6 +169,27 @@ void obj_destroy(struct core *core, struct object *obj)
 static size_t replica_alloc_size(unsigned count)
 {
 	return sizeof(struct replica) + count * sizeof(struct extent);
+}
+
+/* In the object itself, when it has one extent and the room is not taken. */
+static struct replica *take_replica(struct core *core, struct object *obj,
+				    unsigned count)
+{
+	struct replica *own = (struct replica *)obj->own;
+
+	if (count > 1 || own->extent_count)
+		return bins_take(&core->bins, replica_alloc_size(count));
+	memset(own, 0, sizeof(obj->own));
+	return own;
+}
+
+static void give_replica(struct core *core, struct replica *rep)
+{
+	if ((char *)rep == rep->obj->own)
+		rep->extent_count = 0;
+	else
+		bins_give(&core->bins, rep,
+			  replica_alloc_size(rep->extent_count));
 }
 
 bool replica_begins_there(const struct replica *rep, unsigned i)
@@ -131,7 +205,7 @@ static void written_until(const struct object *obj, uint64_t until_ns)
 {
 	const struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		for (unsigned i = 0; i < rep->extent_count; i++) {
 			struct segment *seg = rep->extents[i].seg;
 
@@ -142,14 +216,18 @@ static void written_until(const struct object *obj, uint64_t until_ns)
 
 void obj_give_time(struct core *core, struct object *obj)
 {
-	obj->write_deadline_ns = core->now_ns + core->opts.write_ns;
-	written_until(obj, obj->write_deadline_ns);
+	struct writing *w = obj->writing;
+
+	w->deadline_ns = core->now_ns + core->opts.write_ns;
+	written_until(obj, w->deadline_ns);
 }
 
 void obj_is_resent(struct core *core, struct object *obj, uint64_t late_ns)
 {
-	obj->late_write_ns = MAX(obj->late_write_ns, core->now_ns + late_ns);
-	written_until(obj, obj->late_write_ns);
+	struct writing *w = obj->writing;
+
+	w->late_ns = MAX(w->late_ns, core->now_ns + late_ns);
+	written_until(obj, w->late_ns);
 }
 
 /* Those of a put count from 0.  That of a copy comes from the generations, so
@@ -162,7 +240,7 @@ static uint32_t new_index(struct core *core, const struct object *obj)
 
 	if (obj->is_complete)
 		return COPY_INDEX | (uint32_t)++core->generation;
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		next = MAX(next, rep->index + 1);
 	return next;
 }
@@ -170,41 +248,50 @@ static uint32_t new_index(struct core *core, const struct object *obj)
 /* Memory first. */
 static void add_in_order(struct object *obj, struct replica *rep)
 {
-	struct replica *other;
+	struct replica **at = &obj->replicas;
 
-	list_for_each (other, &obj->replicas, node)
-		if (other->kind > rep->kind)
-			break;
-	/* The head, when there is none. */
-	list_add_tail(&other->node, &rep->node);
+	while (*at && (*at)->kind <= rep->kind)
+		at = &(*at)->next;
+	rep->next = *at;
+	*at = rep;
+}
+
+static void take_out(struct replica *rep)
+{
+	struct replica **at = &rep->obj->replicas;
+
+	while (*at != rep)
+		at = &(*at)->next;
+	*at = rep->next;
 }
 
 struct replica *obj_add_replica(struct core *core, struct object *obj,
 				enum kind kind, const struct extent *extents,
 				unsigned count)
 {
+	const struct writing *w = obj->writing;
 	struct replica *rep;
 
-	ASSERT(count > 0 && count <= EXTENTS_MAX);
-	ASSERT(!obj->is_complete || obj->write_deadline_ns > core->now_ns);
-	rep = bins_take(&core->bins, replica_alloc_size(count));
+	ASSERT(count > 0 && count <= EXTENTS_MAX && w);
+	ASSERT(!obj->is_complete || w->deadline_ns > core->now_ns);
+	rep = take_replica(core, obj, count);
 	if (!rep)
 		return NULL;
 	rep->obj = obj;
 	rep->kind = kind;
 	rep->state = REPLICA_PROCESSING;
 	rep->index = new_index(core, obj);
-	rep->extent_count = count;
+	rep->extent_count = (uint8_t)count;
 	list_init(&rep->lru_node);
 	for (unsigned i = 0; i < count; i++) {
 		struct extent *ext = &rep->extents[i];
 
 		*ext = extents[i];
-		ext->replica = rep;
+		ext->at = i;
 		list_add_tail(&ext->seg->extents, &ext->seg_node);
 		ext->seg->unfinished++;
 		ext->seg->written_until_ns =
-			MAX(ext->seg->written_until_ns, obj->write_deadline_ns);
+			MAX(ext->seg->written_until_ns, w->deadline_ns);
 		ext->seg->replicas += replica_begins_there(rep, i);
 		core->quarantine.live++;
 	}
@@ -218,10 +305,11 @@ struct replica *obj_add_replica(struct core *core, struct object *obj,
 static uint64_t rest_until(const struct core *core, const struct replica *rep)
 {
 	const struct object *obj = rep->obj;
-	uint64_t until = MAX(obj->lease_ns, obj->late_write_ns);
+	const struct writing *w = obj->writing;
+	uint64_t until = MAX(obj_lease_end(core, obj), obj_late_ns(obj));
 
 	if (rep->state == REPLICA_PROCESSING)
-		until = MAX(until, obj->write_deadline_ns);
+		until = MAX(until, w->deadline_ns);
 	return until ? until + core->opts.margin_ns : 0;
 }
 
@@ -229,7 +317,7 @@ void obj_drop_replica(struct core *core, struct replica *rep)
 {
 	uint64_t release_ns = rest_until(core, rep);
 
-	evict_forget(rep);
+	evict_forget(core, rep);
 	for (unsigned i = 0; i < rep->extent_count; i++) {
 		struct segment *seg = rep->extents[i].seg;
 		bool is_first = replica_begins_there(rep, i);
@@ -240,10 +328,10 @@ void obj_drop_replica(struct core *core, struct replica *rep)
 		list_del(&rep->extents[i].seg_node);
 		quarantine_put(core, &rep->extents[i], release_ns);
 	}
-	list_del(&rep->node);
+	take_out(rep);
 	ASSERT(rep->obj->replica_count > 0);
 	rep->obj->replica_count--;
-	bins_give(&core->bins, rep, replica_alloc_size(rep->extent_count));
+	give_replica(core, rep);
 }
 
 bool obj_lose_replica(struct core *core, struct replica *rep)
@@ -257,7 +345,7 @@ bool obj_unmount_replica(struct core *core, struct replica *rep)
 	struct object *obj = rep->obj;
 
 	obj_drop_replica(core, rep);
-	if (!list_is_empty(&obj->replicas))
+	if (obj->replicas)
 		return false;
 	destroy(core, obj);
 	return true;
@@ -267,28 +355,24 @@ struct replica *obj_replica(struct object *obj, uint32_t index)
 {
 	struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		if (rep->index == index)
 			return rep;
 	return NULL;
 }
 
-int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs)
+void obj_complete(struct core *core, struct object *obj, const uint8_t *crcs)
 {
-	uint32_t count = obj_crc_count(obj->size);
 	struct replica *rep;
 
-	ASSERT(!obj->is_complete && !list_is_empty(&obj->replicas));
-	obj->crcs = bins_take(&core->bins, count * sizeof(uint32_t));
-	if (!obj->crcs)
-		return -ENOMEM;
+	ASSERT(!obj->is_complete && obj->replicas);
 	/* The wire's byte order is this machine's: little-endian. */
-	memcpy(obj->crcs, crcs, count * sizeof(uint32_t));
+	memcpy(obj->crcs, crcs, obj_crc_count(obj->size) * sizeof(uint32_t));
 	obj->is_complete = true;
 	core->soft_pinned += obj->soft_pin_ns > 0;
 	obj->used_ns = core->now_ns;
-	list_del(&obj->unfinished_node);
-	list_for_each (rep, &obj->replicas, node) {
+	list_del(&obj->writing->node);
+	obj_for_each_replica (rep, obj) {
 		for (unsigned i = 0; i < rep->extent_count; i++)
 			rep->extents[i].seg->unfinished--;
 		rep->state = REPLICA_COMPLETE;
@@ -298,9 +382,9 @@ int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs)
 	hist_add(&core->stats.value_bytes, obj->size);
 	/* In one record: it is there, and what had the key is not. */
 	note_object(core, obj);
-	if (obj->former)
-		destroy(core, obj->former);
-	return 0;
+	if (obj->writing->former)
+		destroy(core, obj->writing->former);
+	obj_settle(core, obj);
 }
 
 void obj_complete_replica(struct core *core, struct replica *rep)
@@ -313,20 +397,21 @@ void obj_complete_replica(struct core *core, struct replica *rep)
 	note_object(core, rep->obj);
 }
 
-void obj_hold(struct object *obj)
+void obj_hold(struct core *core, struct object *obj)
 {
 	struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node)
-		evict_forget(rep);
+	obj_for_each_replica (rep, obj)
+		evict_forget(core, rep);
 }
 
 void obj_release(struct core *core, struct object *obj)
 {
 	struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		evict_note(core, rep);
+	obj_settle(core, obj);
 }
 
 void obj_touch(struct core *core, struct object *obj)
@@ -338,13 +423,14 @@ void obj_touch(struct core *core, struct object *obj)
 		core->soft_pinned--;
 	}
 	obj->used_ns = core->now_ns;
-	obj->lease_ns = MAX(obj->lease_ns, core->now_ns + core->opts.lease_ns);
-	list_for_each (rep, &obj->replicas, node) {
+	obj->was_leased = true;
+	obj_for_each_replica (rep, obj) {
 		evict_note(core, rep);
 		if (!replica_is_offered(rep))
 			continue;
 		for (unsigned i = 0; i < rep->extent_count; i++)
-			rep->extents[i].seg->leased_until_ns = obj->lease_ns;
+			rep->extents[i].seg->leased_until_ns =
+				obj_lease_end(core, obj);
 	}
 }
 
@@ -374,7 +460,7 @@ bool replica_is_offered(const struct replica *rep)
 		return false;
 	if (!replica_is_draining(rep))
 		return true;
-	list_for_each (other, &rep->obj->replicas, node)
+	obj_for_each_replica (other, rep->obj)
 		if (replica_is_readable(other) && !replica_is_draining(other))
 			return false;
 	return true;
@@ -384,7 +470,7 @@ bool obj_is_readable(const struct object *obj)
 {
 	const struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		if (replica_is_readable(rep))
 			return true;
 	return false;
@@ -395,6 +481,6 @@ uint64_t replica_bytes(const struct replica *rep)
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < rep->extent_count; i++)
-		sum += rep->extents[i].ext.len;
+		sum += extent_range(&rep->extents[i]).len;
 	return sum;
 }

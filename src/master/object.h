@@ -23,9 +23,9 @@ struct object *obj_create(struct core *core, struct str key,
 /* Drops all replicas and the object; a successor gets the key. */
 void obj_destroy(struct core *core, struct object *obj);
 
-/* Takes the extents (already taken from their segments) over.  A complete
- * object has set its write_deadline_ns before.  NULL, when memory is out,
- * leaves them with the caller.  quarantine_reserve() was called for them. */
+/* Takes the extents (already taken from their segments) over.  Somebody is
+ * writing().  NULL, when memory is out, leaves them with the caller.
+ * quarantine_reserve() was called for them. */
 struct replica *obj_add_replica(struct core *core, struct object *obj,
 				enum kind kind, const struct extent *extents,
 				unsigned count);
@@ -47,22 +47,44 @@ void obj_is_resent(struct core *core, struct object *obj, uint64_t late_ns);
 bool replica_begins_there(const struct replica *rep, unsigned extent);
 
 /* The writer is done: crcs (copied, one per CRC_BLOCK) and visible; a former
- * object is destroyed.  -ENOMEM. */
-int obj_complete(struct core *core, struct object *obj, const uint8_t *crcs);
+ * object is destroyed. */
+void obj_complete(struct core *core, struct object *obj, const uint8_t *crcs);
+
+/* What is known of its writer; made when there is none.  NULL: no memory. */
+struct writing *obj_writing(struct core *core, struct object *obj);
+/* Forgets it, when nobody writes any more. */
+void obj_settle(struct core *core, struct object *obj);
+/* What was sent twice may be written until then; 0 = nothing was. */
+static inline uint64_t obj_late_ns(const struct object *obj)
+{
+	return obj->writing ? obj->writing->late_ns : 0;
+}
+/* The put of the same key that waits for its end, or NULL. */
+static inline struct object *obj_successor(const struct object *obj)
+{
+	return obj->writing ? obj->writing->successor : NULL;
+}
 
 /* One more replica of a complete object has its bytes. */
 void obj_complete_replica(struct core *core, struct replica *rep);
+
+/* End of the last lease, 0 if there was none: all are equally long. */
+static inline uint64_t obj_lease_end(const struct core *core,
+				     const struct object *obj)
+{
+	return obj->was_leased ? obj->used_ns + core->opts.lease_ns : 0;
+}
 
 /* An access by a reader: recency, and a lease. */
 void obj_touch(struct core *core, struct object *obj);
 /* No eviction while it is copied, unless a reader comes: who reads has a lease.
  */
-void obj_hold(struct object *obj);
+void obj_hold(struct core *core, struct object *obj);
 void obj_release(struct core *core, struct object *obj);
 static inline bool obj_is_leased(const struct core *core,
 				 const struct object *obj)
 {
-	return obj->lease_ns > core->now_ns;
+	return obj_lease_end(core, obj) > core->now_ns;
 }
 static inline bool obj_is_soft_pinned(const struct core *core,
 				      const struct object *obj)
@@ -77,6 +99,5 @@ bool replica_is_draining(const struct replica *rep); /* some of it is */
  * there is nothing else. */
 bool replica_is_offered(const struct replica *rep);
 uint64_t replica_bytes(const struct replica *rep); /* as allocated */
-uint32_t obj_crc_count(uint64_t size);
 
 #endif

@@ -11,7 +11,6 @@
 #include "master/object.h"
 #include "master/quarantine.h"
 #include "master/segment.h"
-#include "proto/frame.h"
 
 #define SAMPLE 6 /* segments that free_ratio_first looks at */
 
@@ -54,7 +53,7 @@ static bool is_apart(const struct core *core, const struct object *obj,
 {
 	const struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		/* The new one takes its place. */
 		if (replica_is_leaving(core, rep))
 			continue;
@@ -76,7 +75,7 @@ static bool is_refused(const struct place *place, const struct segment *seg)
 unsigned place_level_first(const struct object *obj)
 {
 	/* The first replica is far from everything. */
-	return list_is_empty(&obj->replicas) ? PLACE_LEVELS - 1 : 0;
+	return !obj->replicas ? PLACE_LEVELS - 1 : 0;
 }
 
 uint64_t place_mark(struct core *core, const struct object *obj, enum kind kind,
@@ -103,12 +102,22 @@ uint64_t place_mark(struct core *core, const struct object *obj, enum kind kind,
 
 /* --- one extent --- */
 
+static bool take_aligned(struct segment *seg, uint64_t bytes, uint64_t align,
+			 struct extent *out)
+{
+	struct ext ext;
+
+	if (ext_take(seg->space, bytes, align, &ext) < 0)
+		return false;
+	*out = (struct extent){
+		.seg = seg, .off = ext.off, .bytes = bytes, .node = ext.node};
+	return true;
+}
+
 static bool take(struct segment *seg, uint64_t bytes, struct extent *out)
 {
-	*out = (struct extent){.seg = seg, .bytes = bytes};
-	return ext_take(seg->space, bytes,
-			bytes >= EXTENT_ALIGN ? EXTENT_ALIGN : 0,
-			&out->ext) == 0;
+	return take_aligned(seg, bytes,
+			    bytes >= EXTENT_ALIGN ? EXTENT_ALIGN : 0, out);
 }
 
 static bool take_all(const struct search *s, struct segment *seg,
@@ -202,8 +211,11 @@ static bool try_walk(const struct search *s, struct extent *out)
 
 static void give_all(const struct extent *extents, unsigned count)
 {
-	for (unsigned i = 0; i < count; i++)
-		ext_give(extents[i].seg->space, &extents[i].ext);
+	for (unsigned i = 0; i < count; i++) {
+		struct ext ext = extent_range(&extents[i]);
+
+		ext_give(extents[i].seg->space, &ext);
+	}
 }
 
 /* --- who shares in an object of several extents --- */
@@ -286,7 +298,7 @@ static unsigned count_staying(const struct search *s)
 	const struct replica *rep;
 	unsigned n = 0;
 
-	list_for_each (rep, &s->obj->replicas, node)
+	obj_for_each_replica (rep, s->obj)
 		n += rep->kind == s->kind && !replica_is_leaving(s->core, rep);
 	return n;
 }
@@ -359,8 +371,7 @@ static bool take_piece(struct segment *seg, uint64_t left, struct extent *out)
 
 	if (len < left)
 		len = ALIGN_DOWN(len, (uint64_t)CRC_BLOCK);
-	*out = (struct extent){.seg = seg, .bytes = len};
-	return len > 0 && ext_take(seg->space, len, 0, &out->ext) == 0;
+	return len > 0 && take_aligned(seg, len, 0, out);
 }
 
 /* Returns their number or 0. */

@@ -57,38 +57,43 @@ enum mooncake_status put_resolve(const struct core *core, struct put_ask *ask)
 	/* Only what was asked for is refused, not what a default adds. */
 	if (ask->place.is_near_wanted && ask->count[KIND_NOF] > 0)
 		return MOONCAKE_INVALID_PARAMS;
-	if (ask->count[KIND_MEM] > REPLICAS_MAX ||
+	if (ask->data_type > DATA_TYPE_MAX ||
+	    ask->count[KIND_MEM] > REPLICAS_MAX ||
 	    ask->count[KIND_NOF] > REPLICAS_MAX)
 		return MOONCAKE_INVALID_PARAMS;
 	st = resolve_counts(core, ask);
 	return st;
 }
 
+static const struct writing *oldest_unfinished(const struct core *core)
+{
+	return list_first(&core->unfinished, struct writing, node);
+}
+
 void put_expire(struct core *core)
 {
 	while (!list_is_empty(&core->unfinished)) {
-		struct object *obj = list_first(&core->unfinished,
-						struct object, unfinished_node);
+		const struct writing *w = oldest_unfinished(core);
 
-		if (obj->started_ns + core->opts.release_ns > core->now_ns)
+		if (w->started_ns + core->opts.release_ns > core->now_ns)
 			return;
 		core->stats.released++;
-		obj_destroy(core, obj);
+		obj_destroy(core, w->obj);
 	}
 }
 
 /* Under pressure: the oldest unfinished put, once it has to give way. */
 static bool drop_oldest_unfinished(struct core *core)
 {
-	struct object *obj;
+	const struct writing *w;
 
 	if (list_is_empty(&core->unfinished))
 		return false;
-	obj = list_first(&core->unfinished, struct object, unfinished_node);
-	if (obj->started_ns + core->opts.discard_ns > core->now_ns)
+	w = oldest_unfinished(core);
+	if (w->started_ns + core->opts.discard_ns > core->now_ns)
 		return false;
 	core->stats.discarded++;
-	obj_destroy(core, obj);
+	obj_destroy(core, w->obj);
 	return true;
 }
 
@@ -224,7 +229,7 @@ static int place_all(struct core *core, struct put_ask *ask, struct object *obj)
 	nof = place_kind(core, ask, obj, KIND_NOF);
 	if (nof < 0 && !obj->is_flexible)
 		return nof;
-	if (list_is_empty(&obj->replicas))
+	if (!obj->replicas)
 		return mem < 0 ? mem : nof < 0 ? nof : -ENOSPC;
 	if (!obj->is_flexible && ask->count[KIND_NOF] > 0 &&
 	    (mem < ask->count[KIND_MEM] || nof < ask->count[KIND_NOF]))
@@ -245,11 +250,11 @@ static enum mooncake_status give_way(struct core *core, struct object *old)
 			return MOONCAKE_OBJECT_ALREADY_EXISTS;
 		/* Unreadable objects are a miss; who missed may put again. It
 		 * goes when that put ends well, or it may come back. */
-		put = old->successor;
+		put = obj_successor(old);
 	}
 	if (!put)
 		return MOONCAKE_OK;
-	if (put->started_ns + core->opts.discard_ns > core->now_ns)
+	if (put->writing->started_ns + core->opts.discard_ns > core->now_ns)
 		return MOONCAKE_OBJECT_ALREADY_EXISTS;
 	core->stats.discarded++;
 	obj_destroy(core, put);
@@ -296,8 +301,8 @@ int put_start(struct core *core, struct put_ask *ask, struct str key,
 	obj = obj_create(core, key, obj_find(core, key), size);
 	if (!obj)
 		return MOONCAKE_INTERNAL_ERROR;
-	obj->client = ask->client;
-	obj->data_type = ask->data_type;
+	obj->writing->client = ask->client;
+	obj->data_type = (uint8_t)ask->data_type;
 	pin(core, ask, obj);
 	ret = place_all(core, ask, obj);
 	if (ret == 0) {
@@ -306,7 +311,7 @@ int put_start(struct core *core, struct put_ask *ask, struct str key,
 		return MOONCAKE_OK;
 	}
 	/* Nobody heard of it, so nothing has to rest. */
-	obj->write_deadline_ns = 0;
+	obj->writing->deadline_ns = 0;
 	obj_destroy(core, obj);
 	if (ret == -EAGAIN)
 		return PUT_LATER;
@@ -325,7 +330,7 @@ static struct object *find_own(struct core *core, const struct uuid *client,
 		obj = obj_find(core, key);
 	if (!obj)
 		*st = MOONCAKE_OBJECT_NOT_FOUND;
-	else if (!uuid_eq(&obj->client, client))
+	else if (!obj->is_complete && !uuid_eq(&obj->writing->client, client))
 		*st = MOONCAKE_ILLEGAL_CLIENT;
 	else if (obj->generation != generation)
 		*st = MOONCAKE_INVALID_WRITE;
@@ -354,15 +359,14 @@ enum mooncake_status put_end(struct core *core, const struct put_end *end)
 		if (rep && obj_lose_replica(core, rep))
 			return MOONCAKE_TRANSFER_FAIL;
 	}
-	if (list_is_empty(&obj->replicas)) {
+	if (!obj->replicas) {
 		obj_destroy(core, obj);
 		return MOONCAKE_REPLICA_IS_GONE;
 	}
 	/* As long as a writer that is not heard of. */
 	if (end->is_resent)
 		obj_is_resent(core, obj, core->opts.write_ns);
-	if (obj_complete(core, obj, (const uint8_t *)end->crcs.p) < 0)
-		return MOONCAKE_INTERNAL_ERROR;
+	obj_complete(core, obj, (const uint8_t *)end->crcs.p);
 	return MOONCAKE_OK;
 }
 

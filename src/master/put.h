@@ -13,8 +13,8 @@ struct put_ask {
 	struct place place;
 	bool has_soft_pin, has_hard_pin;
 	uint64_t soft_pin_ms; /* 0 = default */
-	uint32_t data_type;
-	unsigned budget; /* evictions that this slice may still cost */
+	uint32_t data_type;   /* DATA_TYPE_MAX at most */
+	unsigned budget;      /* evictions that this slice may still cost */
 	uint64_t retry_ns;
 };
 

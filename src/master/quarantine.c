@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "master/note.h"
+#include "master/object.h"
 
 int quarantine_reserve(struct core *core, size_t count)
 {
@@ -65,30 +66,30 @@ static void push(struct quarantine *q, const struct resting *r)
 static bool is_written(const struct core *core, const struct replica *rep)
 {
 	return rep->state == REPLICA_PROCESSING ||
-	       rep->obj->late_write_ns > core->now_ns;
+	       obj_late_ns(rep->obj) > core->now_ns;
 }
 
-void quarantine_put(struct core *core, const struct extent *ext,
-		    uint64_t release_ns)
+void quarantine_put(struct core *core, struct extent *ext, uint64_t release_ns)
 {
 	struct quarantine *q = &core->quarantine;
+	struct ext range = extent_range(ext);
 
 	ASSERT(q->live > 0);
 	q->live--;
 	if (core->is_replaying)
 		return;
 	if (release_ns <= core->now_ns) {
-		ext_give(ext->seg->space, &ext->ext);
+		ext_give(ext->seg->space, &range);
 		return;
 	}
 	note_resting(core, ext, release_ns);
-	quarantine_rest(core,
-			&(struct resting){
-				.release_ns = release_ns,
-				.is_written = is_written(core, ext->replica),
-				.seg = ext->seg,
-				.ext = ext->ext,
-			});
+	quarantine_rest(core, &(struct resting){
+				      .release_ns = release_ns,
+				      .is_written = is_written(
+					      core, extent_replica(ext)),
+				      .seg = ext->seg,
+				      .ext = range,
+			      });
 }
 
 void quarantine_rest(struct core *core, const struct resting *r)

@@ -12,8 +12,7 @@
 /* Before count extents are taken; -ENOMEM. */
 int quarantine_reserve(struct core *core, size_t count);
 /* An extent out of use: free at once when release_ns has passed. */
-void quarantine_put(struct core *core, const struct extent *ext,
-		    uint64_t release_ns);
+void quarantine_put(struct core *core, struct extent *ext, uint64_t release_ns);
 /* A range that was taken for no other purpose; a place was reserved. */
 void quarantine_rest(struct core *core, const struct resting *r);
 /* Frees what has rested; returns how many extents. */

@@ -177,18 +177,21 @@ static int rest(struct recovery *rec, const struct jr_extent *ext, uint64_t ms)
 
 static int rest_replica(struct recovery *rec, const struct replica *rep)
 {
-	uint64_t late_ns = rep->obj->late_write_ns;
+	uint64_t late_ns = obj_late_ns(rep->obj);
 	int ret = 0;
 
-	for (unsigned i = 0; i < rep->extent_count && ret == 0; i++)
+	for (unsigned i = 0; i < rep->extent_count && ret == 0; i++) {
+		const struct extent *ext = &rep->extents[i];
+
 		ret = rest(rec,
 			   &(struct jr_extent){
-				   .segment = rep->extents[i].seg->no,
-				   .off = rep->extents[i].ext.off,
-				   .len = rep->extents[i].ext.len,
+				   .segment = ext->seg->no,
+				   .off = ext->off,
+				   .len = extent_range(ext).len,
 			   },
 			   late_ns ? (late_ns - rec->core->now_ns) / NS_PER_MS
 				   : 0);
+	}
 	return ret;
 }
 
@@ -198,7 +201,7 @@ static int let_go(struct recovery *rec, struct object *obj)
 	const struct replica *rep;
 	int ret = 0;
 
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		if (ret == 0)
 			ret = rest_replica(rec, rep);
 	obj_destroy(rec->core, obj);
@@ -218,9 +221,11 @@ static int add_replica(struct recovery *rec, struct object *obj,
 			return 0;
 		extents[i] = (struct extent){
 			.seg = seg,
+			.off = r->extents[i].off,
 			.bytes = r->extents[i].bytes,
-			.ext = {r->extents[i].off, r->extents[i].len, 0},
 		};
+		if (extent_range(&extents[i]).len != r->extents[i].len)
+			return -EBADMSG;
 	}
 	if (quarantine_reserve(rec->core, r->extent_count) < 0)
 		return -ENOMEM;
@@ -264,28 +269,26 @@ static int add_object(struct recovery *rec, const struct jr_object *r)
 	if (!obj)
 		return -ENOMEM;
 	obj->generation = r->generation;
-	obj->client = r->client;
-	obj->data_type = r->data_type;
+	obj->data_type = (uint8_t)r->data_type;
 	obj->is_hard_pinned = r->is_hard_pinned;
 	pin_ms = MIN(r->soft_pin_ms, core->opts.soft_pin_max_ns / NS_PER_MS);
 	if (pin_ms)
 		obj->soft_pin_ns = core->now_ns + pin_ms * NS_PER_MS;
 	for (unsigned i = 0; i < r->replica_count && ret == 0; i++)
 		ret = add_replica(rec, obj, &r->replicas[i]);
-	if (ret == 0 && list_is_empty(&obj->replicas)) {
+	if (ret == 0 && !obj->replicas) {
 		obj_destroy(core, obj); /* its segments are gone */
 		return 0;
 	}
 	if (r->late_ms)
 		obj_is_resent(core, obj, rest_ns(r->late_ms));
 	/* Some reader of the former life may have a lease. */
-	obj->lease_ns = core->now_ns + core->opts.lease_ns;
-	if (ret == 0)
-		ret = obj_complete(core, obj, (const uint8_t *)r->crcs.p);
+	obj->was_leased = true;
 	if (ret < 0) {
 		obj_destroy(core, obj);
 		return ret;
 	}
+	obj_complete(core, obj, (const uint8_t *)r->crcs.p);
 	set_wanted(obj, r->wanted);
 	return 0;
 }
@@ -306,6 +309,7 @@ static bool is_sound(const struct jr_object *r)
 	}
 	return r->key.n > 0 && r->size > 0 && r->size <= OBJECT_BYTES_MAX &&
 	       r->replica_count > 0 && r->generation > 0 &&
+	       r->data_type <= DATA_TYPE_MAX &&
 	       r->crcs.n == (size_t)obj_crc_count(r->size) * sizeof(uint32_t);
 }
 
@@ -313,11 +317,15 @@ static int apply_object(struct recovery *rec, const struct jr_frame *frame,
 			struct str body, struct err *err)
 {
 	struct jr_object *r = &rec->object;
+	int ret;
 
 	if (!jr_object_decode(body, r) || !is_sound(r))
 		return corrupt(frame, "its fields make no sense", err);
 	rec->generation = MAX(rec->generation, r->generation);
-	return add_object(rec, r) < 0 ? no_memory(err) : 0;
+	ret = add_object(rec, r);
+	if (ret == -EBADMSG)
+		return corrupt(frame, "its extents do not fit", err);
+	return ret < 0 ? no_memory(err) : 0;
 }
 
 static int apply_grant(struct recovery *rec, const struct jr_frame *frame,
@@ -456,14 +464,17 @@ static int take_extents(struct replica *rep)
 {
 	for (unsigned i = 0; i < rep->extent_count; i++) {
 		struct extent *ext = &rep->extents[i];
-		int ret = ext_take_at(ext->seg->space, ext->ext.off,
-				      ext->ext.len, &ext->ext);
+		struct ext range = extent_range(ext);
+		int ret = ext_take_at(ext->seg->space, range.off, range.len,
+				      &range);
 
+		ext->node = range.node;
 		if (ret == 0)
 			continue;
-		while (i-- > 0)
-			ext_give(rep->extents[i].seg->space,
-				 &rep->extents[i].ext);
+		while (i-- > 0) {
+			range = extent_range(&rep->extents[i]);
+			ext_give(rep->extents[i].seg->space, &range);
+		}
 		return ret;
 	}
 	return 0;
@@ -478,9 +489,10 @@ static int take_all(struct recovery *rec, uint64_t *lost)
 	list_for_each_safe (obj, next_obj, &rec->core->all, all_node) {
 		bool is_gone = false;
 
-		list_for_each_safe (rep, next, &obj->replicas, node) {
+		for (rep = obj->replicas; rep; rep = next) {
 			int ret = is_gone ? 0 : take_extents(rep);
 
+			next = rep->next;
 			if (ret == -ENOMEM)
 				return ret;
 			if (ret == 0)

@@ -96,12 +96,13 @@ void remover_fini(struct remover *r)
 
 static bool is_meant(struct remover *r, const struct object *obj)
 {
+	struct str key = obj_key(obj);
 	int ret;
 
 	if (!r->code)
 		return true;
-	ret = pcre2_match(r->code, (PCRE2_SPTR)obj->key, obj->key_len, 0, 0,
-			  r->match, r->limits);
+	ret = pcre2_match(r->code, (PCRE2_SPTR)key.p, key.n, 0, 0, r->match,
+			  r->limits);
 	if (ret < 0 && ret != PCRE2_ERROR_NOMATCH)
 		r->too_hard++;
 	return ret >= 0;

@@ -123,7 +123,7 @@ Mc__Replica *reply_replica(struct reply *r, const struct replica *rep)
 
 		mc__extent__init(&extents[i]);
 		extents[i].segment = mention(r, ext->seg);
-		extents[i].offset = ext->ext.off;
+		extents[i].offset = ext->off;
 		extents[i].length = ext->bytes;
 		list[i] = &extents[i];
 	}
@@ -143,7 +143,7 @@ void reply_replicas(struct reply *r, const struct object *obj,
 		r->failed = true;
 		return;
 	}
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		if (only_offered && !replica_is_offered(rep))
 			continue;
 		list[*count] = reply_replica(r, rep);

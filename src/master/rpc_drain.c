@@ -90,7 +90,7 @@ static bool has_other(const struct core *core, const struct object *obj)
 {
 	const struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		if (rep->state == REPLICA_COMPLETE &&
 		    !replica_is_leaving(core, rep))
 			return true;
@@ -102,7 +102,7 @@ static void count_object(const struct core *core, struct drain_job *job,
 {
 	const struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		if (!replica_is_draining(rep))
 			continue;
 		for (size_t i = 0; i < job->count; i++) {

@@ -74,16 +74,17 @@ static void sift_down(Mc__KeyInfo *heap, size_t count)
 static bool describe(const struct core *core, const struct object *obj,
 		     Mc__KeyInfo *out)
 {
+	struct str key = obj_key(obj);
 	const struct replica *rep;
 
 	mc__key_info__init(out);
-	out->key.data = malloc(obj->key_len);
+	out->key.data = malloc(key.n);
 	if (!out->key.data)
 		return false;
-	out->key.len = obj->key_len;
-	memcpy(out->key.data, obj->key, obj->key_len);
+	out->key.len = key.n;
+	memcpy(out->key.data, key.p, key.n);
 	out->size = obj->size;
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		out->memory_replicas += rep->kind == KIND_MEM;
 		out->nof_replicas += rep->kind == KIND_NOF;
 	}

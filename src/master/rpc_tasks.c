@@ -21,10 +21,11 @@ static void take_problem(struct service *svc, const struct object *obj,
 			 const Mc__TaskProblem *problem)
 {
 	Mc__ReportItem item = MC__REPORT_ITEM__INIT;
+	struct str key = obj_key(obj);
 
 	item.problem = problem->problem;
-	item.key.data = (uint8_t *)(uintptr_t)obj->key;
-	item.key.len = obj->key_len;
+	item.key.data = (uint8_t *)(uintptr_t)key.p;
+	item.key.len = key.n;
 	item.generation = obj->generation;
 	item.replica = problem->replica;
 	item.segment_id = problem->segment_id;
@@ -62,7 +63,7 @@ static bool add_sources(struct reply *r, const struct object *obj,
 				   obj->replica_count * sizeof(*out->sources));
 	if (!out->sources)
 		return false;
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		Mc__Replica *msg;
 
 		if (!replica_is_readable(rep) ||

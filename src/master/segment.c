@@ -120,6 +120,7 @@ int segment_add(struct core *core, const struct segment_desc *desc,
 	seg->kind = desc->kind;
 	seg->base = desc->base;
 	seg->size = ALIGN_DOWN(desc->size, unit);
+	seg->unit = (uint32_t)unit;
 	seg->ns_bytes = desc->ns_bytes;
 	seg->block_bytes = desc->block_bytes;
 	seg->epoch = desc->epoch;
@@ -315,12 +316,14 @@ static void bury(struct core *core, struct segment *seg)
 
 static void drop_one(struct core *core, struct segment *seg)
 {
-	struct replica *rep =
-		list_first(&seg->extents, struct extent, seg_node)->replica;
-	uint64_t until = rep->obj->write_deadline_ns + core->opts.margin_ns;
+	struct replica *rep = extent_replica(
+		list_first(&seg->extents, struct extent, seg_node));
+	uint64_t until;
 
-	if (rep->state == REPLICA_PROCESSING)
+	if (rep->state == REPLICA_PROCESSING) {
+		until = rep->obj->writing->deadline_ns + core->opts.margin_ns;
 		seg->writers_until_ns = MAX(seg->writers_until_ns, until);
+	}
 	if (obj_unmount_replica(core, rep))
 		seg->dropped++;
 	else

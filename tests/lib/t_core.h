@@ -94,8 +94,8 @@ static inline enum mooncake_status t_end(struct core *core, const char *key)
 
 	if (!obj)
 		return MOONCAKE_OBJECT_NOT_FOUND;
-	if (obj->successor)
-		obj = obj->successor;
+	if (obj_successor(obj))
+		obj = obj_successor(obj);
 	end.generation = obj->generation;
 	end.crcs = (struct str){(char *)crcs,
 				obj_crc_count(obj->size) * sizeof(uint32_t)};

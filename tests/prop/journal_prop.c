@@ -51,8 +51,8 @@ static uint64_t replica_digest(const struct replica *rep)
 		const struct extent *ext = &rep->extents[i];
 
 		sum = mix(sum, ext->seg->no);
-		sum = mix(sum, ext->ext.off);
-		sum = mix(sum, ext->ext.len);
+		sum = mix(sum, ext->off);
+		sum = mix(sum, extent_range(ext).len);
 		sum = mix(sum, ext->bytes);
 	}
 	return sum;
@@ -64,7 +64,7 @@ static uint64_t object_digest(const struct object *obj)
 	const struct replica *rep;
 	uint64_t replicas = 0;
 
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		if (rep->state == REPLICA_COMPLETE)
 			replicas += replica_digest(rep);
 	if (!replicas)
@@ -127,14 +127,14 @@ static void check_space(struct core *core)
 		uint64_t owned = seg->quarantined;
 
 		list_for_each (ext, &seg->extents, seg_node)
-			owned += ext->ext.len;
+			owned += extent_range(ext).len;
 		ASSERT(owned == ext_used(seg->space));
 		ASSERT(seg->is_awaited && seg->state == SEG_OFFLINE);
 	}
 }
 
 static bool is_free(struct core *core, const struct segment *home,
-		    const struct ext *was)
+		    struct ext was)
 {
 	struct segment *seg = segment_find(core, &home->id);
 	struct ext range;
@@ -142,7 +142,7 @@ static bool is_free(struct core *core, const struct segment *home,
 
 	if (!seg)
 		return false;
-	ret = ext_take_at(seg->space, was->off, was->len, &range);
+	ret = ext_take_at(seg->space, was.off, was.len, &range);
 	if (ret == 0)
 		ext_give(seg->space, &range);
 	return ret == 0;
@@ -157,15 +157,16 @@ static void check_users(struct world *w, struct core *core)
 	const struct replica *rep;
 
 	list_for_each (obj, &w->core->all, all_node)
-		list_for_each (rep, &obj->replicas, node)
+		obj_for_each_replica (rep, obj)
 			for (unsigned i = 0; rep->state == REPLICA_PROCESSING &&
 					     i < rep->extent_count;
 			     i++)
-				ASSERT(!is_free(core, rep->extents[i].seg,
-						&rep->extents[i].ext));
+				ASSERT(!is_free(
+					core, rep->extents[i].seg,
+					extent_range(&rep->extents[i])));
 	for (size_t i = 0; i < q->count; i++)
 		ASSERT(q->heap[i].release_ns <= w->core->now_ns ||
-		       !is_free(core, q->heap[i].seg, &q->heap[i].ext));
+		       !is_free(core, q->heap[i].seg, q->heap[i].ext));
 }
 
 static void crash(struct world *w)
@@ -295,7 +296,7 @@ static void drop_replica(struct world *w, const char *key)
 	if (!obj || !obj->is_complete)
 		return;
 	what.generation = obj->generation;
-	what.index = list_first(&obj->replicas, struct replica, node)->index;
+	what.index = obj->replicas->index;
 	get_report_bad(w->core, str_of(key), &what);
 }
 
@@ -322,7 +323,7 @@ static void revoke(struct world *w, const char *key)
 	struct object *obj = obj_find(w->core, str_of(key));
 
 	if (obj && obj->is_complete)
-		obj = obj->successor;
+		obj = obj_successor(obj);
 	if (obj)
 		put_revoke(w->core, &T_CLIENT, str_of(key), obj->generation);
 }

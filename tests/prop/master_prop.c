@@ -58,7 +58,7 @@ static struct object *find_put(struct model *m, unsigned k)
 	struct object *obj = find(m, k);
 
 	if (obj && obj->is_complete)
-		obj = obj->successor;
+		obj = obj_successor(obj);
 	return obj;
 }
 
@@ -68,14 +68,14 @@ static void claim(struct model *m, const struct object *obj, uint64_t until_ns)
 {
 	const struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		for (unsigned i = 0; i < rep->extent_count; i++) {
 			const struct extent *ext = &rep->extents[i];
 
 			m->claims[m->next_claim++ % CLAIMS] = (struct claim){
 				.segment = ext->seg->id,
-				.off = ext->ext.off,
-				.len = ext->ext.len,
+				.off = ext->off,
+				.len = extent_range(ext).len,
 				.until_ns = until_ns,
 				.generation = obj->generation,
 			};
@@ -94,9 +94,10 @@ static void check_grant(struct model *m, const struct object *obj)
 {
 	const struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		for (unsigned i = 0; i < rep->extent_count; i++) {
 			const struct extent *ext = &rep->extents[i];
+			struct ext range = extent_range(ext);
 
 			ASSERT(ext->seg->state == SEG_ONLINE);
 			for (size_t c = 0; c < CLAIMS; c++) {
@@ -105,8 +106,8 @@ static void check_grant(struct model *m, const struct object *obj)
 				if (cl->until_ns <= m->core->now_ns ||
 				    !uuid_eq(&cl->segment, &ext->seg->id))
 					continue;
-				ASSERT(cl->off + cl->len <= ext->ext.off ||
-				       ext->ext.off + ext->ext.len <= cl->off);
+				ASSERT(cl->off + cl->len <= range.off ||
+				       range.off + range.len <= cl->off);
 			}
 		}
 	}
@@ -121,9 +122,9 @@ static int compare_ext(const void *a, const void *b)
 	return left->off < right->off ? -1 : left->off > right->off;
 }
 
-static bool is_first_there(const struct extent *ext)
+static bool is_first_there(struct extent *ext)
 {
-	const struct extent *one = ext->replica->extents;
+	const struct extent *one = extent_replica(ext)->extents;
 
 	for (; one < ext; one++)
 		if (one->seg == ext->seg)
@@ -144,7 +145,7 @@ static void check_segment(const struct core *core, struct segment *seg)
 	list_for_each (ext, &seg->extents, seg_node) {
 		ASSERT(ext->seg == seg && n < ARRAY_SIZE(owned));
 		replicas += is_first_there(ext);
-		owned[n++] = ext->ext;
+		owned[n++] = extent_range(ext);
 	}
 	for (size_t q = 0; q < core->quarantine.count; q++) {
 		const struct resting *r = &core->quarantine.heap[q];
@@ -168,6 +169,17 @@ static void check_segment(const struct core *core, struct segment *seg)
 	ASSERT(i == n && used_bytes == ext_used(seg->space));
 }
 
+/* What only writers need is not kept without one. */
+static void check_settled(const struct core *core, const struct object *obj)
+{
+	const struct replica *rep;
+	bool is_written = obj_successor(obj) || !obj->is_complete;
+
+	obj_for_each_replica (rep, obj)
+		is_written |= rep->state == REPLICA_PROCESSING;
+	ASSERT(is_written == (obj->writing != NULL));
+}
+
 static void check_all(struct model *m)
 {
 	struct segment *seg;
@@ -177,11 +189,15 @@ static void check_all(struct model *m)
 	list_for_each (seg, &m->core->segments, node)
 		check_segment(m->core, seg);
 	list_for_each (obj, &m->core->all, all_node) {
-		ASSERT(!list_is_empty(&obj->replicas));
-		ASSERT(obj->is_complete == (obj->crcs != NULL));
-		ASSERT(!obj->former || obj->former->successor == obj);
-		ASSERT(!obj->successor || obj->is_complete);
-		count += !obj->former;
+		const struct object *former = NULL;
+
+		ASSERT(obj->replicas && (obj->is_complete || obj->writing));
+		if (obj->writing)
+			former = obj->writing->former;
+		ASSERT(!former || obj_successor(former) == obj);
+		ASSERT(!obj_successor(obj) || obj->is_complete);
+		check_settled(m->core, obj);
+		count += !former;
 		pinned += obj->is_complete && obj->soft_pin_ns;
 	}
 	ASSERT(count == m->core->objects.count);
@@ -247,7 +263,7 @@ static void step_put(struct model *m)
 	st = put_start(core, &ask, str_of(key_text(k)), size, &obj);
 	if (st == MOONCAKE_OK) {
 		check_grant(m, obj);
-		claim(m, obj, obj->write_deadline_ns);
+		claim(m, obj, obj->writing->deadline_ns);
 	} else {
 		ASSERT(st == PUT_LATER || st == MOONCAKE_NO_AVAILABLE_HANDLE ||
 		       st == MOONCAKE_OBJECT_ALREADY_EXISTS);

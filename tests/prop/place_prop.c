@@ -38,7 +38,7 @@ static unsigned distance_to(const struct segment *seg, const struct object *obj,
 	const struct replica *rep;
 	unsigned least = 5;
 
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		if (rep == stop)
 			break;
 		for (unsigned i = 0; i < rep->extent_count; i++)
@@ -51,7 +51,7 @@ static void check_apart(const struct core *core, const struct object *obj)
 {
 	const struct replica *rep;
 
-	list_for_each (rep, &obj->replicas, node) {
+	obj_for_each_replica (rep, obj) {
 		unsigned got = 5, best = 0;
 
 		for (unsigned i = 0; i < rep->extent_count; i++)
@@ -87,7 +87,7 @@ static void check_extents(const struct object *obj, const struct replica *rep)
 	for (unsigned i = 0; i < rep->extent_count; i++) {
 		const struct extent *ext = &rep->extents[i];
 
-		ASSERT(ext->bytes > 0 && ext->bytes <= ext->ext.len);
+		ASSERT(ext->bytes > 0 && ext->bytes <= extent_range(ext).len);
 		if (i + 1 < rep->extent_count)
 			ASSERT(ext->bytes % CRC_BLOCK == 0);
 		sum += ext->bytes;
@@ -99,8 +99,7 @@ static void check_extents(const struct object *obj, const struct replica *rep)
 static void check_width(const struct core *core, const struct object *obj)
 {
 	uint64_t stripe = core->opts.stripe_bytes, n;
-	const struct replica *rep =
-		list_first(&obj->replicas, struct replica, node);
+	const struct replica *rep = obj->replicas;
 
 	if (!stripe || obj->size <= stripe) {
 		ASSERT(rep->extent_count == 1);
@@ -123,7 +122,7 @@ static void check_offline(struct core *core, struct rng *rng)
 	list_for_each (obj, &core->all, all_node) {
 		const struct replica *rep;
 
-		list_for_each (rep, &obj->replicas, node) {
+		obj_for_each_replica (rep, obj) {
 			bool is_there = false;
 
 			for (unsigned i = 0; i < rep->extent_count; i++)
@@ -170,7 +169,7 @@ static void one_put(struct core *core, struct rng *rng, unsigned i)
 	ASSERT(t_put(core, key, size, 0, (int)replicas) == 0);
 	obj = obj_find(core, str_of(key));
 	ASSERT(obj->replica_count == replicas);
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		check_extents(obj, rep);
 	check_apart(core, obj);
 	if (i == 0 && replicas == 1)

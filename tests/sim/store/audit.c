@@ -30,7 +30,7 @@ static size_t count_owned(const struct core *core, const struct segment *seg,
 
 	list_for_each (e, &seg->extents, seg_node) {
 		if (out)
-			out[n] = (struct owned){e->ext.off, e->ext.len};
+			out[n] = (struct owned){e->off, extent_range(e).len};
 		n++;
 	}
 	for (size_t i = 0; i < core->quarantine.count; i++) {
@@ -115,11 +115,11 @@ bool audit_is_held(unsigned key)
 	obj = obj_find(core, str_of(name));
 	if (!obj || !obj->is_complete || !obj_is_readable(obj))
 		return false;
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		for (unsigned i = 0; i < rep->extent_count; i++)
 			note("master: key=%u replica %u: %llu+%llu of %s, %s",
 			     key, rep->index,
-			     (unsigned long long)rep->extents[i].ext.off,
+			     (unsigned long long)rep->extents[i].off,
 			     (unsigned long long)rep->extents[i].bytes,
 			     rep->extents[i].seg->name,
 			     segment_state_name(rep->extents[i].seg));

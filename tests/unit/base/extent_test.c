@@ -112,14 +112,16 @@ static void test_restore_is_quick(void **state)
 
 static void test_huge_offsets(void **state)
 {
-	uint64_t size = (uint64_t)1 << 62;
+	uint64_t size = EXT_SIZE_MAX, base = (uint64_t)7 << 61;
 	struct ext_alloc *ea;
 	struct ext a, b;
 
-	assert_int_equal(ext_create(size, size, 1, &ea), 0);
+	assert_int_equal(ext_create(0, size + 1, 1, &ea), -EINVAL);
+	base -= size;
+	assert_int_equal(ext_create(base, size, 1, &ea), 0);
 	assert_int_equal(ext_take(ea, size - 1, 0, &a), 0);
 	assert_int_equal(ext_take(ea, 1, 0, &b), 0);
-	assert_true(b.off == size + size - 1);
+	assert_true(b.off == base + size - 1);
 	assert_int_equal(ext_take(ea, 1, 0, &b), -ENOSPC);
 	ext_destroy(ea);
 }

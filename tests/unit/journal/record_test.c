@@ -113,7 +113,6 @@ static void test_object(void **state)
 
 	*in = (struct jr_object){
 		.generation = 99,
-		.client = {{5}},
 		.size = 300,
 		.data_type = 4,
 		.is_hard_pinned = true,

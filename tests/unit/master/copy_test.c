@@ -56,7 +56,7 @@ static unsigned readable(const struct object *obj)
 	const struct replica *rep;
 	unsigned n = 0;
 
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		n += replica_is_readable(rep);
 	return n;
 }
@@ -462,9 +462,9 @@ static void test_memory(void **state)
 	assert_ptr_equal(found, obj);
 	assert_int_equal(obj_replica(obj, task->target)->kind, KIND_MEM);
 	assert_int_equal(end(core, task->id, true), 0);
-	assert_int_equal(
-		list_entry(obj->replicas.prev, struct replica, node)->kind,
-		KIND_NOF);
+	assert_int_equal(obj->replicas->kind, KIND_MEM);
+	assert_int_equal(obj->replicas->next->kind, KIND_MEM);
+	assert_int_equal(obj->replicas->next->next->kind, KIND_NOF);
 	assert_null(next(core, &found));
 	core_destroy(core);
 }

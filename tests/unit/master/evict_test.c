@@ -262,7 +262,7 @@ static void test_background_waits_for_leases(void **state)
 		assert_int_equal(t_get(core, key), 0);
 		t_pass(core, NS_PER_S);
 	}
-	first = obj_find(core, STR("k0"))->lease_ns;
+	first = obj_lease_end(core, obj_find(core, STR("k0")));
 	assert_int_equal(evict_background(core, KIND_NOF, 100), first);
 	core_enter(core, first);
 	assert_int_equal(evict_background(core, KIND_NOF, 100), 0);

@@ -115,7 +115,7 @@ static void test_split(void **state)
 		struct extent *ext = &rep->extents[i];
 
 		sum += ext->bytes;
-		assert_true(ext->bytes <= ext->ext.len);
+		assert_true(ext->bytes <= extent_range(ext).len);
 		if (i + 1 < rep->extent_count)
 			assert_int_equal(ext->bytes % (128 * KiB), 0);
 	}

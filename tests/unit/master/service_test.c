@@ -38,6 +38,8 @@ static void open_service(void *arg)
 	struct err err = {0};
 
 	core_opts_default(&opts.core);
+	/* Nothing goes in the background, however long a call takes. */
+	opts.core.high_watermark[KIND_MEM] = 1;
 	opts.core.lease_ns = w->lease_ns;
 	opts.core.margin_ns = w->margin_ns;
 	opts.core.generation = 1000;
@@ -312,7 +314,9 @@ static void end_lease_run(void *arg)
 	struct lease_end *l = arg;
 	struct core *core = service_enter(l->w->svc);
 
-	obj_find(core, str_of(l->key))->lease_ns = l->now_ns = core->now_ns;
+	l->now_ns = core->now_ns;
+	obj_find(core, str_of(l->key))->used_ns =
+		core->now_ns - core->opts.lease_ns;
 }
 
 /* Returns when that was. */
@@ -353,8 +357,8 @@ static void read_deadlines(void *arg)
 	struct deadlines *d = arg;
 	struct core *core = d->w->svc->core;
 
-	d->x_ns = obj_find(core, STR("x"))->write_deadline_ns;
-	d->y_ns = obj_find(core, STR("y"))->write_deadline_ns;
+	d->x_ns = obj_find(core, STR("x"))->writing->deadline_ns;
+	d->y_ns = obj_find(core, STR("y"))->writing->deadline_ns;
 }
 
 /* A writer's time begins with the answer, for each object of a batch, also for
