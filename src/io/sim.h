@@ -47,6 +47,9 @@ void io_sim_kill(struct io_sim *sim, unsigned node, bool is_silent);
  * any more. */
 void io_sim_kill_after(struct io_sim *sim, unsigned node, unsigned turns,
 		       bool is_silent);
+/* For code of the node that now runs: it dies with this turn, and what it still
+ * does in it reaches nobody. */
+void io_sim_doom(struct io_sim *sim, unsigned node, bool is_silent);
 /* Is there, whatever it runs. */
 void io_sim_revive(struct io_sim *sim, unsigned node);
 bool io_sim_is_alive(const struct io_sim *sim, unsigned node);

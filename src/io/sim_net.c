@@ -433,6 +433,8 @@ void sim_net_submit(struct loop *loop, struct io_op *op)
 	ASSERT(!*side);
 	*side = op;
 	sock->loop = loop;
+	if (sim->is_doomed[sock->node])
+		return;
 	switch (op->kind) {
 	case IO_ACCEPT:
 		listener_accept(sock);

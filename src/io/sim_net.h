@@ -83,6 +83,7 @@ struct io_sim {
 	bool is_cut[IO_SIM_NODES][IO_SIM_NODES]; /* [from][to] */
 	uint64_t kill_in[IO_SIM_NODES]; /* turns to live, 0 = not to die */
 	bool kill_silent[IO_SIM_NODES];
+	bool is_doomed[IO_SIM_NODES]; /* in its last turn */
 	struct list held; /* struct sim_event that a cut link keeps */
 
 	/* fibers, sim_fiber.c */

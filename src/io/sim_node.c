@@ -121,6 +121,7 @@ void io_sim_kill(struct io_sim *sim, unsigned node, bool is_silent)
 {
 	ASSERT(node > 0 && node < IO_SIM_NODES && node != sim->node);
 	sim->kill_in[node] = 0;
+	sim->is_doomed[node] = false;
 	kill_loops(sim, node);
 	sim_fibers_kill(sim, node);
 	kill_socks(sim, node, is_silent);
@@ -132,6 +133,12 @@ void io_sim_kill_after(struct io_sim *sim, unsigned node, unsigned turns,
 {
 	sim->kill_in[node] = turns;
 	sim->kill_silent[node] = is_silent;
+}
+
+void io_sim_doom(struct io_sim *sim, unsigned node, bool is_silent)
+{
+	sim->is_doomed[node] = true;
+	io_sim_kill_after(sim, node, 1, is_silent);
 }
 
 bool sim_node_turned(struct io_sim *sim, unsigned node)

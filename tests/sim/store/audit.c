@@ -84,6 +84,106 @@ void audit_master(void)
 		audit_segment(core, seg);
 }
 
+/* --- a master that started again --- */
+
+static unsigned count_pool(const struct object *obj)
+{
+	const struct replica *rep;
+	unsigned n = 0;
+
+	list_for_each (rep, &obj->replicas, node)
+		n += rep->kind == KIND_NOF && rep->state == REPLICA_COMPLETE &&
+		     rep->extents[0].seg->state != SEG_UNMOUNTING;
+	return n;
+}
+
+static void same_object(struct core *now, const struct object *was)
+{
+	const struct object *obj = obj_find(now, obj_key(was));
+	unsigned n = count_pool(was);
+
+	if (!was->is_complete || !n)
+		return;
+	if (!obj || !obj->is_complete || obj->generation != was->generation ||
+	    count_pool(obj) != n)
+		fail("%.*s: had %u replicas in the pool before the master "
+		     "started again, and has %u",
+		     (int)was->key_len, was->key, n, obj ? count_pool(obj) : 0);
+}
+
+/* Nothing of it is free. */
+static void is_taken(const struct core *now, const struct segment *was_on,
+		     const struct ext *ext)
+{
+	uint64_t at = ext->off, end = ext->off + ext->len;
+	const struct segment *seg;
+	struct owned *o = NULL;
+	size_t n = 0;
+
+	list_for_each (seg, &now->segments, node)
+		if (seg->no == was_on->no && !o) {
+			n = count_owned(now, seg, NULL);
+			o = calloc(n + 1, sizeof(*o));
+			CHECK(o);
+			count_owned(now, seg, o);
+			qsort(o, n, sizeof(*o), by_off);
+		}
+	for (size_t i = 0; i < n; i++)
+		if (o[i].off <= at)
+			at = MAX(at, o[i].off + o[i].len);
+	if (o && at < end)
+		fail("%s: %llu+%llu may be in use by those whom the master "
+		     "served before it started again, and is free",
+		     was_on->name, (unsigned long long)ext->off,
+		     (unsigned long long)ext->len);
+	free(o);
+}
+
+void audit_recovered(struct core *now, const struct core *before)
+{
+	const struct object *obj;
+	const struct replica *rep;
+
+	w.recoveries++;
+	list_for_each (obj, &before->all, all_node)
+		same_object(now, obj);
+	list_for_each (obj, &now->all, all_node)
+		if (!obj_find((struct core *)(uintptr_t)before, obj_key(obj)))
+			fail("%.*s: is back since the master started again",
+			     (int)obj->key_len, obj->key);
+	for (size_t i = 0; i < before->quarantine.count; i++) {
+		const struct resting *r = &before->quarantine.heap[i];
+
+		if (r->release_ns > now->now_ns)
+			is_taken(now, r->seg, &r->ext);
+	}
+	list_for_each (obj, &before->unfinished, unfinished_node)
+		list_for_each (rep, &obj->replicas, node)
+			for (unsigned i = 0; i < rep->extent_count; i++)
+				is_taken(now, rep->extents[i].seg,
+					 &rep->extents[i].ext);
+}
+
+void audit_held(void)
+{
+	struct core *core = master_core();
+
+	for (unsigned key = 0; core && key < KEYS; key++) {
+		const struct object *obj;
+		char name[16];
+
+		snprintf(name, sizeof(name), "key%u", key);
+		obj = obj_find(core, str_of(name));
+		if (must_be_held(key) &&
+		    (!obj || !obj->is_complete || !count_pool(obj)))
+			fail("%s: its put was acknowledged at %llu, and the "
+			     "master does not have it",
+			     name, (unsigned long long)w.keys[key].held_ns);
+	}
+}
+
+/* --- the end --- */
+
 void audit_empty(void)
 {
 	struct core *core = master_core();

@@ -10,7 +10,7 @@
 #define AUDIT_NS (500 * NS_PER_MS)
 
 static struct {
-	bool was_alive, is_back_known;
+	bool was_alive, is_silent;
 	uint64_t back_ns; /* starts again */
 } nodes[NODES];
 
@@ -21,17 +21,26 @@ static struct cut {
 
 /* --- deaths --- */
 
+static void bury_client(struct client_node *c)
+{
+	for (unsigned key = 0; key < KEYS; key++)
+		for (unsigned i = 0; i < c->removing[key]; i++)
+			remove_died(key);
+	*c = (struct client_node){.life = c->life + 1};
+}
+
 static void bury(unsigned node)
 {
 	unsigned client = node - NODE_CLIENT;
 
 	note("node %u is dead", node);
 	w.crashes++;
+	if (node == NODE_MASTER)
+		master_died(nodes[node].is_silent);
 	if (node >= NODE_TARGET && node < NODE_CLIENT)
 		medium_crash(w.at[node - NODE_TARGET]);
 	if (node >= NODE_CLIENT && client < CLIENTS)
-		w.clients[client] = (struct client_node){
-			.life = w.clients[client].life + 1};
+		bury_client(&w.clients[client]);
 	nodes[node].was_alive = false;
 	nodes[node].back_ns = now_ns() + below(DOWN_NS);
 }
@@ -80,9 +89,18 @@ static void crash_some(void)
 
 	if (node == NODE_MASTER && !w.plan.has_master_crashes)
 		return;
+	if (w.plan.has_master_crashes && chance(0.25))
+		node = NODE_MASTER;
 	if (!io_sim_is_alive(w.sim, node))
 		return;
-	io_sim_kill_after(w.sim, node, 1 + (unsigned)below(40), chance(0.5));
+	/* Written is not safe from the power. */
+	nodes[node].is_silent = chance(0.5) && (node != NODE_MASTER ||
+						w.plan.keep != KEEP_WRITTEN);
+	if (node == NODE_MASTER && chance(0.5))
+		files_die_in(1 + (unsigned)below(12), nodes[node].is_silent);
+	else
+		io_sim_kill_after(w.sim, node, 1 + (unsigned)below(40),
+				  nodes[node].is_silent);
 }
 
 /* --- links --- */
@@ -194,6 +212,8 @@ static void trouble(void)
 		slow_one();
 	if (w.plan.has_clock && chance(0.005))
 		step_clock();
+	if (w.plan.has_file_errors)
+		files_fail(chance(0.1) ? 0.3 : 0);
 }
 
 /* Lets ns pass; what has to be seen to is. */
@@ -270,6 +290,8 @@ void chaos_end(void)
 	set_media(false);
 	for (unsigned node = 1; node < NODES; node++)
 		io_sim_kill_after(w.sim, node, 0, false); /* not any more */
+	files_die_in(0, false);
+	files_fail(0);
 	for (unsigned i = 0; i < TARGETS; i++)
 		w.disks[i].slow_until_ns = w.foreign[i].slow_until_ns = 0;
 	for (unsigned i = 0; i < TARGETS; i++)
@@ -279,6 +301,7 @@ void chaos_end(void)
 	until_idle("jobs");
 	pass(10 * NS_PER_S);
 	audit_master();
+	audit_held();
 	for (unsigned i = 0; i < CLIENTS; i++)
 		client_last_words(i);
 	until_idle("last words");

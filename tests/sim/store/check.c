@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/status.h"
 #include "world.h"
 
 /* --- values --- */
@@ -72,6 +73,11 @@ static void *grow(void *p, uint32_t count, uint32_t *cap, size_t size)
 	return p;
 }
 
+bool is_pool_key(unsigned key)
+{
+	return key % 2 == 0;
+}
+
 uint32_t put_begins(unsigned key)
 {
 	struct history *h = &w.keys[key];
@@ -82,23 +88,92 @@ uint32_t put_begins(unsigned key)
 	return h->count++;
 }
 
-void put_ended(unsigned key, uint32_t version, int result)
+void put_ended(unsigned key, uint32_t version, int result, bool is_others)
 {
-	struct version *v = &w.keys[key].v[version];
+	struct history *h = &w.keys[key];
+	struct version *v = &h->v[version];
 
 	v->end_ns = now_ns();
 	v->result = result;
 	if (result == 0 && !v->known_ns)
 		v->known_ns = v->end_ns;
 	w.put_ok += result == 0;
-	note("put key=%u version=%u began=%llu result=%d", key, version,
-	     (unsigned long long)v->start_ns, result);
+	if (result == 0 && !is_others && !h->removing &&
+	    h->removed_by_ns < v->start_ns) {
+		h->is_held = true;
+		h->held_ns = now_ns();
+	}
+	note("put key=%u version=%u began=%llu result=%d%s", key, version,
+	     (unsigned long long)v->start_ns, result,
+	     is_others ? " (or another's)" : "");
+}
+
+/* By then every message of a call that has ended has come, or never will. */
+#define STRAY_NS (30 * NS_PER_S)
+
+void remove_begins(unsigned key)
+{
+	w.keys[key].is_held = false;
+	w.keys[key].removing++;
+}
+
+void remove_died(unsigned key)
+{
+	struct history *h = &w.keys[key];
+
+	CHECK(h->removing > 0);
+	h->removing--;
+	h->is_held = false;
+	h->removed_by_ns = now_ns() + STRAY_NS;
+}
+
+/* It may be that nothing more is heard of it. */
+static bool is_answered(int result)
+{
+	enum mooncake_status st = result;
+
+	return st == MOONCAKE_OK || st == MOONCAKE_OBJECT_NOT_FOUND ||
+	       st == MOONCAKE_OBJECT_HAS_LEASE ||
+	       st == MOONCAKE_REPLICA_IS_NOT_READY;
+}
+
+void history_cut(uint64_t since_ns)
+{
+	for (unsigned key = 0; key < KEYS; key++) {
+		struct history *h = &w.keys[key];
+		uint32_t kept = 0;
+
+		for (uint32_t i = 0; i < h->removed_count; i++)
+			if (h->removed[i].end_ns < since_ns)
+				h->removed[kept++] = h->removed[i];
+		h->removed_count = kept;
+		if (h->seen_end_ns &&
+		    (!h->v[h->seen].end_ns || h->v[h->seen].end_ns >= since_ns))
+			h->seen_end_ns = h->seen_start_ns = 0;
+		if (h->held_ns >= since_ns)
+			h->is_held = false;
+	}
+}
+
+bool must_be_held(unsigned key)
+{
+	const struct history *h = &w.keys[key];
+
+	return h->is_held && is_pool_key(key) && !h->removing &&
+	       w.plan.keep != KEEP_NOTHING && !w.plan.has_media;
 }
 
 void remove_ended(unsigned key, uint64_t start_ns, int result)
 {
 	struct history *h = &w.keys[key];
 
+	if (is_answered(result)) {
+		h->removing--;
+		h->is_held = false;
+		h->removed_by_ns = MAX(h->removed_by_ns, now_ns());
+	} else {
+		remove_died(key);
+	}
 	w.removes++;
 	note("remove key=%u began=%llu result=%d", key,
 	     (unsigned long long)start_ns, result);

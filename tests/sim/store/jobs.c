@@ -8,7 +8,8 @@
 #include "client/store.h"
 #include "world.h"
 
-#define PATIENT_S 60 /* until a call without faults succeeds */
+#define POOL_WISHES 2
+#define PATIENT_S   60 /* until a call without faults succeeds */
 
 struct job {
 	unsigned client, life;
@@ -21,27 +22,36 @@ static void key_name(unsigned key, char out[16])
 	snprintf(out, 16, "key%u", key);
 }
 
+/* Somebody else's put of the key was enough, whatever becomes of it. */
+static uint64_t puts_existing(const struct job *job)
+{
+	return stats_get(&store_of(job->store)->client->stats,
+			 STAT_puts_existing);
+}
+
 static int put(struct job *job, unsigned key)
 {
 	static const struct {
 		int64_t memory, nof;
 	} wishes[] = {{0, 1}, {0, 2}, {1, 0}, {1, 1}, {0, 1}};
+	static_assert(POOL_WISHES <= ARRAY_SIZE(wishes), "the first of them");
 	mooncake_put_opts_t opts = MOONCAKE_PUT_OPTS_INIT;
 	uint32_t version = put_begins(key);
 	size_t size = value_size(key, version), wish;
 	mooncake_pieces_t pieces = {(void *const *)&job->buf, &size, 1};
+	uint64_t existing = puts_existing(job);
 	char text[16];
 	const char *name = text;
 	int result = -1;
 
-	wish = below(ARRAY_SIZE(wishes));
+	wish = below(is_pool_key(key) ? POOL_WISHES : ARRAY_SIZE(wishes));
 	opts.replica_num = wishes[wish].memory;
 	opts.nof_replica_num = wishes[wish].nof;
 	key_name(key, text);
 	value_fill(key, version, job->buf);
 	mooncake_store_batch_put_pieces(job->store, &name, &pieces, 1, &opts,
 					&result);
-	put_ended(key, version, result);
+	put_ended(key, version, result, puts_existing(job) != existing);
 	return result;
 }
 
@@ -64,7 +74,10 @@ static int removal(struct job *job, unsigned key, bool is_forced)
 	int result;
 
 	key_name(key, name);
+	remove_begins(key);
+	w.clients[job->client].removing[key]++;
 	result = mooncake_store_remove(job->store, name, is_forced);
+	w.clients[job->client].removing[key]--;
 	remove_ended(key, start_ns, result);
 	return result;
 }
@@ -141,7 +154,7 @@ static void must_read(struct job *job, unsigned key)
 	uint64_t limit_ns = now_ns() + PATIENT_S * NS_PER_S;
 	int64_t n;
 
-	while (audit_is_held(key)) {
+	while (must_be_held(key) || audit_is_held(key)) {
 		n = get(job, key);
 		if (n >= 0 || w.plan.has_media)
 			return;
@@ -183,8 +196,8 @@ void client_checksums(void)
 	/* A slow read may outlive its lease. */
 	if (p->has_media || p->has_slow || p->has_links)
 		return;
-	/* Without a journal a new master hands out what old clients read. */
-	if (p->has_master_crashes)
+	/* A new master that knows little hands out what old clients read. */
+	if (w.lossy || (p->has_master_crashes && p->keep == KEEP_NOTHING))
 		return;
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		struct store *store = store_of(w.clients[i].store);

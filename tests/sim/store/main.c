@@ -8,12 +8,14 @@
  * fails is named with what happened before; -v shows that of a good one, too.
  */
 #include <errno.h>
+#include <ftw.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,12 +77,19 @@ static void show_journal(void)
 
 static void show_plan(FILE *out)
 {
+	static const char *const keeps[] = {
+		[KEEP_NOTHING] = "forgets",
+		[KEEP_SOME] = "interval",
+		[KEEP_ALL] = "always",
+		[KEEP_WRITTEN] = "never",
+	};
 	const struct plan *p = &w.plan;
 
-	fprintf(out, "%u s%s%s%s%s%s%s%s%s", p->seconds,
+	fprintf(out, "%u s %s%s%s%s%s%s%s%s%s%s", p->seconds, keeps[p->keep],
 		p->is_hurried ? " hurried" : "", p->has_links ? " links" : "",
 		p->has_crashes ? " crashes" : "",
 		p->has_master_crashes ? " master" : "",
+		p->has_file_errors ? " files" : "",
 		p->has_media ? " media" : "", p->has_swaps ? " swaps" : "",
 		p->has_slow ? " slow" : "", p->has_clock ? " clock" : "");
 }
@@ -100,11 +109,47 @@ _Noreturn void fail(const char *fmt, ...)
 	_exit(1);
 }
 
+/* --- folders of the journals --- */
+
+static char folder[64]; /* of this run */
+
+static void folder_of(uint64_t seed, char out[128])
+{
+	snprintf(out, 128, "%s/%llu", folder, (unsigned long long)seed);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type,
+		      struct FTW *at)
+{
+	return remove(path);
+}
+
+static void folder_make(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(folder, sizeof(folder), "%.40s/sim_store.XXXXXX",
+		 tmp ? tmp : "/tmp");
+	if (!mkdtemp(folder)) {
+		perror(folder);
+		exit(2);
+	}
+}
+
+static void folder_remove(const char *path)
+{
+	nftw(path, remove_one, 4, FTW_DEPTH | FTW_PHYS);
+}
+
 /* --- one seed --- */
 
 /* One seed in eight has no faults at all: nothing may be missing then. */
 static void plan_make(uint64_t seed)
 {
+	static const enum keep keeps[] = {
+		KEEP_SOME, KEEP_SOME, KEEP_SOME,    KEEP_SOME,
+		KEEP_ALL,  KEEP_ALL,  KEEP_WRITTEN, KEEP_NOTHING,
+	};
 	struct plan *p = &w.plan;
 
 	rng_seed(&w.rng, seed);
@@ -121,11 +166,13 @@ static void plan_make(uint64_t seed)
 	}
 	if (args.steps)
 		p->seconds = (unsigned)args.steps;
+	p->keep = keeps[below(ARRAY_SIZE(keeps))];
 	if (seed % 8 == 0)
 		return;
 	p->has_links = chance(0.6);
 	p->has_crashes = chance(0.6);
-	p->has_master_crashes = p->has_crashes && chance(0.4);
+	p->has_master_crashes = p->has_crashes && chance(0.6);
+	p->has_file_errors = p->keep && chance(0.2);
 	p->has_swaps = p->has_crashes && chance(0.4);
 	p->has_media = chance(0.3);
 	p->has_slow = chance(0.4);
@@ -134,9 +181,13 @@ static void plan_make(uint64_t seed)
 
 static void run_seed(uint64_t seed)
 {
+	char path[128];
+
+	folder_of(seed, path);
 	w.journal = tmpfile();
-	if (!w.journal)
+	if (!w.journal || mkdir(path, 0700) < 0)
 		_exit(2);
+	files_begin(path);
 	w.sim = io_sim_create(seed);
 	plan_make(seed);
 	io_sim_step_wall(w.sim, 1700000000 * 1000000000LL);
@@ -153,12 +204,15 @@ static void run_seed(uint64_t seed)
 	printf("seed %llu: ", (unsigned long long)seed);
 	show_plan(stdout);
 	printf(": puts %llu/%llu gets %llu hits %llu misses %llu errors %llu "
-	       "removes %llu crashes %llu cuts %llu swaps %llu\n",
+	       "removes %llu crashes %llu cuts %llu swaps %llu masters %llu "
+	       "recoveries %llu lossy %llu\n",
 	       (unsigned long long)w.put_ok, (unsigned long long)w.puts,
 	       (unsigned long long)w.gets, (unsigned long long)w.hits,
 	       (unsigned long long)w.misses, (unsigned long long)w.errors,
 	       (unsigned long long)w.removes, (unsigned long long)w.crashes,
-	       (unsigned long long)w.cuts, (unsigned long long)w.swaps);
+	       (unsigned long long)w.cuts, (unsigned long long)w.swaps,
+	       (unsigned long long)w.master_lives,
+	       (unsigned long long)w.recoveries, (unsigned long long)w.lossy);
 	fflush(stdout);
 	_exit(0);
 }
@@ -239,6 +293,7 @@ static unsigned run_all(void)
 	} running[JOBS_MAX];
 	uint64_t next = args.seed, end = args.seed + args.seeds;
 	unsigned count = 0, failed = 0;
+	char path[128];
 	int status;
 	pid_t pid;
 
@@ -256,6 +311,8 @@ static unsigned run_all(void)
 		for (unsigned i = 0; i < count; i++) {
 			if (running[i].pid != pid)
 				continue;
+			folder_of(running[i].seed, path);
+			folder_remove(path);
 			if (status) {
 				failed++;
 				printf("seed %llu FAILED (status %#x)\n",
@@ -276,7 +333,9 @@ int main(int argc, char **argv)
 	parse(argc, argv);
 	same_addresses(argv);
 	settings();
+	folder_make();
 	failed = run_all();
+	folder_remove(folder);
 	printf("%llu seeds, %u failed\n", (unsigned long long)args.seeds,
 	       failed);
 	return failed ? 1 : 0;

@@ -9,6 +9,7 @@
 
 #include "client/nof.h"
 #include "io/thread.h"
+#include "master/note.h"
 #include "master/service.h"
 #include "target/target.h"
 #include "world.h"
@@ -39,11 +40,47 @@ static void life_begin(struct life *life, unsigned node, uint16_t port)
 static void life_open(struct life *life, void (*open)(void *arg))
 {
 	shard_call(&life->shard, open, life);
-	if (life->err.code)
+	if (life->err.code && !files_are_dying())
 		fail("node %u: %s", life->node, life->err.text);
 }
 
 /* --- master --- */
+
+/* What the last life knew; its memory stays when it is dead. */
+static struct {
+	struct core *core;
+	bool is_exact; /* and the next one has to know */
+} last;
+
+static bool master_keeps(struct keeper_opts *out)
+{
+	static const enum keep_sync syncs[] = {
+		[KEEP_SOME] = KEEP_INTERVAL,
+		[KEEP_ALL] = KEEP_ALWAYS,
+		[KEEP_WRITTEN] = KEEP_NEVER,
+	};
+
+	if (w.plan.keep == KEEP_NOTHING)
+		return false;
+	*out = (struct keeper_opts){
+		.dir = files_path(),
+		.sync = syncs[w.plan.keep],
+		.sync_interval_ns = SYNC_NS,
+		.snapshot_bytes = 16 * KiB,
+		.snapshot_interval_ns = 5 * NS_PER_S,
+	};
+	return true;
+}
+
+/* Nothing has changed since the journal was read. */
+static void master_recovered(struct life *life)
+{
+	if (last.is_exact)
+		audit_recovered(life->svc->core, last.core);
+	if (last.core)
+		audit_held();
+	last.core = life->svc->core;
+}
 
 static void master_open(void *arg)
 {
@@ -53,14 +90,10 @@ static void master_open(void *arg)
 		.probe_interval_ns = 2 * NS_PER_S,
 		.probe_timeout_ms = 1000,
 	};
-	struct rpc_server_opts rpc = {
-		.loop = life->shard.loop,
-		.addr = life->addr,
-		.handler = service_handle,
-	};
-	struct rpc_server *server;
-	struct service *svc;
+	struct keeper_opts keeper;
 
+	if (master_keeps(&keeper))
+		opts.journal = &keeper;
 	core_opts_default(&opts.core);
 	opts.core.lease_ns = NS_PER_S;
 	opts.core.write_ns = 8 * NS_PER_S;
@@ -69,12 +102,33 @@ static void master_open(void *arg)
 	opts.core.client_ttl_ns = 5 * NS_PER_S;
 	opts.core.generation = time_wall_ns() / NS_PER_US << 12;
 	rand_fill_os(&opts.core.seed, sizeof(opts.core.seed));
-	if (service_open(life->shard.loop, &opts, life->vols, &svc,
-			 &life->err) < 0)
-		return;
-	rpc.arg = svc;
-	if (rpc_server_open(&rpc, &life->addr, &server, &life->err) == 0)
-		life->svc = svc;
+	if (service_open(life->shard.loop, &opts, life->vols, &life->svc,
+			 &life->err) == 0)
+		master_recovered(life);
+}
+
+static void master_serve(void *arg)
+{
+	struct life *life = arg;
+	const struct rpc_server_opts rpc = {
+		.loop = life->shard.loop,
+		.addr = life->addr,
+		.handler = service_handle,
+		.arg = life->svc,
+	};
+	struct rpc_server *server;
+
+	rpc_server_open(&rpc, &life->addr, &server, &life->err);
+}
+
+/* As the program does. */
+static void master_settle(const struct life *life)
+{
+	uint64_t until_ns = now_ns() + 2 * NS_PER_S;
+
+	while (life->svc->keeper && now_ns() < until_ns &&
+	       !keeper_is_settled(life->svc->keeper))
+		io_sim_sleep(50 * NS_PER_MS);
 }
 
 static void master_main(void *arg)
@@ -87,7 +141,25 @@ static void master_main(void *arg)
 	opts.workers = 1;
 	CHECK(vol_set_create(&opts, &life->vols, &life->err) == 0);
 	life_open(life, master_open);
+	master_settle(life);
+	life_open(life, master_serve);
 	w.master_lives++;
+}
+
+void master_died(bool is_power_cut)
+{
+	const struct life *life = &lives[NODE_MASTER];
+	const struct keeper *k = life->svc ? life->svc->keeper : NULL;
+	bool is_lossy = is_power_cut && w.plan.keep != KEEP_WRITTEN;
+
+	last.is_exact = k && !is_lossy && !files_are_dying() &&
+			!keeper_is_broken(k) &&
+			!life->svc->core->notes->journal->has_news;
+	if (is_lossy)
+		history_cut(now_ns() -
+			    (w.plan.keep == KEEP_SOME ? SYNC_NS * 3 / 2 : 0));
+	w.lossy += is_lossy;
+	files_crash(is_power_cut);
 }
 
 struct core *master_core(void)

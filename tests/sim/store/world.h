@@ -33,9 +33,19 @@ enum { /* nodes */
 #define MEM_BYTES   (6 * MiB)
 #define CLIENT_JOBS 2 /* threads per client that put and get */
 
+/* The master's journal. */
+enum keep {
+	KEEP_NOTHING, /* has none */
+	KEEP_SOME,    /* on disk now and then */
+	KEEP_ALL,     /* on disk before a change is answered */
+	KEEP_WRITTEN, /* never synced */
+};
+#define SYNC_NS (200 * NS_PER_MS) /* with KEEP_SOME */
+
 /* What the seed brings. */
 struct plan {
 	uint64_t seed;
+	enum keep keep;
 	unsigned seconds; /* of trouble */
 	bool is_hurried;
 	unsigned keys;
@@ -43,10 +53,11 @@ struct plan {
 	bool has_links;	   /* cuts, resets, stalls */
 	bool has_crashes;
 	bool has_master_crashes;
-	bool has_media; /* silent corruption, latent errors */
-	bool has_swaps; /* another disk in the place */
-	bool has_slow;	/* disks that take their time */
-	bool has_clock; /* the wall clock jumps */
+	bool has_file_errors; /* calls of the journal fail */
+	bool has_media;	      /* silent corruption, latent errors */
+	bool has_swaps;	      /* another disk in the place */
+	bool has_slow;	      /* disks that take their time */
+	bool has_clock;	      /* the wall clock jumps */
 };
 
 /* --- disk.c --- */
@@ -69,6 +80,16 @@ struct bdev *medium_attach(struct medium *m);
  * torn. */
 void medium_crash(struct medium *m);
 
+/* --- files.c: the journal's directory --- */
+void files_begin(const char *path);
+const char *files_path(void);
+/* The master dies at the call after so many; 0: not any more. */
+void files_die_in(unsigned calls, bool is_silent);
+bool files_are_dying(void);
+void files_fail(double rate); /* in this life of the master's */
+/* Its process is gone. */
+void files_crash(bool is_power_cut);
+
 /* --- check.c --- */
 struct version {
 	uint64_t start_ns, end_ns; /* of the put; end 0 = not known */
@@ -87,18 +108,39 @@ struct history {
 	uint64_t seen_end_ns;
 	uint32_t seen;
 	uint64_t seen_start_ns; /* of its put */
+	/* A put was acknowledged, and nothing may have taken it away since. */
+	bool is_held;
+	uint64_t held_ns;
+	unsigned removing;	/* removals under way */
+	uint64_t removed_by_ns; /* the last one is over */
 };
+/* Whose objects are in the pool alone: a client's death takes none. */
+bool is_pool_key(unsigned key);
 size_t value_size(unsigned key, uint32_t version);
 void value_fill(unsigned key, uint32_t version, uint8_t *p);
 uint32_t put_begins(unsigned key);
-void put_ended(unsigned key, uint32_t version, int result);
+/* is_others: perhaps it was not stored, because another one was. */
+void put_ended(unsigned key, uint32_t version, int result, bool is_others);
 /* Judges what a get that began at start_ns returned. */
 void get_ended(unsigned key, const uint8_t *p, int64_t n, uint64_t start_ns);
+void remove_begins(unsigned key);
 void remove_ended(unsigned key, uint64_t start_ns, int result);
+/* The client died in it. */
+void remove_died(unsigned key);
+/* The master forgot what happened since then. */
+void history_cut(uint64_t since_ns);
+/* What was acknowledged must be there. */
+bool must_be_held(unsigned key);
+
+struct core;
 
 /* --- audit.c --- */
 /* The master's books: no extent twice, sums agree. */
 void audit_master(void);
+/* The master has died and started again, with nothing lost: now and before. */
+void audit_recovered(struct core *now, const struct core *before);
+/* What was acknowledged is known. */
+void audit_held(void);
 /* All is removed and has rested. */
 void audit_empty(void);
 /* Can every replica of the key be read where it lies, by what the master
@@ -111,9 +153,10 @@ struct client_node {
 	mooncake_store_t store; /* NULL: not set up */
 	unsigned calls;		/* under way */
 	unsigned life;
-	bool is_idle; /* its jobs have ended */
+	unsigned removing[KEYS];
 };
 struct core *master_core(void); /* NULL when it is down */
+void master_died(bool is_power_cut);
 
 /* --- jobs.c --- */
 void client_jobs_start(unsigned client);
@@ -138,7 +181,7 @@ struct world {
 	FILE *journal; /* of faults and operations */
 	uint64_t puts, put_ok, gets, hits, misses, errors, removes;
 	uint64_t crashes, cuts, swaps;
-	uint64_t master_lives;
+	uint64_t master_lives, recoveries, lossy;
 };
 extern struct world w;
 
