@@ -58,6 +58,8 @@ struct files {
 	struct snap_writer *writer;
 	struct jr_header snap_header; /* of the writer to be made */
 	int old_fd;		      /* log that was full, or -1 */
+	int new_fd;		      /* the one after it */
+	struct jr_header log_header;  /* of that; the owner's until the turn */
 	uint64_t end_bytes;	      /* of the snapshot that ended */
 	int log_ret; /* why no sync counts any more; 0: they do */
 	int end_ret; /* the same, when the snapshot ended */
@@ -132,19 +134,20 @@ static int write_at(int fd, const void *p, size_t n, uint64_t at)
 /* A new log, which begins with record f->j.next. */
 static int log_create(struct files *f, uint32_t flags, int *fd)
 {
-	struct jr_header h = {
+	struct jr_header *h = &f->log_header;
+	uint8_t head[JR_HEADER_BYTES];
+	struct jr_name name;
+	int ret;
+
+	*h = (struct jr_header){
 		.kind = JR_LOG,
 		.flags = flags,
 		.sequence = f->j.next,
 		.created_s = time_wall_ns() / NS_PER_S,
 	};
-	uint8_t head[JR_HEADER_BYTES];
-	struct jr_name name;
-	int ret;
-
-	snprintf(h.cluster_id, sizeof(h.cluster_id), "%s", f->cluster_id);
-	jr_name_format(&name, JR_LOG, h.sequence);
-	jr_header_encode(&h, head);
+	snprintf(h->cluster_id, sizeof(h->cluster_id), "%s", f->cluster_id);
+	jr_name_format(&name, JR_LOG, h->sequence);
+	jr_header_encode(h, head);
 	*fd = openat(f->dir_fd, name.text,
 		     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (*fd < 0)
@@ -251,6 +254,16 @@ static void files_sync(struct journal *j)
 
 /* --- snapshots --- */
 
+/* What is in the new log counts whatever becomes of the old one. */
+static int settle_log(struct files *f)
+{
+	uint8_t head[JR_HEADER_BYTES];
+
+	f->log_header.flags &= ~JR_EARLY;
+	jr_header_encode(&f->log_header, head);
+	return write_at(f->new_fd, head, sizeof(head), 0);
+}
+
 /* The full log reaches the disk, and the name of the new one. */
 static int turn_work(struct files *f, struct job *job)
 {
@@ -265,6 +278,8 @@ static int turn_work(struct files *f, struct job *job)
 		f->log_ret = 0;
 	if (!f->never_sync && fsync(f->dir_fd) < 0)
 		f->log_ret = -errno;
+	if (f->log_ret == 0)
+		f->log_ret = settle_log(f);
 	return f->log_ret;
 }
 
@@ -275,7 +290,7 @@ static void turn_ended(struct files *f, struct job *job, int ret)
 static int files_snap_begin(struct journal *j)
 {
 	struct files *f = files_of(j);
-	uint32_t flags = j->is_failed ? JR_FRESH : 0;
+	uint32_t flags = j->is_failed ? JR_FRESH : JR_EARLY;
 	int fd, ret = j->is_failed ? 0 : files_commit(j);
 
 	ASSERT(!f->has_snapshot);
@@ -297,7 +312,7 @@ static int files_snap_begin(struct journal *j)
 	memcpy(f->snap_header.cluster_id, f->cluster_id, sizeof(f->cluster_id));
 	f->j.written = j->next;
 	f->old_fd = f->log_fd;
-	f->log_fd = fd;
+	f->log_fd = f->new_fd = fd;
 	f->log_at = JR_HEADER_BYTES;
 	j->log_bytes = 0;
 	j->is_failed = false;

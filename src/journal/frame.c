@@ -104,8 +104,8 @@ int jr_header_decode(const uint8_t in[JR_HEADER_BYTES], struct jr_header *out,
 			       "it has format version %u, this program knows "
 			       "%u: use a newer program",
 			       w.version, JR_VERSION);
-	if (w.bytes != JR_HEADER_BYTES || (w.flags & ~JR_FRESH) || w.zero ||
-	    !memchr(w.cluster_id, 0, sizeof(out->cluster_id)) ||
+	if (w.bytes != JR_HEADER_BYTES || (w.flags & ~(JR_FRESH | JR_EARLY)) ||
+	    w.zero || !memchr(w.cluster_id, 0, sizeof(out->cluster_id)) ||
 	    w.sequence == UINT64_MAX)
 		return err_set(err, -EBADMSG, "its header makes no sense");
 	*out = (struct jr_header){

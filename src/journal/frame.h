@@ -17,6 +17,9 @@
 #define JR_BODY_MAX	(4u << 20)
 /* A log that goes on after a failure: without its snapshot it is void. */
 #define JR_FRESH 1u
+/* A log that was begun while the end of the one before was not yet on disk:
+ * when that is cut short, this and later ones are behind the torn tail. */
+#define JR_EARLY 2u
 
 enum jr_file {
 	JR_LOG,

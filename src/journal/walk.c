@@ -90,22 +90,36 @@ static int open_file(const struct walk *w, const struct jr_name *name,
 	return ret;
 }
 
-static int read_log_header(struct walk *w, struct log *log, bool is_last,
-			   struct err *err)
+static int read_log_header(struct walk *w, struct log *log, struct err *err)
 {
 	int fd = open_file(w, &log->name, &log->header, err);
 
 	log->has_header = fd >= 0;
-	if (fd >= 0) {
+	if (fd >= 0)
 		close(fd);
-		return 0;
-	}
-	if (fd != -ENODATA)
-		return fd;
-	/* Its making was cut off: nothing was ever in it. */
-	if (is_last)
-		return 0;
-	return err_set(err, -EBADMSG, "%s has no header" LOOK, log->name.text);
+	return fd == -ENODATA ? 0 : MIN(fd, 0);
+}
+
+/* May the log end anywhere?  The last one may, and one of which nothing was on
+ * disk yet when the next began. */
+static bool is_open_ended(const struct walk *w, const struct log *log)
+{
+	const struct log *next = log + 1;
+
+	if (next == w->logs + w->log_count)
+		return true;
+	return next->has_header ? next->header.flags & JR_EARLY
+				: is_open_ended(w, next);
+}
+
+/* A log's making may have been cut off: then nothing was ever in it. */
+static int check_headers(const struct walk *w, struct err *err)
+{
+	for (size_t i = 0; i < w->log_count; i++)
+		if (!w->logs[i].has_header && !is_open_ended(w, &w->logs[i]))
+			return err_set(err, -EBADMSG, "%s has no header" LOOK,
+				       w->logs[i].name.text);
+	return 0;
 }
 
 static int list_files(struct walk *w, struct err *err)
@@ -127,9 +141,8 @@ static int list_files(struct walk *w, struct err *err)
 	w->report->has_snapshot = ret == 0 && list.count > w->log_count;
 	jr_list_fini(&list);
 	for (size_t i = 0; ret == 0 && i < w->log_count; i++)
-		ret = read_log_header(w, &w->logs[i], i + 1 == w->log_count,
-				      err);
-	return ret;
+		ret = read_log_header(w, &w->logs[i], err);
+	return ret == 0 ? check_headers(w, err) : ret;
 }
 
 /* --- the snapshot --- */
@@ -170,9 +183,12 @@ static void drop_void(struct walk *w)
 	}
 }
 
+/* The end of all that is read. */
 static int torn(struct walk *w, const struct log *log, uint64_t at,
 		uint64_t bytes)
 {
+	if (log + 1 < w->logs + w->log_count)
+		w->report->void_from = log[1].name.sequence;
 	w->report->torn = log->name;
 	w->report->torn_at = at;
 	w->report->torn_bytes = bytes;
@@ -194,8 +210,8 @@ static int damaged(struct walk *w, const struct log *log, uint64_t at,
 }
 
 /* All records of one log; p is the file. */
-static int read_records(struct walk *w, const struct log *log, bool is_last,
-			struct str file, struct err *err)
+static int read_records(struct walk *w, const struct log *log, struct str file,
+			struct err *err)
 {
 	const uint8_t *p = (const uint8_t *)file.p;
 	uint64_t at = JR_HEADER_BYTES, sequence = log->name.sequence;
@@ -207,7 +223,7 @@ static int read_records(struct walk *w, const struct log *log, bool is_last,
 		int ret = 0;
 
 		if (n < 0 &&
-		    (!is_last || n == -ERANGE ||
+		    (!is_open_ended(w, log) || n == -ERANGE ||
 		     jr_has_record_behind(p + at, file.n - at, sequence)))
 			return damaged(w, log, at, n, err);
 		if (n < 0) {
@@ -228,8 +244,7 @@ static int read_records(struct walk *w, const struct log *log, bool is_last,
 	return 0;
 }
 
-static int read_log(struct walk *w, const struct log *log, bool is_last,
-		    struct err *err)
+static int read_log(struct walk *w, const struct log *log, struct err *err)
 {
 	struct stat st;
 	void *p = MAP_FAILED;
@@ -247,8 +262,7 @@ static int read_log(struct walk *w, const struct log *log, bool is_last,
 			       log->name.text, strerror(-ret));
 	madvise(p, (size_t)st.st_size, MADV_SEQUENTIAL);
 	w->report->logs++;
-	ret = read_records(w, log, is_last, (struct str){p, (size_t)st.st_size},
-			   err);
+	ret = read_records(w, log, (struct str){p, (size_t)st.st_size}, err);
 	munmap(p, (size_t)st.st_size);
 	return ret;
 }
@@ -284,11 +298,16 @@ static int read_logs(struct walk *w, struct err *err)
 			return gap(w, log, err);
 		if (!log->has_header)
 			return torn(w, log, 0, 0);
-		ret = read_log(w, log, is_last, err);
+		ret = read_log(w, log, err);
 		if (ret < 0)
 			return ret;
-		if (!is_last && report->next != w->logs[i + 1].name.sequence)
+		if (is_last || report->next == w->logs[i + 1].name.sequence)
+			continue;
+		if (!is_open_ended(w, log))
 			return gap(w, &w->logs[i + 1], err);
+		/* Torn between two records, or in one. */
+		report->void_from = w->logs[i + 1].name.sequence;
+		break;
 	}
 	/* The last log may end before the snapshot. */
 	report->next = MAX(report->next, report->snapshot + 1);

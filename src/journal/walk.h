@@ -23,8 +23,8 @@ struct jr_report {
 	/* The torn tail of a log; bytes 0 = none. */
 	struct jr_name torn;
 	uint64_t torn_at, torn_bytes;
-	/* Logs from this sequence on wait for a snapshot that never came to
-	 * be; 0 = none. */
+	/* Logs from this sequence on are void: they wait for a snapshot that
+	 * never came to be, or stand behind a torn tail; 0 = none. */
 	uint64_t void_from;
 	/* Why it was refused: from this byte of that log on nothing can be
 	 * read (0: not the file at all), or no text. */

@@ -245,7 +245,7 @@ int __wrap_openat64(int at, const char *name, int flags, ...)
 	va_start(ap, flags);
 	mode = flags & O_CREAT ? va_arg(ap, unsigned) : 0;
 	va_end(ap);
-	if (is_ours(at) && (flags & O_ACCMODE) != O_RDONLY)
+	if (is_ours(at) && strcmp(name, ".") != 0)
 		return file_open(name, flags, mode);
 	return __real_openat64(at, name, flags, mode);
 }

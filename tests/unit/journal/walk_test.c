@@ -308,6 +308,36 @@ static void test_fresh(void **state)
 	t_dir_close(&d);
 }
 
+/* One that was begun before the end of the one before was on disk. */
+static void test_early(void **state)
+{
+	uint8_t bytes[1024], later[1024];
+	size_t n = make_log(bytes, 1, RECORDS, 0);
+	size_t later_n = make_log(later, RECORDS + 1, 2, JR_EARLY);
+	struct jr_report report;
+	struct seen seen;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	write_log(&d, RECORDS + 1, later, later_n);
+	for (size_t len = 0; len < n; len++) {
+		write_log(&d, 1, bytes, len);
+		assert_int_equal(walk(&d, &seen, &report), 0);
+		assert_true(seen.count < RECORDS);
+		assert_int_equal(report.next, seen.count + 1);
+		assert_int_equal(report.void_from, RECORDS + 1);
+	}
+	write_log(&d, 1, bytes, n);
+	assert_int_equal(walk(&d, &seen, &report), 0);
+	assert_int_equal(seen.count, RECORDS + 2);
+	assert_int_equal(report.void_from, 0);
+	/* Not for what is damaged in the middle. */
+	bytes[JR_HEADER_BYTES] ^= 1;
+	write_log(&d, 1, bytes, n);
+	assert_int_equal(walk(&d, &seen, &report), -EBADMSG);
+	t_dir_close(&d);
+}
+
 static void test_strangers(void **state)
 {
 	struct jr_header h = {
@@ -346,6 +376,7 @@ int main(void)
 		cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_snapshot_every_byte),
 		cmocka_unit_test(test_fresh),
+		cmocka_unit_test(test_early),
 		cmocka_unit_test(test_strangers),
 	};
 
