@@ -91,7 +91,7 @@ static unsigned count_pool(const struct object *obj)
 	const struct replica *rep;
 	unsigned n = 0;
 
-	list_for_each (rep, &obj->replicas, node)
+	obj_for_each_replica (rep, obj)
 		n += rep->kind == KIND_NOF && rep->state == REPLICA_COMPLETE &&
 		     rep->extents[0].seg->state != SEG_UNMOUNTING;
 	return n;
@@ -106,9 +106,9 @@ static void same_object(struct core *now, const struct object *was)
 		return;
 	if (!obj || !obj->is_complete || obj->generation != was->generation ||
 	    count_pool(obj) != n)
-		fail("%.*s: had %u replicas in the pool before the master "
-		     "started again, and has %u",
-		     (int)was->key_len, was->key, n, obj ? count_pool(obj) : 0);
+		fail(STR_FMT ": had %u replicas in the pool before the master "
+			     "started again, and has %u",
+		     STR_ARG(obj_key(was)), n, obj ? count_pool(obj) : 0);
 }
 
 /* Nothing of it is free. */
@@ -141,6 +141,7 @@ static void is_taken(const struct core *now, const struct segment *was_on,
 
 void audit_recovered(struct core *now, const struct core *before)
 {
+	const struct writing *writing;
 	const struct object *obj;
 	const struct replica *rep;
 
@@ -149,19 +150,21 @@ void audit_recovered(struct core *now, const struct core *before)
 		same_object(now, obj);
 	list_for_each (obj, &now->all, all_node)
 		if (!obj_find((struct core *)(uintptr_t)before, obj_key(obj)))
-			fail("%.*s: is back since the master started again",
-			     (int)obj->key_len, obj->key);
+			fail(STR_FMT ": is back since the master started again",
+			     STR_ARG(obj_key(obj)));
 	for (size_t i = 0; i < before->quarantine.count; i++) {
 		const struct resting *r = &before->quarantine.heap[i];
 
 		if (r->release_ns > now->now_ns)
 			is_taken(now, r->seg, &r->ext);
 	}
-	list_for_each (obj, &before->unfinished, unfinished_node)
-		list_for_each (rep, &obj->replicas, node)
-			for (unsigned i = 0; i < rep->extent_count; i++)
-				is_taken(now, rep->extents[i].seg,
-					 &rep->extents[i].ext);
+	list_for_each (writing, &before->unfinished, node)
+		obj_for_each_replica (rep, writing->obj)
+			for (unsigned i = 0; i < rep->extent_count; i++) {
+				struct ext ext = extent_range(&rep->extents[i]);
+
+				is_taken(now, rep->extents[i].seg, &ext);
+			}
 }
 
 void audit_held(void)
