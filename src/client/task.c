@@ -10,7 +10,6 @@
 #include "client/task.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,14 +67,14 @@ static bool tasks_end(struct tasks *t)
 /* Until at_ns or the end. */
 static void tasks_sleep(struct tasks *t, uint64_t at_ns)
 {
-	struct timespec ts = {.tv_sec = (time_t)(at_ns / NS_PER_S),
-			      .tv_nsec = (long)(at_ns % NS_PER_S)};
-	int ret = 0;
+	uint64_t now_ns = time_mono_ns();
+	uint32_t seen = bell_seen(&t->bell);
 
-	pthread_mutex_lock(&t->mu);
-	while (!t->is_stopping && ret != ETIMEDOUT)
-		ret = pthread_cond_timedwait(&t->cond, &t->mu, &ts);
-	pthread_mutex_unlock(&t->mu);
+	while (!tasks_end(t) && now_ns < at_ns) {
+		bell_wait(&t->bell, seen, at_ns - now_ns);
+		now_ns = time_mono_ns();
+		seen = bell_seen(&t->bell);
+	}
 }
 
 static void keep_pace(struct one *one, uint64_t bytes)
@@ -377,55 +376,45 @@ static void tasks_run(struct client *c, uint8_t *window)
 	arena_fini(&done.arena);
 }
 
-static void *tasks_main(void *arg)
+/* Was it kicked since the last time? */
+static bool tasks_take_kick(struct tasks *t)
+{
+	bool is_kicked;
+
+	pthread_mutex_lock(&t->mu);
+	is_kicked = t->is_kicked;
+	t->is_kicked = false;
+	pthread_mutex_unlock(&t->mu);
+	return is_kicked;
+}
+
+static void tasks_main(void *arg)
 {
 	struct client *c = arg;
 	struct tasks *t = &c->tasks;
+	uint32_t seen = bell_seen(&t->bell);
 
-	pthread_mutex_lock(&t->mu);
-	while (!t->is_stopping) {
-		uint8_t *window;
+	while (!tasks_end(t)) {
+		if (tasks_take_kick(t)) {
+			uint8_t *window = aligned_alloc(4096, WINDOW);
 
-		if (!t->is_kicked) {
-			pthread_cond_wait(&t->cond, &t->mu);
-			continue;
+			if (window)
+				tasks_run(c, window);
+			free(window);
+		} else {
+			bell_wait(&t->bell, seen, UINT64_MAX);
 		}
-		t->is_kicked = false;
-		pthread_mutex_unlock(&t->mu);
-		window = aligned_alloc(4096, WINDOW);
-		if (window)
-			tasks_run(c, window);
-		free(window);
-		pthread_mutex_lock(&t->mu);
+		seen = bell_seen(&t->bell);
 	}
-	pthread_mutex_unlock(&t->mu);
-	return NULL;
 }
 
 /* --- public --- */
 
 void tasks_init(struct tasks *t)
 {
-	pthread_condattr_t attr;
-
 	*t = (struct tasks){0};
+	bell_init(&t->bell);
 	pthread_mutex_init(&t->mu, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&t->cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
-/* Signals are the application's. */
-static void start_thread(struct client *c)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	c->tasks.has_thread =
-		pthread_create(&c->tasks.thread, NULL, tasks_main, c) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void tasks_kick(struct client *c)
@@ -433,28 +422,25 @@ void tasks_kick(struct client *c)
 	struct tasks *t = &c->tasks;
 
 	pthread_mutex_lock(&t->mu);
-	if (!t->has_thread && !t->is_stopping)
-		start_thread(c);
-	t->is_kicked = true;
-	pthread_cond_signal(&t->cond);
+	if (!t->is_stopping) {
+		if (!t->thread.is_running)
+			thread_start(&t->thread, tasks_main, c);
+		t->is_kicked = true;
+	}
 	pthread_mutex_unlock(&t->mu);
+	bell_ring(&t->bell);
 }
 
 void tasks_stop(struct tasks *t)
 {
-	bool has_thread;
-
 	pthread_mutex_lock(&t->mu);
 	t->is_stopping = true;
-	has_thread = t->has_thread;
-	pthread_cond_broadcast(&t->cond);
 	pthread_mutex_unlock(&t->mu);
-	if (has_thread)
-		pthread_join(t->thread, NULL);
+	bell_ring(&t->bell);
+	thread_join(&t->thread);
 }
 
 void tasks_fini(struct tasks *t)
 {
-	pthread_cond_destroy(&t->cond);
 	pthread_mutex_destroy(&t->mu);
 }

@@ -7,18 +7,16 @@
 #ifndef CLIENT_TASK_H
 #define CLIENT_TASK_H
 
-#include <pthread.h>
-
-#include "base/def.h"
+#include "io/thread.h"
 
 struct client;
 
 struct tasks {
+	struct bell bell; /* something below has changed */
+	struct thread thread;
 	pthread_mutex_t mu;
-	pthread_cond_t cond;
-	pthread_t thread;
 	/* under mu */
-	bool has_thread, is_kicked, is_stopping;
+	bool is_kicked, is_stopping;
 };
 
 void tasks_init(struct tasks *t);

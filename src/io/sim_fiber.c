@@ -35,7 +35,9 @@ struct sim_fiber {
 	unsigned host;
 	void (*fn)(void *arg);
 	void *arg;
-	struct gate *gate; /* NULL: sleeps, or is yet to begin */
+	/* Waits for a change; NULL: sleeps, or is yet to begin */
+	const _Atomic(uint32_t) *word;
+	uint32_t seen;
 	uint64_t until_ns;
 	ucontext_t ctx, back;
 	void *stack;
@@ -67,7 +69,7 @@ static void fiber_run(struct sim_fiber *f)
 	unsigned node = io_sim_become(sim, f->host);
 
 	sim->fiber = f;
-	f->gate = NULL;
+	f->word = NULL;
 	SWITCH_BEGIN(&f->back_fake, f->stack, STACK_BYTES);
 	swapcontext(&f->back, &f->ctx);
 	SWITCH_END(f->back_fake, NULL, NULL);
@@ -91,26 +93,28 @@ static void fiber_yield(struct sim_fiber *f)
 
 /* --- waiting --- */
 
-static bool is_open(struct gate *gate)
+static bool has_changed(const _Atomic(uint32_t) *word, uint32_t seen)
 {
-	return gate && atomic_load(&gate->word) != 0;
+	return word && atomic_load(word) != seen;
 }
 
-/* At a gate, or (NULL) for the time alone. */
-static void sim_wait_gate(struct gate *gate, uint64_t timeout_ns)
+/* For word to change, or (NULL) for the time alone. */
+static void sim_wait(const _Atomic(uint32_t) *word, uint32_t seen,
+		     uint64_t timeout_ns)
 {
 	struct sim_fiber *f = world->fiber;
 	uint64_t until_ns;
 
 	if (add_overflows(world->now_ns, timeout_ns, &until_ns))
 		until_ns = UINT64_MAX;
-	while (!is_open(gate) && world->now_ns < until_ns) {
+	while (!has_changed(word, seen) && world->now_ns < until_ns) {
 		if (f) {
-			f->gate = gate;
+			f->word = word;
+			f->seen = seen;
 			f->until_ns = until_ns;
 			fiber_yield(f);
 		} else if (!io_sim_step(world, until_ns) &&
-			   until_ns == UINT64_MAX && !is_open(gate)) {
+			   until_ns == UINT64_MAX && !has_changed(word, seen)) {
 			log_err("the simulated world waits for nothing",
 				"now=%llu", (unsigned long long)world->now_ns);
 			abort();
@@ -120,7 +124,7 @@ static void sim_wait_gate(struct gate *gate, uint64_t timeout_ns)
 
 static bool fiber_is_ready(const struct sim_fiber *f)
 {
-	return is_open(f->gate) || f->until_ns <= f->sim->now_ns;
+	return has_changed(f->word, f->seen) || f->until_ns <= f->sim->now_ns;
 }
 
 bool sim_turn_fibers(struct io_sim *sim)
@@ -202,7 +206,7 @@ void io_sim_spawn(struct io_sim *sim, unsigned node, void (*fn)(void *arg),
 
 void io_sim_sleep(uint64_t ns)
 {
-	sim_wait_gate(NULL, ns);
+	sim_wait(NULL, 0, ns);
 }
 
 unsigned io_sim_become(struct io_sim *sim, unsigned node)
@@ -231,9 +235,17 @@ static void world_entropy(void *p, size_t n)
 		*at++ = (uint8_t)rng_u64(&world->rng);
 }
 
+static void world_spawn(void (*fn)(void *arg), void *arg)
+{
+	io_sim_spawn(world, world->node, fn, arg);
+}
+
 void io_sim_enter(struct io_sim *sim)
 {
-	static struct thread_world threads = {.wait = sim_wait_gate};
+	static struct thread_world threads = {
+		.wait = sim_wait,
+		.spawn = world_spawn,
+	};
 
 	world = threads.sim = sim;
 	time_world = sim ? world_clock : NULL;

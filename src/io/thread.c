@@ -63,7 +63,7 @@ bool gate_wait_for(struct gate *gate, uint64_t timeout_ns)
 	uint64_t end_ns = end_of(timeout_ns);
 
 	if (unlikely(thread_world)) {
-		thread_world->wait(gate, timeout_ns);
+		thread_world->wait(&gate->word, 0, timeout_ns);
 		return atomic_load(&gate->word) != 0;
 	}
 	while (atomic_load(&gate->word) == 0)
@@ -87,6 +87,8 @@ void bell_init(struct bell *bell)
 void bell_ring(struct bell *bell)
 {
 	atomic_fetch_add(&bell->word, 1);
+	if (unlikely(thread_world))
+		return;
 	syscall(SYS_futex, &bell->word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL,
 		0);
 }
@@ -94,15 +96,63 @@ void bell_ring(struct bell *bell)
 void bell_wait(struct bell *bell, uint32_t seen, uint64_t timeout_ns)
 {
 	uint64_t end_ns = end_of(timeout_ns);
-	struct gate never;
 
-	gate_init(&never);
-	while (unlikely(thread_world) && atomic_load(&bell->word) == seen &&
-	       time_mono_ns() < end_ns)
-		thread_world->wait(&never, NS_PER_MS);
-	while (!thread_world && atomic_load(&bell->word) == seen)
+	if (unlikely(thread_world)) {
+		thread_world->wait(&bell->word, seen, timeout_ns);
+		return;
+	}
+	while (atomic_load(&bell->word) == seen)
 		if (futex_wait(&bell->word, seen, end_ns) < 0)
 			return;
+}
+
+/* --- thread --- */
+
+static void thread_run(void *arg)
+{
+	struct thread *thread = arg;
+
+	thread->fn(thread->arg);
+	gate_open(&thread->over); /* thread may be gone from here on */
+}
+
+static void *thread_main(void *arg)
+{
+	struct thread *thread = arg;
+
+	thread->fn(thread->arg);
+	return NULL;
+}
+
+int thread_start(struct thread *thread, void (*fn)(void *arg), void *arg)
+{
+	sigset_t all, old;
+	int ret;
+
+	*thread = (struct thread){.fn = fn, .arg = arg};
+	gate_init(&thread->over);
+	if (unlikely(thread_world)) {
+		thread_world->spawn(thread_run, thread);
+		thread->is_running = true;
+		return 0;
+	}
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&thread->id, NULL, thread_main, thread);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	thread->is_running = ret == 0;
+	return -ret;
+}
+
+void thread_join(struct thread *thread)
+{
+	if (!thread->is_running)
+		return;
+	if (unlikely(thread_world))
+		gate_wait(&thread->over);
+	else
+		pthread_join(thread->id, NULL);
+	thread->is_running = false;
 }
 
 /* --- shard --- */

@@ -42,10 +42,25 @@ bool gate_wait_for(struct gate *gate, uint64_t timeout_ns);
  */
 struct thread_world {
 	struct io_sim *sim;
-	/* Returns when the gate is open or the time is over. */
-	void (*wait)(struct gate *gate, uint64_t timeout_ns);
+	/* Returns when word is not what was seen, or the time is over. */
+	void (*wait)(const _Atomic(uint32_t) *word, uint32_t seen,
+		     uint64_t timeout_ns);
+	/* Of the node whose code runs. */
+	void (*spawn)(void (*fn)(void *arg), void *arg);
 };
 extern const struct thread_world *thread_world;
+
+/* A thread without a loop; signals are the application's. */
+struct thread {
+	pthread_t id;
+	void (*fn)(void *arg);
+	void *arg;
+	struct gate over;
+	bool is_running;
+};
+/* 0 or -errno. */
+int thread_start(struct thread *thread, void (*fn)(void *arg), void *arg);
+void thread_join(struct thread *thread); /* zeroed is fine */
 
 /* Rings any number of times; who waits has seen how often it rang before. */
 struct bell {

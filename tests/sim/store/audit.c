@@ -193,6 +193,8 @@ void audit_empty(void)
 	const struct segment *seg;
 
 	CHECK(core);
+	w.copies = core->stats.copies;
+	w.checks = core->stats.checks;
 	/* Nobody takes anything: what has rested is free when asked for. */
 	core_enter(core, now_ns());
 	quarantine_release(core);

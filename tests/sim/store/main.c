@@ -85,11 +85,12 @@ static void show_plan(FILE *out)
 	};
 	const struct plan *p = &w.plan;
 
-	fprintf(out, "%u s %s%s%s%s%s%s%s%s%s%s", p->seconds, keeps[p->keep],
-		p->is_hurried ? " hurried" : "", p->has_links ? " links" : "",
-		p->has_crashes ? " crashes" : "",
+	fprintf(out, "%u s %s%s%s%s%s%s%s%s%s%s%s%s", p->seconds,
+		keeps[p->keep], p->is_hurried ? " hurried" : "",
+		p->has_links ? " links" : "", p->has_crashes ? " crashes" : "",
 		p->has_master_crashes ? " master" : "",
 		p->has_file_errors ? " files" : "",
+		p->has_tasks ? " tasks" : "", p->has_drains ? " drains" : "",
 		p->has_media ? " media" : "", p->has_swaps ? " swaps" : "",
 		p->has_slow ? " slow" : "", p->has_clock ? " clock" : "");
 }
@@ -174,6 +175,8 @@ static void plan_make(uint64_t seed)
 	p->has_master_crashes = p->has_crashes && chance(0.6);
 	p->has_file_errors = p->keep && chance(0.2);
 	p->has_swaps = p->has_crashes && chance(0.4);
+	p->has_tasks = chance(0.6);
+	p->has_drains = p->has_tasks && chance(0.4);
 	p->has_media = chance(0.3);
 	p->has_slow = chance(0.4);
 	p->has_clock = chance(0.4);
@@ -190,6 +193,7 @@ static void run_seed(uint64_t seed)
 	files_begin(path);
 	w.sim = io_sim_create(seed);
 	plan_make(seed);
+	setenv("MC_STORE_TASKS", w.plan.has_tasks ? "1" : "0", 1);
 	io_sim_step_wall(w.sim, 1700000000 * 1000000000LL);
 	io_sim_enter(w.sim);
 	for (unsigned i = 0; i < TARGETS; i++) {
@@ -205,14 +209,17 @@ static void run_seed(uint64_t seed)
 	show_plan(stdout);
 	printf(": puts %llu/%llu gets %llu hits %llu misses %llu errors %llu "
 	       "removes %llu crashes %llu cuts %llu swaps %llu masters %llu "
-	       "recoveries %llu lossy %llu\n",
+	       "recoveries %llu lossy %llu drained %llu copies %llu checks "
+	       "%llu\n",
 	       (unsigned long long)w.put_ok, (unsigned long long)w.puts,
 	       (unsigned long long)w.gets, (unsigned long long)w.hits,
 	       (unsigned long long)w.misses, (unsigned long long)w.errors,
 	       (unsigned long long)w.removes, (unsigned long long)w.crashes,
 	       (unsigned long long)w.cuts, (unsigned long long)w.swaps,
 	       (unsigned long long)w.master_lives,
-	       (unsigned long long)w.recoveries, (unsigned long long)w.lossy);
+	       (unsigned long long)w.recoveries, (unsigned long long)w.lossy,
+	       (unsigned long long)w.drained, (unsigned long long)w.copies,
+	       (unsigned long long)w.checks);
 	fflush(stdout);
 	_exit(0);
 }
@@ -269,7 +276,6 @@ static void settings(void)
 		{"MC_NVME_KEEP_ALIVE_MS", "2000"},
 		{"MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "1000000"},
 		{"MC_RPC_TIMEOUT_MS", "5000"},
-		{"MC_STORE_TASKS", "0"},
 	};
 	struct rlimit files;
 

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/nof.h"
 #include "io/thread.h"
 #include "master/note.h"
 #include "master/service.h"
@@ -15,7 +14,6 @@
 #include "world.h"
 
 #define MASTER_PORT 50051
-#define TARGET_PORT 4420
 
 static struct life {
 	unsigned node;
@@ -100,6 +98,8 @@ static void master_open(void *arg)
 	opts.core.discard_ns = 10 * NS_PER_S;
 	opts.core.release_ns = 20 * NS_PER_S;
 	opts.core.client_ttl_ns = 5 * NS_PER_S;
+	opts.core.lost_ns = 4 * NS_PER_S;
+	opts.core.scrub_interval_ns = 5 * NS_PER_S;
 	opts.core.generation = time_wall_ns() / NS_PER_US << 12;
 	rand_fill_os(&opts.core.seed, sizeof(opts.core.seed));
 	if (service_open(life->shard.loop, &opts, life->vols, &life->svc,
@@ -173,7 +173,7 @@ struct core *master_core(void)
 
 /* --- targets --- */
 
-static void nqn_of(unsigned target, char out[64])
+void nqn_of(unsigned target, char out[64])
 {
 	snprintf(out, 64, "nqn.2026-11.org.example:disk%u", target);
 }
@@ -245,30 +245,7 @@ static void client_main(void *arg)
 	client_jobs_start(client);
 }
 
-/* --- the operator --- */
-
-/* Sees to it that what is there is in the pool. */
-static void operator_main(void *arg)
-{
-	struct err err;
-	unsigned i = 0;
-
-	for (;; i = (i + 1) % TARGETS) {
-		struct endpoint ep = {
-			.trsvcid = TARGET_PORT,
-			.trtype = NVME_TRTYPE_TCP,
-			.nsid = 1,
-		};
-
-		snprintf(ep.traddr, sizeof(ep.traddr), "10.0.0.%u",
-			 NODE_TARGET + i);
-		nqn_of(i, ep.subnqn);
-		err = (struct err){0};
-		if (nof_register("10.0.0.1:50051", &ep, 0, &err) < 0)
-			note("operator, target %u: %s", i, err.text);
-		io_sim_sleep(NS_PER_S);
-	}
-}
+/* --- public --- */
 
 void node_start(unsigned node)
 {

@@ -53,6 +53,8 @@ struct plan {
 	bool has_links;	   /* cuts, resets, stalls */
 	bool has_crashes;
 	bool has_master_crashes;
+	bool has_tasks;	      /* clients copy and check */
+	bool has_drains;      /* namespaces are emptied and come back */
 	bool has_file_errors; /* calls of the journal fail */
 	bool has_media;	      /* silent corruption, latent errors */
 	bool has_swaps;	      /* another disk in the place */
@@ -157,6 +159,11 @@ struct client_node {
 };
 struct core *master_core(void); /* NULL when it is down */
 void master_died(bool is_power_cut);
+#define TARGET_PORT 4420
+void nqn_of(unsigned target, char out[64]);
+
+/* --- operator.c --- */
+void operator_main(void *arg);
 
 /* --- jobs.c --- */
 void client_jobs_start(unsigned client);
@@ -181,6 +188,7 @@ struct world {
 	FILE *journal; /* of faults and operations */
 	uint64_t puts, put_ok, gets, hits, misses, errors, removes;
 	uint64_t crashes, cuts, swaps;
+	uint64_t drained, copies, checks;
 	uint64_t master_lives, recoveries, lossy;
 };
 extern struct world w;
