@@ -2,13 +2,17 @@
 """The master: keys per second, answers to single calls, memory per object.
 
 The master has one core, the load (master_load.c) the other: one connection,
-protobuf at both ends.  Of keys per second the best run counts, both as seen
-from outside and per second of the master's own CPU time: on two cores it is
-often the load that is slower.
+enough calls under way that nobody waits, protobuf at both ends.  Keys per
+second are those per second of CPU time of the master's metadata thread, of
+which there is one (the kernel's count, /proc/PID/task/PID/schedstat), because
+here the network threads and the load share two cores with it.  What all of the
+master's threads take, and what was seen from outside, stands beside it.  Of
+each the best run counts: nothing that happens beside it makes it better.
 """
 import os
 import statistics
 import sys
+import tempfile
 
 from figures import ROOT, figure, main, rss
 
@@ -16,6 +20,7 @@ sys.path.insert(0, os.path.join(ROOT, "tools", "lib"))
 from cluster import free_port  # noqa: E402
 
 KEYS = 300_000  # of a round
+DEPTH = 16  # calls under way
 
 
 def master(bench, *flags):
@@ -25,12 +30,12 @@ def master(bench, *flags):
         "--default_kv_lease_ttl=1s", *flags, ready=r" rpc=127.0.0.1:(\d+) ")
 
 
-def load(bench, keys, *flags, of=()):
+def load(bench, keys, *flags, of=(), ms=None):
     """One run on a master of its own: ({phase: figures}, bytes it grew)."""
     with master(bench, *of) as (child, port):
         before = rss(child.pid)
         runs = bench.phases("master_load", port, child, f"--keys={keys}",
-                            *flags)
+                            f"--depth={DEPTH}", *flags, ms=ms)
         return {r["phase"]: r for r in runs}, rss(child.pid) - before
 
 
@@ -39,31 +44,57 @@ def speed(run):
 
 
 def per_core(run):
-    return run["bytes"] / run["peer_cpu_s"]
+    """Keys per second of the metadata thread."""
+    return run["bytes"] / run["peer_main_cpu_s"]
 
 
-def batches(bench, goal, *of):
-    runs = [load(bench, KEYS, of=of)[0] for _ in range(bench.args.rounds)]
+PUT = "put_start+put_end: keys/s of a core"
+PHASES = {"put": (PUT + ", new memory", False), "again": (PUT, True),
+          "get": ("get: keys/s of a core", True)}
+
+
+def batches(bench, runs, phases, goal):
     out = []
-    for phase, name in (("put", "put_start+put_end"), ("get", "get")):
-        best = max(speed(r[phase]) for r in runs)
+    for phase in phases:
+        name, has_goal = PHASES[phase]
         core = max(per_core(r[phase]) for r in runs)
-        middle = statistics.median(speed(r[phase]) for r in runs)
-        out.append(figure(f"{name}: keys/s of a core", core,
-                          f">= {goal}", core >= goal,
-                          f"{best:,.0f} seen; median {middle:,.0f}"))
+        every = max(r[phase]["bytes"] / r[phase]["peer_cpu_s"] for r in runs)
+        best = max(speed(r[phase]) for r in runs)
+        out.append(figure(
+            name, core, f">= {goal}" if has_goal else None,
+            not has_goal or core >= goal,
+            f"all threads {every:,.0f}; seen {best:,.0f}; median run "
+            f"{statistics.median(per_core(r[phase]) for r in runs):,.0f}"))
     return out
 
 
+def volatile(bench):
+    runs = [load(bench, KEYS)[0] for _ in range(bench.args.rounds)]
+    return batches(bench, runs, ("put", "again", "get"), 1_000_000)
+
+
+def journal(bench):
+    """With what --journal_dir alone switches on."""
+    runs = []
+    for _ in range(bench.args.rounds):
+        with tempfile.TemporaryDirectory(dir=bench.log) as folder:
+            runs.append(load(bench, KEYS, of=[f"--journal_dir={folder}"])[0])
+    return batches(bench, runs, ("put", "again"), 500_000)
+
+
 def single(bench):
-    runs = [load(bench, 10_000, "--depth=1")[0]
+    """Half of the calls that the master can answer, each when it is due.  The
+    load polls, so that its own wake-ups are not measured, and only for so
+    long: with --fifo the kernel stops who does not sleep for most of a
+    second."""
+    runs = [load(bench, 10_000, "--spin_us=1000", ms=200)[0]
             for _ in range(bench.args.rounds)]
-    p99 = min(r["paced"]["p99_us"] for r in runs)
-    rate = max(speed(r["paced"]) for r in runs)
+    best = min(runs, key=lambda r: r["paced"]["p99_us"])
+    p99 = best["paced"]["p99_us"]
+    middle = statistics.median(r["paced"]["p99_us"] for r in runs)
     return [figure("p99 at half load, us", p99, "< 200", p99 < 200,
-                   f"{rate:,.0f} calls/s; median run "
-                   f"{statistics.median(r['paced']['p99_us'] for r in runs)}"
-                   " us")]
+                   f"{speed(best['paced']):,.0f} calls/s, p50 "
+                   f"{best['paced']['p50_us']} us; median run {middle} us")]
 
 
 def memory(bench):
@@ -83,7 +114,8 @@ def memory(bench):
 
 
 CASES = {
-    "batch-128": lambda b: batches(b, 1_000_000),
+    "batch-128": volatile,
+    "journal": journal,
     "single": single,
     "memory": memory,
 }

@@ -50,6 +50,21 @@ def bandwidth(bench, op, size, depth):
     return out
 
 
+def checksums(bench):
+    """The pool with and without verification, by turns in one process."""
+    with target(bench) as (tgt, port):
+        runs = bench.phases("vol_perf", port, tgt, "--bs=1m", "--depth=8",
+                            f"--turns={bench.args.rounds}")
+    pairs = list(zip(*([r for r in runs if r["phase"] == phase]
+                       for phase in ("verified", "plain"))))
+    speed, ours, plain = median_of(pairs, rate)
+    cpu, our_cpu, plain_cpu = median_of(pairs, cost)
+    return [figure("bytes/s of unverified", speed, ">= 0.92", speed >= 0.92,
+                   f"{ours / 1e9:.2f} of {plain / 1e9:.2f} GB/s"),
+            figure("CPU/GB of unverified", cpu, None, True,
+                   f"{our_cpu:.3f} of {plain_cpu:.3f} CPU s/GB")]
+
+
 def small_reads(bench):
     flags = ["--bs=4k", "--depth=128", "--random", f"--spin_us={SPIN_US}"]
     with target(bench, f"--spin_us={SPIN_US}") as (tgt, port):
@@ -160,6 +175,7 @@ def all_cases():
     cases["latency-spin"] = lambda b: round_trip(b, True)
     cases["latency-sleep"] = lambda b: round_trip(b, False)
     cases["digest"] = digest
+    cases["checksums"] = checksums
     cases["idle-64"] = idle
     cases["connections-1000"] = many
     return cases
