@@ -9,6 +9,31 @@
 #include "master/copy.h"
 #include "master/object.h"
 
+#define LINE 64 /* of the cache */
+
+/* What a read touches beside an object's first bytes: the rest of it, and its
+ * neighbours in the recency list, which it leaves. */
+static void warm(struct object *const *found, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const char *p = (const char *)found[i];
+
+		if (!p)
+			continue;
+		for (size_t at = LINE; at < sizeof(struct object); at += LINE)
+			__builtin_prefetch(p + at, 1);
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct replica *rep =
+			found[i] ? found[i]->replicas : NULL;
+
+		if (!rep)
+			continue;
+		__builtin_prefetch(rep->lru_node.prev, 1);
+		__builtin_prefetch(rep->lru_node.next, 1);
+	}
+}
+
 void get_lookup(struct core *core, const struct str *keys, size_t count,
 		struct object **out)
 {
@@ -20,6 +45,7 @@ void get_lookup(struct core *core, const struct str *keys, size_t count,
 	for (size_t i = 0; i < count; i++)
 		out[i] = nodes[i] ? container_of(nodes[i], struct object, hnode)
 				  : NULL;
+	warm(out, count);
 }
 
 /* The replica that a reader tries first; memory stands first in the list. */
