@@ -254,6 +254,54 @@ class Texts(unittest.TestCase):
         self.assertFalse(set(table) - set(rows))
 
 
+class Reliability(unittest.TestCase):
+    """docs/reliability.md names tests and functions that are there."""
+
+    def test_references(self):
+        text = read("docs", "reliability.md")
+        found = re.findall(r"`([\w/]+\.(?:c|py))(?:::(\w+))?`", text)
+        self.assertGreater(len(found), 150)
+        for path, name in found:
+            with self.subTest(path=path, name=name):
+                tops = [t for t in ("src", "tests") if os.path.exists(
+                    os.path.join(ROOT, t, path))]
+                self.assertEqual(len(tops), 1)
+                code = read(tops[0], path)
+                if name:
+                    self.assertTrue(re.search(
+                        rf"(?m)^(def |.*[ *]){name}\(", code), "not there")
+
+    def test_every_fault(self):
+        text = read("docs", "reliability.md")
+        rows = dict(re.findall(r"^\| F(\d+) \| (.*)$", text, re.M))
+        self.assertEqual(list(rows), [str(i) for i in range(1, 29)])
+        for number, row in rows.items():
+            with self.subTest(fault=number):
+                self.assertRegex(row.split(" | ")[2],
+                                 r"`(unit|wire|sim|e2e)/")
+
+    def test_every_numbered_test(self):
+        """Whose name has a number stands in that row."""
+        text = read("docs", "reliability.md")
+        rows = dict(re.findall(r"^\| F(\d+) \| (.*)$", text, re.M))
+        count = 0
+        for folder, _, names in os.walk(os.path.join(ROOT, "tests")):
+            for name in names:
+                if not name.endswith((".py", "_test.c")):
+                    continue
+                with open(os.path.join(folder, name),
+                          encoding="utf-8") as f:
+                    tests = re.findall(
+                        r"^(?:def|static void) (test_f(\d\d)_\w+)\(",
+                        f.read(), re.M)
+                for test, number in tests:
+                    count += 1
+                    with self.subTest(test=test):
+                        self.assertIn(f"{name}::{test}`",
+                                      rows[str(int(number))])
+        self.assertGreater(count, 30)
+
+
 class Symbols(unittest.TestCase):
     def test_exported_are_declared(self):
         so = os.path.join(BUILD, "src", "client", "libmooncake_store.so")

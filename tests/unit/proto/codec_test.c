@@ -145,6 +145,36 @@ static void test_methods(void **state)
 	assert_null(codec_response(65535));
 }
 
+/* What a newer release says besides is skipped, whatever its wire type. */
+static void test_f25_unknown_fields(void **state)
+{
+	static const char wire[] = "\x0a\x01"
+				   "c"		      /* client_id */
+				   "\xc0\x3e\x96\x01" /* 1000: 150 */
+				   "\x12\x03"
+				   "key" /* keys */
+				   "\xc1\x3e"
+				   "12345678" /* 1000: fixed64 */
+				   "\xc2\x3e\x02"
+				   "xy" /* 1000: bytes */
+				   "\xc5\x3e"
+				   "1234"      /* 1000: fixed32 */
+				   "\x18\x01"; /* no_lease */
+	struct arena arena;
+	const Mc__GetReq *req;
+
+	arena_init(&arena, 65536);
+	req = (const Mc__GetReq *)codec_unpack(codec_request(METHOD_GET),
+					       &arena, (const uint8_t *)wire,
+					       sizeof(wire) - 1);
+	assert_non_null(req);
+	assert_int_equal(req->n_keys, 1);
+	assert_int_equal(req->keys[0].len, 3);
+	assert_memory_equal(req->keys[0].data, "key", 3);
+	assert_true(req->no_lease);
+	arena_fini(&arena);
+}
+
 static void test_frames(void **state)
 {
 	const struct frame good = {
@@ -180,6 +210,7 @@ int main(void)
 		cmocka_unit_test(test_odd_unpack_is_not_charged_twice),
 		cmocka_unit_test(test_pack_is_limited),
 		cmocka_unit_test(test_methods),
+		cmocka_unit_test(test_f25_unknown_fields),
 		cmocka_unit_test(test_frames),
 	};
 
