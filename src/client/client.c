@@ -41,7 +41,7 @@ void client_close(struct client *c)
 
 	if (!c)
 		return;
-	tasks_stop(&c->tasks);
+	tasks_stop(c);
 	hedges_stop(&c->hedges);
 	if (c->rpc) {
 		gate_init(&job.gate);

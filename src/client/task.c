@@ -23,6 +23,8 @@
 #define WANT	     16
 #define WAIT_MS_MAX  10000 /* longer waits are left to the pings */
 #define PROBLEMS_MAX 16	   /* of one task */
+/* More time than any master gives. */
+#define TASK_MS_MAX ((uint64_t)UINT32_MAX)
 
 /* One answer of the master. */
 struct task_batch {
@@ -77,19 +79,41 @@ static void tasks_sleep(struct tasks *t, uint64_t at_ns)
 	}
 }
 
+/* At most until the deadline, however slow it has to be. */
 static void keep_pace(struct one *one, uint64_t bytes)
 {
-	double pace = (double)one->task->bytes_per_s;
-	uint64_t due_ns;
+	double pace = (double)one->task->bytes_per_s, ns;
+	uint64_t due_ns = one->deadline_ns;
 
 	one->moved += bytes;
-	if (pace <= 0)
+	if (pace <= 0 || due_ns <= one->begun_ns)
 		return;
-	due_ns = one->begun_ns +
-		 (uint64_t)((double)one->moved / pace * (double)NS_PER_S);
-	due_ns = MIN(due_ns, one->deadline_ns);
+	ns = (double)one->moved / pace * (double)NS_PER_S;
+	if (ns < (double)(due_ns - one->begun_ns))
+		due_ns = one->begun_ns + (uint64_t)ns;
 	if (due_ns > time_mono_ns())
 		tasks_sleep(&one->batch->client->tasks, due_ns);
+}
+
+/* From here on, or from where it was told already, tasks_stop() ends it. */
+static void tasks_enter(struct client *c, const struct vol_io *io)
+{
+	struct tasks *t = &c->tasks;
+	bool is_stopping;
+
+	pthread_mutex_lock(&t->mu);
+	t->io = io;
+	is_stopping = t->is_stopping;
+	pthread_mutex_unlock(&t->mu);
+	if (is_stopping)
+		vol_cancel(c->vols, io);
+}
+
+static void tasks_leave(struct tasks *t)
+{
+	pthread_mutex_lock(&t->mu);
+	t->io = NULL;
+	pthread_mutex_unlock(&t->mu);
 }
 
 /* --- windows --- */
@@ -165,7 +189,9 @@ static int move_window(struct one *one, const struct move *m,
 	};
 	xfer_init(&xfer, b->client);
 	xfer_submit(&xfer, &xio);
+	tasks_enter(b->client, &xio.io);
 	xfer_wait(&xfer);
+	tasks_leave(&b->client->tasks);
 	one->result->resent |= xio.io.is_resent;
 	if (xio.io.ret)
 		*segment = xfer_segment(&b->vols, m->side->replica,
@@ -287,7 +313,8 @@ static void do_task(struct task_batch *b, const Mc__Task *task,
 		.task = task,
 		.result = result,
 		.crcs = arena_alloc(&b->arena, task->crcs.len),
-		.deadline_ns = b->asked_ns + task->timeout_ms * NS_PER_MS,
+		.deadline_ns = b->asked_ns +
+			       MIN(task->timeout_ms, TASK_MS_MAX) * NS_PER_MS,
 		.begun_ns = time_mono_ns(),
 	};
 
@@ -431,12 +458,19 @@ void tasks_kick(struct client *c)
 	bell_ring(&t->bell);
 }
 
-void tasks_stop(struct tasks *t)
+void tasks_stop(struct client *c)
 {
+	struct tasks *t = &c->tasks;
+	const struct vol_io *io;
+
 	pthread_mutex_lock(&t->mu);
 	t->is_stopping = true;
+	io = t->io;
 	pthread_mutex_unlock(&t->mu);
 	bell_ring(&t->bell);
+	/* It may end meanwhile; nobody looks into it then. */
+	if (io)
+		vol_cancel(c->vols, io);
 	thread_join(&t->thread);
 }
 

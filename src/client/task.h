@@ -10,6 +10,7 @@
 #include "io/thread.h"
 
 struct client;
+struct vol_io;
 
 struct tasks {
 	struct bell bell; /* something below has changed */
@@ -17,14 +18,16 @@ struct tasks {
 	pthread_mutex_t mu;
 	/* under mu */
 	bool is_kicked, is_stopping;
+	const struct vol_io *io; /* under way; what it is, only its own thread
+				  * looks at */
 };
 
 void tasks_init(struct tasks *t);
 /* The master has something to do; on the control shard. */
 void tasks_kick(struct client *c);
-/* Waits for what is under way, at most for its deadline.  Before the session
- * ends; a later kick does nothing. */
-void tasks_stop(struct tasks *t);
+/* Cancels what is under way and waits for it.  Before the session ends; a later
+ * kick does nothing. */
+void tasks_stop(struct client *c);
 void tasks_fini(struct tasks *t);
 
 #endif

@@ -32,7 +32,6 @@ struct copier {
 	struct pass repair, scrub;
 	struct list given; /* struct task */
 	unsigned given_count, copies;
-	uint64_t last_id;
 	/* copies since the pass began */
 	unsigned failed, done, no_room;
 	unsigned tries;
@@ -209,7 +208,8 @@ static struct task *task_give(struct core *core, const struct object *obj,
 
 	if (!task)
 		return NULL;
-	task->id = ++c->last_id;
+	/* Late ends of a former life's tasks are about none of these. */
+	task->id = note_number(core);
 	task->kind = kind;
 	task->generation = obj->generation;
 	task->client = *client;

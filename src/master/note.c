@@ -112,6 +112,14 @@ static void mark(struct core *core, struct notes *notes)
 	append(notes, JR_MARKS);
 }
 
+uint64_t note_number(struct core *core)
+{
+	core->generation++;
+	if (core->notes)
+		mark(core, core->notes);
+	return core->generation;
+}
+
 static struct jr_extent extent_record(const struct segment *seg, struct ext ext,
 				      uint64_t bytes)
 {

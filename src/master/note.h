@@ -34,6 +34,8 @@ void note_grant(struct core *core, const struct object *obj);
 void note_object(struct core *core, const struct object *obj);
 void note_object_gone(struct core *core, const struct object *obj);
 void note_replica_gone(struct core *core, const struct replica *rep);
+/* One of the generations, which no other life of the master gives. */
+uint64_t note_number(struct core *core);
 /* Before it begins to. */
 void note_resting(struct core *core, const struct extent *ext,
 		  uint64_t release_ns);

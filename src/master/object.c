@@ -239,7 +239,7 @@ static uint32_t new_index(struct core *core, const struct object *obj)
 	uint32_t next = 0;
 
 	if (obj->is_complete)
-		return COPY_INDEX | (uint32_t)++core->generation;
+		return COPY_INDEX | (uint32_t)note_number(core);
 	obj_for_each_replica (rep, obj)
 		next = MAX(next, rep->index + 1);
 	return next;

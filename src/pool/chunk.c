@@ -210,6 +210,7 @@ static void chunk_answer(struct nvmf_io *io)
 	struct chunk *chunk = container_of(io, struct chunk, io);
 	struct worker *w = chunk->part->worker;
 
+	chunk->is_submitted = false;
 	if (chunk->lane->worker == w) {
 		chunk_came(chunk);
 		return;
@@ -230,6 +231,7 @@ static void chunk_on_lane(struct mbox_msg *msg)
 	struct chunk *chunk = container_of(msg, struct chunk, msg);
 
 	if (lane_takes(chunk)) {
+		chunk->is_submitted = true;
 		nvmf_io_submit(chunk->lane->qp, &chunk->io);
 		return;
 	}
@@ -260,11 +262,11 @@ static int chunk_send(struct chunk *chunk, struct vol_way *way)
 	chunk_share_sums(chunk);
 	chunk->tries++;
 	stat_add(&load_of(way, w)->inflight, chunk->at.dev_len);
+	list_add_tail(&chunk->part->sent, &chunk->node);
 	if (chunk->lane->worker != w) {
 		chunk->msg.run = chunk_on_lane;
 		loop_post(chunk->lane->worker->shard.loop, &chunk->msg);
 	} else if (lane_takes(chunk)) {
-		list_add_tail(&chunk->part->sent, &chunk->node);
 		nvmf_io_submit(chunk->lane->qp, &chunk->io);
 	} else {
 		chunk->io.sc = NVME_SC_HOST_PATH_ERROR;
@@ -417,9 +419,13 @@ static bool chunk_retry(struct chunk *chunk)
 	return true;
 }
 
-/* What was sent has come back. */
+/* What was sent has come back; while its cancel_msg is about, it stays. */
 static void chunk_came(struct chunk *chunk)
 {
+	if (chunk->is_cancelling) {
+		chunk->has_come = true;
+		return;
+	}
 	list_del(&chunk->node);
 	count(chunk);
 	if (is_refused(chunk->io.sc))
@@ -430,14 +436,50 @@ static void chunk_came(struct chunk *chunk)
 		chunk_end(chunk, chunk_errno(chunk->io.sc));
 }
 
-/* Chunks on another worker's queue pair end by themselves. */
+/* --- cancelling --- */
+
+static void chunk_cancelled(struct mbox_msg *msg)
+{
+	struct chunk *chunk = container_of(msg, struct chunk, cancel_msg);
+
+	chunk->is_cancelling = false;
+	if (!chunk->has_come)
+		return;
+	chunk->has_come = false;
+	chunk_came(chunk);
+}
+
+/* It follows the chunk itself, so that has arrived; it may have ended. */
+static void chunk_cancel_on_lane(struct mbox_msg *msg)
+{
+	struct chunk *chunk = container_of(msg, struct chunk, cancel_msg);
+
+	if (chunk->is_submitted && lane_takes(chunk))
+		nvmf_io_cancel(chunk->lane->qp, &chunk->io);
+	msg->run = chunk_cancelled;
+	loop_post(chunk->part->worker->shard.loop, msg);
+}
+
+static void chunk_cancel(struct chunk *chunk)
+{
+	struct worker *w = chunk->lane->worker;
+
+	if (w == chunk->part->worker) {
+		if (lane_takes(chunk))
+			nvmf_io_cancel(chunk->lane->qp, &chunk->io);
+	} else if (!chunk->is_cancelling) {
+		chunk->is_cancelling = true;
+		chunk->cancel_msg.run = chunk_cancel_on_lane;
+		loop_post(w->shard.loop, &chunk->cancel_msg);
+	}
+}
+
 void chunks_cancel(struct part *part)
 {
 	struct chunk *chunk, *tmp;
 
 	list_for_each_safe (chunk, tmp, &part->sent, node)
-		if (lane_takes(chunk))
-			nvmf_io_cancel(chunk->lane->qp, &chunk->io);
+		chunk_cancel(chunk);
 }
 
 /* A lost way that is not expected back soon, or the end of patience. */

@@ -24,6 +24,11 @@ struct chunk {
 	void *bounce;
 	struct mbox_msg msg;
 	struct list node; /* worker->delayed or part->sent */
+	/* On another worker's queue pair: */
+	struct mbox_msg cancel_msg;
+	bool is_submitted;  /* its thread's */
+	bool is_cancelling; /* cancel_msg is there, or on its way */
+	bool has_come;	    /* meanwhile */
 	struct iovec iov[CHUNK_PIECES];
 	uint32_t sums[CHUNK_SUMS]; /* of a read */
 };

@@ -18,7 +18,7 @@ struct part {
 	struct list node; /* worker->active */
 	struct turn turn; /* in worker->turns */
 	struct list wait; /* a volume's parked parts, a path's held ones */
-	struct list sent; /* chunks on queue pairs of the worker */
+	struct list sent; /* chunks on queue pairs */
 	struct split_cursor cur;
 	uint64_t next;	    /* chunk of the object */
 	unsigned ext;	    /* extent in which that one is, or before */

@@ -4,6 +4,7 @@ found: by real clients on real targets."""
 import os
 import random
 import signal
+import threading
 
 import pytest
 
@@ -217,6 +218,32 @@ def test_target_dies_while_it_is_copied_to(cluster):
     cluster.wait_until("whole again", lambda: whole(store, data, 2), 60)
     check(store, data)
     store.close()
+
+
+def test_close_cancels_a_task(cluster, monkeypatch):
+    """A check hangs on a target that does not answer; its client does not
+    wait until that is called a failure."""
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "120000")
+    sock = cluster.path("a.sock")
+    cluster.master(*FAST, "--scrub_interval=300ms", "--scrub_bytes_per_s=1g")
+    cluster.target("a", "a.img:64m", flags=[f"--rpc_socket={sock}"])
+    cluster.register("a")
+    store = new_store(cluster)
+    fill(store, 3, 1)
+
+    def fault(*args):
+        r = cluster.run("mooncakectl", "target", f"--rpc_socket={sock}",
+                        "fault", *args)
+        assert r.returncode == 0, r.stdout + r.stderr
+        return r.stdout
+
+    fault("set", "kind=delay,op=read,lba=256-100000,ms=600000")
+    cluster.wait_until("a check reads", lambda: int(
+        fault("list").splitlines()[1].split()[2]) > 0)
+    closing = threading.Thread(target=store.close)
+    closing.start()
+    closing.join(60)  # its command would wait for twice as long
+    assert not closing.is_alive()
 
 
 def test_who_does_not_want_tasks(cluster, monkeypatch):

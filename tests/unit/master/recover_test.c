@@ -47,12 +47,30 @@ static uint64_t last_rest_ns(const struct core *core)
 	return last_ns - core->now_ns;
 }
 
+static struct task *next_task(struct core *core)
+{
+	unsigned looks = 10;
+	struct object *obj;
+	uint64_t wait_ns;
+
+	return copy_next(core, &T_CLIENT, &looks, &obj, &wait_ns);
+}
+
+/* Also: who ends a task of the former life does not end one of this. */
 static void check_restart(const struct t_journal *journal, bool has_snap,
-			  uint64_t left_ns)
+			  const struct task *old, uint64_t left_ns)
 {
 	struct core *core = restart(journal, has_snap);
+	struct segment *seg;
+	struct task *task;
 
 	assert_true(last_rest_ns(core) >= left_ns);
+	list_for_each (seg, &core->segments, node)
+		segment_set_state(core, seg, SEG_ONLINE, "");
+	task = next_task(core);
+	assert_non_null(task);
+	assert_true(task->id > old->id);
+	assert_true(task->target != old->target);
 	core_destroy(core);
 }
 
@@ -74,10 +92,9 @@ static void test_copy_has_its_time(void **state)
 {
 	struct core *core = slow_core();
 	struct t_journal *journal = t_journal_create();
-	unsigned looks = 10;
+	struct task *task, old;
 	struct object *obj;
-	struct task *task;
-	uint64_t wait_ns, left_ns;
+	uint64_t left_ns;
 
 	assert_int_equal(notes_init(core, &journal->j), 0);
 	for (unsigned i = 0; i < 3; i++)
@@ -87,18 +104,19 @@ static void test_copy_has_its_time(void **state)
 	get_report_bad(core, obj_key(obj),
 		       &(struct bad_replica){.generation = obj->generation,
 					     .index = 0});
-	task = copy_next(core, &T_CLIENT, &looks, &obj, &wait_ns);
+	task = next_task(core);
 	assert_non_null(task);
 	left_ns = task->deadline_ns - core->now_ns;
 	assert_true(left_ns > core->opts.write_ns + core->opts.margin_ns);
-	check_restart(journal, false, left_ns);
+	old = *task;
+	check_restart(journal, false, &old, left_ns);
 	save(core, journal);
-	check_restart(journal, true, left_ns);
+	check_restart(journal, true, &old, left_ns);
 	assert_int_equal(copy_end(core, &T_CLIENT,
 				  &(struct task_result){.id = task->id}),
 			 0);
 	save(core, journal);
-	check_restart(journal, true, left_ns);
+	check_restart(journal, true, &old, left_ns);
 	notes_fini(core);
 	core_destroy(core);
 	t_journal_destroy(journal);
@@ -174,10 +192,9 @@ static void test_tomb_of_a_copy(void **state)
 	struct core *core = slow_core();
 	struct t_journal *journal = t_journal_create();
 	struct segment seg;
-	unsigned looks = 10;
 	struct object *obj;
 	struct task *task;
-	uint64_t wait_ns, left_ns;
+	uint64_t left_ns;
 
 	assert_int_equal(notes_init(core, &journal->j), 0);
 	for (unsigned i = 0; i < 3; i++)
@@ -187,7 +204,7 @@ static void test_tomb_of_a_copy(void **state)
 	get_report_bad(core, obj_key(obj),
 		       &(struct bad_replica){.generation = obj->generation,
 					     .index = 0});
-	task = copy_next(core, &T_CLIENT, &looks, &obj, &wait_ns);
+	task = next_task(core);
 	assert_non_null(task);
 	left_ns = task->deadline_ns - core->now_ns;
 	assert_true(left_ns > core->opts.write_ns + core->opts.margin_ns);
@@ -209,11 +226,10 @@ static void test_tomb_of_what_rests(void **state)
 {
 	struct core *core = slow_core(), *second;
 	struct t_journal *journal = t_journal_create();
-	unsigned looks = 10;
 	struct object *obj;
 	struct task *task;
 	struct uuid id;
-	uint64_t wait_ns, left_ns;
+	uint64_t left_ns;
 
 	assert_int_equal(notes_init(core, &journal->j), 0);
 	for (unsigned i = 0; i < 3; i++)
@@ -223,7 +239,7 @@ static void test_tomb_of_what_rests(void **state)
 	get_report_bad(core, obj_key(obj),
 		       &(struct bad_replica){.generation = obj->generation,
 					     .index = 0});
-	task = copy_next(core, &T_CLIENT, &looks, &obj, &wait_ns);
+	task = next_task(core);
 	left_ns = task->deadline_ns - core->now_ns;
 	id = obj_replica(obj, task->target)->extents[0].seg->id;
 	second = restart(journal, false);

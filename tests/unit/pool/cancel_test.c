@@ -77,7 +77,7 @@ static uint64_t lost(void)
 	return stats[0].lost;
 }
 
-static int setup(void **state)
+static int start(uint16_t io_queues)
 {
 	struct rng rng = t_rng(3);
 
@@ -87,9 +87,21 @@ static int setup(void **state)
 				    .chunk_bytes = 128 * KiB,
 				    .inflight_bytes = 8 * MiB,
 				    .nvmf.command_timeout_ms = 60000,
+				    .nvmf.io_queues = io_queues,
 			    });
 	env_fill(env.mem[0] + DATA, BYTES, &rng);
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return start(0);
+}
+
+/* Two workers share what one of them has. */
+static int setup_one_queue(void **state)
+{
+	return start(1);
 }
 
 static int teardown(void **state)
@@ -186,6 +198,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_slow_target, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_slow_target,
+						setup_one_queue, teardown),
+		cmocka_unit_test_setup_teardown(test_any_time, setup_one_queue,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_not_sent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_any_time, setup, teardown),

@@ -148,6 +148,7 @@ static inline void env_set_start(struct env *env, const struct vol_opts *change)
 		opts.nvmf.kato_ms = change->nvmf.kato_ms;
 		opts.nvmf.dhchap_key = change->nvmf.dhchap_key;
 		opts.nvmf.abort_timeout_ms = change->nvmf.abort_timeout_ms;
+		opts.nvmf.io_queues = change->nvmf.io_queues;
 	}
 	opts.nvmf.command_timeout_ms = change && change->nvmf.command_timeout_ms
 					       ? change->nvmf.command_timeout_ms
