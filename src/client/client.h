@@ -50,6 +50,7 @@ struct client {
 	/* any thread */
 	struct memreg memreg;
 	struct stats stats;
+	_Atomic(uint64_t) puts_begun; /* keys of all PutStarts */
 	struct tasks tasks;
 	struct latency latency;
 	struct hedges hedges;

@@ -127,11 +127,14 @@ put_start(struct put_batch *b, const struct put_opts *po, struct item *items)
 	req.config = &config;
 	req.avoid_segments = b->avoid;
 	req.n_avoid_segments = b->avoid_count;
+	req.request = 1 + atomic_fetch_add(&b->client->puts_begun, b->count);
 	if (put_fill_items(b, &req, po, items) < 0)
 		return MOONCAKE_INTERNAL_ERROR;
 	b->asked_ns = time_mono_ns();
+	/* The master knows the request again: a lost answer would leave its
+	 * keys unfinished, and in the way of who puts them again. */
 	st = call_run(b->client, &b->start, METHOD_PUT_START, &req.base,
-		      CALL_ONCE);
+		      CALL_REPEATABLE);
 	if (st != MOONCAKE_OK)
 		return st;
 	b->rsp = (const Mc__PutStartRsp *)b->start.rpc.rsp;

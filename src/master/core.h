@@ -221,6 +221,7 @@ struct writing {
 	 * keeps the key (it may come back) until the new one is complete. */
 	struct object *successor, *former;
 	struct uuid client; /* who puts */
+	uint64_t request;   /* by which request, 0 = not told */
 	uint64_t started_ns;
 	uint64_t deadline_ns; /* of whoever fills PROCESSING replicas */
 	uint64_t late_ns;     /* what was sent twice may come until then */

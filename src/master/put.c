@@ -283,6 +283,19 @@ static void pin(const struct core *core, const struct put_ask *ask,
 		obj->soft_pin_ns = core->now_ns + ttl_ns;
 }
 
+/* What the same request began, if it was carried out before. */
+static struct object *find_begun(const struct put_ask *ask, struct object *obj,
+				 uint64_t size)
+{
+	if (obj && obj->is_complete)
+		obj = obj_successor(obj);
+	return obj && ask->request && obj->size == size &&
+			       obj->writing->request == ask->request &&
+			       uuid_eq(&obj->writing->client, &ask->client)
+		       ? obj
+		       : NULL;
+}
+
 int put_start(struct core *core, struct put_ask *ask, struct str key,
 	      uint64_t size, struct object **out)
 {
@@ -293,6 +306,9 @@ int put_start(struct core *core, struct put_ask *ask, struct str key,
 	if (st != MOONCAKE_OK)
 		return st;
 	obj = obj_find(core, key);
+	*out = find_begun(ask, obj, size);
+	if (*out)
+		return MOONCAKE_OK;
 	st = obj ? give_way(core, obj) : MOONCAKE_OK;
 	if (st != MOONCAKE_OK)
 		return st;
@@ -302,6 +318,7 @@ int put_start(struct core *core, struct put_ask *ask, struct str key,
 	if (!obj)
 		return MOONCAKE_INTERNAL_ERROR;
 	obj->writing->client = ask->client;
+	obj->writing->request = ask->request;
 	obj->data_type = (uint8_t)ask->data_type;
 	pin(core, ask, obj);
 	ret = place_all(core, ask, obj);

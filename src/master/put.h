@@ -9,6 +9,7 @@
 
 struct put_ask {
 	struct uuid client;
+	uint64_t request;      /* of the next item; 0 = it is not repeated */
 	int count[KIND_COUNT]; /* -1 = not asked for, until put_resolve() */
 	struct place place;
 	bool has_soft_pin, has_hard_pin;
@@ -25,8 +26,9 @@ enum mooncake_status put_resolve(const struct core *core, struct put_ask *ask);
 #define PUT_LATER 1
 
 /*
- * One key: MOONCAKE_OK with the object, PUT_LATER (space rests until retry_ns,
- * or the budget of this slice is used up), or an error.
+ * One key: MOONCAKE_OK with the object (the one there is, when the request was
+ * carried out before and its answer got lost), PUT_LATER (space rests until
+ * retry_ns, or the budget of this slice is used up), or an error.
  */
 int put_start(struct core *core, struct put_ask *ask, struct str key,
 	      uint64_t size, struct object **out);

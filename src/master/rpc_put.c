@@ -163,6 +163,8 @@ static bool put_run(struct service *svc, struct put_job *job)
 		}
 		if ((items - 1) % HTAB_WARM_MAX == 0)
 			warm_put(core, job);
+		if (job->msg->request)
+			job->ask.request = job->msg->request + job->next;
 		st = put_start(core, &job->ask, reply_str(&item->key),
 			       item->size, &obj);
 		if (st == PUT_LATER && core->now_ns < job->give_up_ns &&
@@ -245,6 +247,20 @@ static struct put_job *make_job(struct service *svc, struct rpc_req *req)
 	return job;
 }
 
+/* Its answer is not waited for any more, so it must not go on: it would begin
+ * what the repeat has begun and ended. */
+static void end_former(struct service *svc, const struct put_job *repeat)
+{
+	struct put_job *job, *tmp;
+
+	list_for_each_safe (job, tmp, &svc->parked, node)
+		if (job->msg->request == repeat->msg->request &&
+		    uuid_eq(&job->ask.client, &repeat->ask.client)) {
+			list_del(&job->node);
+			put_finish(svc, job);
+		}
+}
+
 void rpc_put_start(struct service *svc, struct rpc_req *req)
 {
 	const Mc__PutStartReq *msg = (const Mc__PutStartReq *)req->body;
@@ -265,6 +281,8 @@ void rpc_put_start(struct service *svc, struct rpc_req *req)
 		job->grants[i].status = st;
 	if (st != MOONCAKE_OK)
 		job->next = msg->n_items;
+	else if (msg->request)
+		end_former(svc, job);
 	if (put_run(svc, job)) {
 		put_finish(svc, job);
 		return;

@@ -34,6 +34,64 @@ static void test_key_and_size(void **state)
 	core_destroy(core);
 }
 
+/* The answer got lost and the request comes again: it is one put. */
+static void test_repeat(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct object *first, *again;
+	struct put_ask ask;
+	uint64_t used;
+
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	ask = t_ask(core, 1, 0);
+	ask.request = 7;
+	assert_int_equal(put_start(core, &ask, STR("a"), 100, &first), 0);
+	used = ext_used(first->replicas->extents[0].seg->space);
+	assert_int_equal(put_start(core, &ask, STR("a"), 100, &again), 0);
+	assert_ptr_equal(first, again);
+	assert_int_equal(ext_used(first->replicas->extents[0].seg->space),
+			 used);
+	/* Whatever is not the same is another put. */
+	assert_int_equal(put_start(core, &ask, STR("a"), 101, &again), -705);
+	ask.request++;
+	assert_int_equal(put_start(core, &ask, STR("a"), 100, &again), -705);
+	ask.request = 0;
+	assert_int_equal(put_start(core, &ask, STR("a"), 100, &again), -705);
+	ask.request = 7;
+	ask.client.b[3]++;
+	assert_int_equal(put_start(core, &ask, STR("a"), 100, &again), -705);
+	ask.client.b[3]--;
+	assert_int_equal(t_end(core, "a"), 0);
+	assert_int_equal(put_start(core, &ask, STR("a"), 100, &again), -705);
+	core_destroy(core);
+}
+
+/* Of a key whose object nobody can read at the moment, too. */
+static void test_repeat_of_a_successor(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct object *first, *again;
+	struct segment *seg;
+	struct put_ask ask;
+
+	seg = t_segment(core, KIND_NOF, 0, 16 * MiB);
+	assert_int_equal(t_put(core, "a", 100, 0, 1), 0);
+	segment_set_state(core, seg, SEG_OFFLINE, "");
+	t_segment(core, KIND_NOF, 1, 16 * MiB);
+	ask = t_ask(core, 0, 1);
+	assert_int_equal(put_start(core, &ask, STR("a"), 100, &first), 0);
+	assert_int_equal(put_start(core, &ask, STR("a"), 100, &again), -705);
+	assert_int_equal(t_end(core, "a"), 0);
+	seg = first->replicas->extents[0].seg;
+	segment_set_state(core, seg, SEG_OFFLINE, "");
+	t_segment(core, KIND_NOF, 2, 16 * MiB);
+	ask.request = 9;
+	assert_int_equal(put_start(core, &ask, STR("a"), 100, &first), 0);
+	assert_int_equal(put_start(core, &ask, STR("a"), 100, &again), 0);
+	assert_ptr_equal(first, again);
+	core_destroy(core);
+}
+
 static int resolve(struct core *core, int mem, int nof, int *out)
 {
 	struct put_ask ask = {.count = {mem, nof}};
@@ -327,6 +385,8 @@ static void test_former_removed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_repeat),
+		cmocka_unit_test(test_repeat_of_a_successor),
 		cmocka_unit_test(test_key_and_size),
 		cmocka_unit_test(test_default_policy),
 		cmocka_unit_test(test_refused_asks),
