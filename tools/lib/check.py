@@ -229,6 +229,13 @@ def step_sim():
                        "--build-dir", RELEASE], 900)
 
 
+def step_soak():
+    """real programs killed, stopped, lied to and cut off; two minutes"""
+    return one("soak", ["tools/soak", "real", "--seconds", "120", "-v",
+                        "--logs", os.path.join(OUT, "soak"),
+                        "--build-dir", RELEASE], 900)
+
+
 def step_e2e():
     """real programs on loopback: bad input, faults, the whole path"""
     return pytest("pytest-e2e", "e2e", RELEASE)
@@ -246,7 +253,8 @@ def step_vm():
                             RELEASE], 900)
 
 
-STEPS = ("tidy", "asan", "tsan", "clang", "python", "sim", "e2e", "demo", "vm")
+STEPS = ("tidy", "asan", "tsan", "clang", "python", "sim", "e2e", "soak",
+         "demo", "vm")
 
 
 def main():

@@ -50,13 +50,14 @@ class Failed(Exception):
 class Child:
     """One running program."""
 
-    def __init__(self, name, argv, log, env=None):
+    def __init__(self, name, argv, log, env=None, stdin=None):
         self.name, self.argv, self.log, self.env = name, argv, log, env
         # a restarted one writes behind what its predecessor wrote
         self.log_begin = os.path.getsize(log) if os.path.exists(log) else 0
         with open(log, "ab") as out:
             self.proc = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                argv, stdin=stdin or subprocess.DEVNULL, stdout=out,
+                stderr=out,
                 env={**os.environ, **(env or {})}, start_new_session=True,
                 preexec_fn=die_with_parent)
 
@@ -139,13 +140,13 @@ class Cluster:
     def path(self, name):
         return os.path.join(self.dir, name)
 
-    def start(self, name, program, *args, env=None):
+    def start(self, name, program, *args, env=None, stdin=None):
         """A signal waits until the child is known, so that none is missed."""
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, (
             signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         try:
             child = Child(name, [self.program(program), *args],
-                          self.path(name + ".log"), env)
+                          self.path(name + ".log"), env, stdin)
             self.children[name] = child
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)

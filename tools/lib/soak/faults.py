@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The faults of tools/soak real, one function each.
+
+A function begins its fault and returns a Fault: what was done to whom, how
+long it lasts, and how it ends; or None when it is not possible now.  Two
+faults are never at one party's process at a time, and what bends disks waits
+for the target to be dead.  Only the liar's disk and answers lie; what is done
+to the disks of others is undone before the fault is over.
+"""
+import os
+import random
+import subprocess
+
+from soak.world import MB
+
+BLOCK = 4096
+DATA = MB                   # of a pool disk: objects lie behind this
+LONGEST_STOP_S = 6.0
+
+
+class Fault:
+    def __init__(self, kind, what, seconds, end, parties=()):
+        self.kind, self.what, self.seconds = kind, what, seconds
+        self.end_now, self.parties = end, parties
+
+
+class Faults:
+    def __init__(self, world, losses, seed):
+        self.world, self.losses = world, losses
+        self.rng = random.Random(f"{seed}/faults")
+        self.rules = {}     # target -> rules that were set
+        self.skipped = {}
+        if world.net.why is not None:
+            self.skipped["cut, reset, loss, partition, delay"] = (
+                f"no network namespaces: {world.net.why}")
+        elif not world.net.has_delay:
+            self.skipped["delay"] = "this kernel has no netem"
+
+    # --- choosing ---
+
+    def catalogue(self):
+        """(weight, function) of what is possible here."""
+        all_of = [
+            (6, self.kill), (6, self.stop), (1, self.kill_everything),
+            (2, self.torn_journal), (2, self.orderly_stop), (1, self.snapshot),
+            (7, self.filter), (7, self.lie), (4, self.flip_bits),
+            (2, self.bad_superblock), (2, self.empty_disk),
+            (2, self.swapped_disks), (2, self.fill), (1, self.fill_memory)]
+        if self.world.net.why is None:
+            all_of += [(3, self.cut), (2, self.reset), (3, self.loss),
+                       (3, self.partition)]
+            if self.world.net.has_delay:
+                all_of.append((2, self.delay))
+        return all_of
+
+    def begin(self):
+        """Some fault that can begin now, or None."""
+        weights, functions = zip(*self.catalogue())
+        fault = self.rng.choices(functions, weights)[0]()
+        if fault:
+            for p in fault.parties:
+                p.is_busy = True
+        return fault
+
+    def end(self, fault):
+        fault.end_now()
+        for p in fault.parties:
+            p.is_busy = False
+
+    def pick(self, *kinds, alive=True):
+        """A party that no fault is at."""
+        found = [p for p in self.world.parties.values()
+                 if p.kind in kinds and not p.is_busy and p.is_up == alive]
+        return self.rng.choice(found) if found else None
+
+    def end_process(self, p, how):
+        """By World.kill or World.terminate; what is lost with it."""
+        if p.kind == "master" and not self.losses.scrape(0.5):
+            self.losses.evict()   # what it evicted last is not known
+        how(p.name)
+        if p.kind == "node":
+            self.losses.lose_memory(p.name)
+
+    # --- processes ---
+
+    def kill(self):
+        p = self.pick("master", "target", "node", "client",
+                      self.rng.choice(("master", "target")))
+        if not p:
+            return None
+        self.end_process(p, self.world.kill)
+        back = self.rng.choice((0.0, self.rng.uniform(0, LONGEST_STOP_S)))
+        return Fault("SIGKILL", f"SIGKILL {p.name}", back,
+                     lambda: self.world.launch(p.name), [p])
+
+    def kill_everything(self):
+        w = self.world
+        some = [p for p in w.parties.values()
+                if p.kind != "client" and not p.is_busy and p.is_up]
+        for p in some:
+            self.end_process(p, w.kill)
+        self.rng.shuffle(some)
+
+        def back():
+            for p in some:
+                w.launch(p.name)
+        return Fault("SIGKILL of all servers", "SIGKILL "
+                     + " ".join(p.name for p in some),
+                     self.rng.uniform(0, 3), back, some)
+
+    def stop(self):
+        p = self.pick("master", "target", "node", "client", "target")
+        if not p:
+            return None
+        self.world.halt(p.name)
+        most = 12.0 if p.kind == "client" else LONGEST_STOP_S
+        return Fault("SIGSTOP", f"SIGSTOP {p.name}",
+                     self.rng.uniform(0.2, most),
+                     lambda: self.world.go_on(p.name), [p])
+
+    def orderly_stop(self):
+        p = self.pick("master", "target", "node")
+        if not p:
+            return None
+        self.end_process(p, self.world.terminate)
+        return Fault("SIGTERM", f"SIGTERM {p.name}", self.rng.uniform(0, 2),
+                     lambda: self.world.launch(p.name), [p])
+
+    def torn_journal(self):
+        """Killed while it wrote: half a record is at the end of the log."""
+        p = self.pick("master")
+        if not p:
+            return None
+        self.end_process(p, self.world.kill)
+        folder = self.world.path("journal")
+        logs = sorted(n for n in os.listdir(folder) if n.endswith(".log"))
+        n = self.rng.randint(1, 300)
+        if logs:
+            with open(os.path.join(folder, logs[-1]), "ab") as f:
+                f.write(self.rng.randbytes(n))
+        return Fault("torn journal", f"SIGKILL m, {n} torn bytes behind its "
+                     "journal", 0, lambda: self.world.launch(p.name), [p])
+
+    def snapshot(self):
+        p = self.pick("master")
+        if not p:
+            return None
+        try:
+            self.world.ctl("journal", "snapshot", timeout=3)
+        except subprocess.TimeoutExpired:
+            return None
+        return Fault("snapshot", "snapshot of the journal", 0, lambda: None)
+
+    # --- targets that misbehave: their own filters ---
+
+    def rule(self, name, rule):
+        """True when the target has taken it."""
+        try:
+            r = self.world.run(
+                "mooncakectl", "target",
+                f"--rpc_socket={self.world.path(name)}.sock", "fault",
+                *(["set", rule] if rule else ["clear"]), timeout=3)
+        except subprocess.TimeoutExpired:
+            return False
+        return r.returncode == 0
+
+    def filtered(self, p, rule, kind):
+        seconds = self.rng.uniform(1, 6)
+        if not self.rule(p.name, f"{rule},for={seconds * 1000:.0f}ms,"
+                         f"seed={self.rng.getrandbits(30)}"):
+            return None
+        return Fault(kind, f"{p.name}: {rule}", seconds,
+                     lambda: self.rule(p.name, None) if p.is_up else None,
+                     [p])
+
+    def filter(self):
+        p = self.pick("target")
+        if not p:
+            return None
+        r = self.rng
+        every = r.choice((1, 3, 20, 100))
+        rule = r.choice((
+            f"kind=delay,p50={r.randint(1, 50)},p99={r.randint(60, 900)}",
+            f"kind=rate,bytes_per_s={r.randint(1, 20)}m",
+            f"kind=error,op={r.choice(('read', 'write', 'io'))},every={every}",
+            f"kind=drop,every={r.choice((5, 50))}",
+            f"kind=disconnect,how={r.choice(('fin', 'rst'))},every={every}",
+            f"kind=stall,side={r.choice(('rx', 'tx', 'both'))}",
+            "kind=refuse", f"kind=dup,every={every}",
+            f"kind=wrongcid,every={every}", f"kind=badrange,every={every}",
+            f"kind=delay,op=admin,ms={r.randint(10, 1500)}"))
+        return self.filtered(p, rule, "filter " + rule.split(",")[0][5:])
+
+    def the_liar(self, alive=True):
+        p = self.world.parties[self.world.liar]
+        return p if not p.is_busy and p.is_up == alive else None
+
+    def lie(self):
+        p = self.the_liar()
+        if not p:
+            return None
+        r = self.rng
+        lba = f"lba={DATA // 512}-{(p.disk_bytes - MB) // 512}"
+        every = r.choice((1, 2, 7, 30))
+        rule = r.choice((
+            f"kind=corrupt,op=read,{lba},every={every}",
+            f"kind=corrupt,op=write,{lba},every={every}",
+            f"kind=torn,blocks={r.choice((0, 1, 3))},{lba},every={every}",
+            f"kind=misdirect,shift=8,{lba},every={every}"))
+        self.losses.lie()
+        fault = self.filtered(p, rule, "lie " + rule.split(",")[0][5:])
+        if fault:
+            end = fault.end_now
+
+            def over():
+                end()
+                self.losses.lie()
+            fault.end_now = over
+        return fault
+
+    # --- disks, of dead targets ---
+
+    def with_disk(self, kind, what, bend, restore, ps):
+        """Kills, bends the disk, starts; at the end the same backwards."""
+        w = self.world
+        for p in ps:
+            w.kill(p.name)
+        bend()
+        for p in ps:
+            w.launch(p.name)
+
+        def end():
+            for p in ps:
+                if p.is_up:
+                    w.kill(p.name)
+            restore()
+            for p in ps:
+                w.launch(p.name)
+        return Fault(kind, what, self.rng.uniform(2, 6), end, ps)
+
+    def flip_bits(self):
+        p = self.the_liar()
+        if not p:
+            return None
+        self.losses.lie()
+        self.world.kill(p.name)
+        path = self.world.path(p.name + ".img")
+        n = self.rng.choice((1, 10, 300))
+        with open(path, "r+b") as f:
+            size = os.path.getsize(path)
+            for _ in range(n):
+                at = self.rng.randrange(DATA, min(size, DATA + 24 * MB))
+                f.seek(at)
+                byte = f.read(1)[0]
+                f.seek(at)
+                f.write(bytes([byte ^ 1 << self.rng.randrange(8)]))
+        return Fault("bit flips on a disk", f"SIGKILL {p.name}, {n} bits of "
+                     "its disk flipped", 0,
+                     lambda: self.world.launch(p.name), [p])
+
+    def bad_superblock(self):
+        p = self.pick("target")
+        if not p:
+            return None
+        path, kept = self.world.path(p.name + ".img"), []
+
+        def bend():
+            with open(path, "r+b") as f:
+                kept.append(f.read(BLOCK))
+                f.seek(self.rng.randrange(300))
+                f.write(self.rng.randbytes(4))
+
+        def restore():
+            with open(path, "r+b") as f:
+                f.write(kept[0])
+        return self.with_disk("bad superblock", f"superblock of {p.name} "
+                              "damaged", bend, restore, [p])
+
+    def empty_disk(self):
+        """Somebody pulled the disk and put a new one in."""
+        p = self.pick("target")
+        if not p:
+            return None
+        path = self.world.path(p.name + ".img")
+
+        def bend():
+            os.rename(path, path + ".kept")
+            with open(path, "wb") as f:
+                f.truncate(os.path.getsize(path + ".kept"))
+
+        def restore():
+            with open(path, "rb") as f:
+                if f.read().strip(b"\0"):
+                    self.world.history.fail(
+                        "foreign disks written to", f"the empty disk in place "
+                        f"of {p.name}'s")
+            os.rename(path + ".kept", path)
+        return self.with_disk("empty disk", f"{p.name} has an empty disk",
+                              bend, restore, [p])
+
+    def swapped_disks(self):
+        a = self.pick("target")
+        b = a and self.pick("target")
+        if not a or a is b:
+            return None
+
+        def swap():
+            one, two = (self.world.path(p.name + ".img") for p in (a, b))
+            os.rename(one, one + ".kept")
+            os.rename(two, one)
+            os.rename(one + ".kept", two)
+        return self.with_disk("swapped disks", f"{a.name} and {b.name} have "
+                              "each other's disk", swap, swap, [a, b])
+
+    # --- space ---
+
+    def fill(self, tier="fill"):
+        w = self.world
+        p = self.pick("client")
+        if not p:
+            return None
+        w.order(p.name, "fill", tier)
+        kind = "pool" if tier == "fill" else "memory"
+
+        def end():
+            w.order(p.name, "fill", None)
+            self.losses.scrape()
+        return Fault(f"{kind} filled", f"{p.name} fills the {kind}",
+                     self.rng.uniform(4, 10), end, [p])
+
+    def fill_memory(self):
+        return self.fill("fillmem")
+
+    # --- the network ---
+
+    def on_link(self, kind, begin, heal, most, p=None):
+        p = p or self.pick("master", "target", "node", "client", "target")
+        if not p or p.is_cut:
+            return None
+        p.is_cut = True
+
+        def end():
+            heal(p)
+            p.is_cut = False
+        what = begin(p)
+        return Fault(kind, what, self.rng.uniform(0.5, most), end)
+
+    def open_link(self, p):
+        self.world.net.rules(p.name, "input output", [])
+
+    def cut(self):
+        hooks = self.rng.choice(("input output", "input", "output"))
+
+        def begin(p):
+            self.world.net.rules(p.name, hooks, ["drop"])
+            return f"{p.name} cut off: {hooks}"
+        return self.on_link("cut", begin, self.open_link, LONGEST_STOP_S)
+
+    def reset(self):
+        def begin(p):
+            self.world.net.rules(p.name, "input", [
+                "meta l4proto tcp reject with tcp reset"])
+            return f"connections of {p.name} reset"
+        return self.on_link("reset", begin, self.open_link, 2)
+
+    def loss(self):
+        percent = self.rng.choice((1, 5, 20))
+
+        def begin(p):
+            self.world.net.rules(p.name, "input output", [
+                f"numgen random mod 100 < {percent} drop"])
+            return f"{percent} % of the packets of {p.name} lost"
+        return self.on_link("loss", begin, self.open_link, 6)
+
+    def partition(self):
+        """Two parties don't reach each other; everybody else does."""
+        def begin(p):
+            other = self.rng.choice([x for x in self.world.parties.values()
+                                     if x is not p])
+            self.world.net.rules(p.name, "input output", [
+                f"ip saddr {other.host} drop", f"ip daddr {other.host} drop"])
+            return f"{p.name} and {other.name} cut off from each other"
+        return self.on_link("partition", begin, self.open_link,
+                            LONGEST_STOP_S)
+
+    def delay(self):
+        ms = self.rng.choice((1, 20, 200))
+
+        def begin(p):
+            self.world.net.delay(p.name, ms)
+            return f"packets of {p.name} {ms} ms late"
+        return self.on_link("delay", begin,
+                            lambda p: self.world.net.delay(p.name, 0), 6)

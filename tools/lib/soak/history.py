@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What clients did and saw, and whether it may have been so.
+
+Fed with the clients' events in the order of their times.  A get may return
+the value of a put that had begun, that was not removed before the get, and
+whose place no newer one has taken; or it misses.  What an acknowledged object
+that is missing would need for an excuse is in losses.py.
+"""
+import heapq
+import json
+
+#: puts that can't have stored anything; after any other error the value
+#: may be there: the answer may have been lost, not the put
+REFUSED = (-200, -400, -600)
+
+
+class Version:
+    __slots__ = ("begin", "end", "result", "known", "size", "tier", "pin")
+
+    def __init__(self, begin, size, tier, pin):
+        self.begin, self.size, self.tier, self.pin = begin, size, tier, pin
+        self.end = self.result = self.known = None
+
+
+class Key:
+    __slots__ = ("versions", "removed", "is_touched", "seen", "seen_begin",
+                 "seen_end", "places", "was_there")
+
+    def __init__(self):
+        self.versions = {}
+        self.removed = []         # (begin, end) of removals that went well
+        self.is_touched = False   # by a removal that began
+        self.seen, self.seen_begin, self.seen_end = None, -1.0, None
+        self.places, self.was_there = set(), False
+
+
+class History:
+    def __init__(self):
+        self.keys, self.open, self.failures = {}, {}, []
+        self.count = {}
+        self.numbers = {}         # the highest each client has used
+        self.longest = {}
+        self.told = {}            # what clients answered to commands
+        self.gone = {}            # removed for good: key -> since when
+        self.queue, self.order = [], 0
+
+    def add(self, what, n=1):
+        self.count[what] = self.count.get(what, 0) + n
+
+    def fail(self, what, text):
+        self.add(what)
+        self.failures.append((what, text))
+
+    # --- events ---
+
+    def feed(self, slot, line):
+        word, t, *rest = json.loads(line)
+        self.order += 1
+        heapq.heappush(self.queue, (t, self.order, slot, word, rest))
+
+    def apply(self, until):
+        """Everything that happened up to then."""
+        while self.queue and self.queue[0][0] <= until:
+            t, _, slot, word, rest = heapq.heappop(self.queue)
+            getattr(self, "on_" + word.replace(".", "_end"))(slot, t, *rest)
+
+    def key(self, key):
+        return self.keys.setdefault(key, Key())
+
+    def begin(self, slot, t, number, what):
+        self.open[slot, number] = (t, what)
+
+    def end(self, slot, t, number, kind):
+        begin, what = self.open.pop((slot, number))
+        self.longest[kind] = max(self.longest.get(kind, 0.0), t - begin)
+        return begin, what
+
+    def died(self, slot):
+        """What its calls did nobody will know."""
+        for i in [i for i in self.open if i[0] == slot]:
+            self.add("calls cut short by a kill")
+            del self.open[i]
+
+    def on_put(self, slot, t, number, items, tier, pin):
+        self.begin(slot, t, number, items)
+        for key, version, size in items:
+            self.key(key).versions[version] = Version(t, size, tier, pin)
+            self.numbers[slot] = max(self.numbers.get(slot, 0),
+                                     version & (1 << 48) - 1)
+
+    def on_put_end(self, slot, t, number, results):
+        _, items = self.end(slot, t, number, "put")
+        for (key, version, size), result in zip(items, results):
+            v = self.key(key).versions[version]
+            v.end, v.result = t, result
+            if result == 0:
+                self.add("puts acknowledged")
+                self.add("bytes acknowledged", size)
+                if v.known is None:
+                    v.known = t
+            else:
+                self.add(f"puts answered {result}")
+
+    def on_rm(self, slot, t, number, key):
+        self.begin(slot, t, number, key)
+        self.key(key).is_touched = True
+
+    def on_rm_end(self, slot, t, number, result):
+        begin, key = self.end(slot, t, number, "remove")
+        if result == 0:
+            self.add("removals acknowledged")
+            self.key(key).removed.append((begin, t))
+        else:
+            self.add(f"removals answered {result}")
+
+    def on_get(self, slot, t, number, keys):
+        self.begin(slot, t, number, keys)
+
+    def on_get_end(self, slot, t, number, versions, code):
+        begin, keys = self.end(slot, t, number, "get")
+        for key, version in zip(keys, versions):
+            self.add("gets")
+            k = self.keys.get(key)
+            if version is None:
+                self.add("misses" if code in (0, -704)
+                         else f"gets answered {code}")
+            elif version != -1:
+                self.add("hits")
+                self.judge(key, version, begin, t)
+            if k:
+                k.was_there = version is not None
+
+    def on_wrong(self, slot, t, key, text):
+        self.fail("wrong bytes", f"key {key}, client {slot}: {text}")
+
+    def on_at(self, slot, t, key, endpoints):
+        self.key(key).places.update(endpoints)
+
+    def on_up(self, slot, t, life):
+        self.told[slot, "up"] = life
+
+    def tell(self, slot, word, value):
+        self.told[slot, word] = value
+
+    def on_paused(self, slot, t, token):
+        self.tell(slot, "paused", token)
+
+    def on_audited(self, slot, t, token):
+        self.tell(slot, "audited", token)
+
+    def on_cleared(self, slot, t, token, result):
+        self.tell(slot, "cleared", (token, result))
+
+    def on_tried(self, slot, t, token, why):
+        self.tell(slot, "tried", (token, why))
+
+    # --- verdicts ---
+
+    def judge(self, key, version, begin, end):
+        """A get from begin to end returned that version."""
+        k = self.keys.get(key)
+        if key in self.gone and not (k and version in k.versions):
+            self.fail("removed values", f"key {key}: removed at "
+                      f"{self.gone[key]:.3f}, there for a get at {begin:.3f}")
+            return
+        v = k.versions.get(version) if k else None
+        if v is None:
+            self.fail("values never put", f"key {key}: version {version} at "
+                      f"{begin:.3f}")
+            return
+        if v.result in REFUSED and v.end < begin:
+            self.fail("values of refused puts", f"key {key}: version "
+                      f"{version}, refused with {v.result} at {v.end:.3f}, "
+                      f"there for a get at {begin:.3f}")
+        for rm_begin, rm_end in k.removed:
+            if v.known is not None and v.known < rm_begin and rm_end < begin:
+                self.fail("removed values", f"key {key}: version {version} "
+                          f"was removed at {rm_end:.3f} and is there for a "
+                          f"get at {begin:.3f}")
+        if (k.seen_end is not None and k.seen_end < begin
+                and v.end is not None and v.end < k.seen_begin):
+            self.fail("old values", f"key {key}: version {version} after "
+                      f"version {k.seen}, which took its place, at "
+                      f"{begin:.3f}")
+        if v.known is None or end < v.known:
+            v.known = end
+        if v.begin >= k.seen_begin:
+            if version != k.seen:
+                k.seen_end = end
+            k.seen, k.seen_begin = version, v.begin
+
+    def acknowledged(self):
+        """[(key, version)] that have to be there, if nothing excuses it."""
+        return [(key, v) for key, k in self.keys.items()
+                if not k.is_touched and len(k.versions) == 1
+                for v in k.versions.values() if v.result == 0]
+
+    def overdue(self, now, limit):
+        """Calls that have not ended in that time: (slot, number, since)."""
+        return [(*i, t) for i, (t, _) in self.open.items()
+                if now - t > limit]
+
+    def forget(self, before):
+        """Removed keys that nothing more can be said of."""
+        for key in [key for key, k in self.keys.items()
+                    if k.removed and len(k.versions) == 1 and
+                    all(v.end and v.end < k.removed[-1][0]
+                        for v in k.versions.values())
+                    and k.removed[-1][1] < before]:
+            self.gone[key] = self.keys.pop(key).removed[-1][1]
+
+    def kept_by(self, slot):
+        """[(key, size, tier)] for a client that starts again."""
+        prefix = f"k{slot}."
+        return [(key, v.size, v.tier) for key, v in self.acknowledged()
+                if key.startswith(prefix)]

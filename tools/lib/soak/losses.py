@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may be missing although it was acknowledged: what was only in the
+memory of a node that died, only on the target that lies, or was evicted.
+Nothing else.
+
+One target lies in a run, always the same: what has a replica on another one
+has no excuse, whatever happened to the processes and the network.
+"""
+import mmap
+import os
+import time
+
+from cluster import http
+
+from soak.world import NODES, TARGETS
+
+STRIPE = 1 << 20
+#: without a sign of life for so long a node may have been given up
+SILENCE_S, QUIET_S = 5.0, 3.0
+COUNTERS = ("master_evicted_key_count_nof", "master_evicted_key_count_mem",
+            "master_checksum_mismatch_total", "master_copies_total",
+            "master_scrubbed_objects_total", "master_put_start_parked_total",
+            "master_nof_segments_offline_total", "master_snapshot_success",
+            "master_clients_expired_total", "master_put_start_discard_cnt",
+            "master_put_start_release_cnt")
+GAUGES = ("master_allocated_bytes", "master_total_capacity_bytes",
+          "master_nof_allocated_bytes", "master_total_nof_capacity_bytes",
+          "master_key_count", "master_quarantined_bytes",
+          "master_recovery_ms")
+FULL = 0.85
+
+
+class Losses:
+    def __init__(self, world, values):
+        self.world, self.values = world, values
+        self.lied = None          # when the liar did so last
+        self.hit = {}             # node -> when it may have lost its memory
+        self.evicted = {}         # "mem", "nof" -> when there was some
+        self.silent = {}          # node -> [since, quiet since]
+        self.life, self.seen, self.totals = None, {}, {}
+        self.now = {}
+
+    # --- what happens ---
+
+    def lie(self):
+        self.lied = time.monotonic()
+
+    def lose_memory(self, node):
+        self.hit[node] = time.monotonic()
+
+    def evict(self):
+        self.evicted = dict.fromkeys(("mem", "nof"), time.monotonic())
+
+    def watch(self):
+        """Nodes that the master may have given up because of silence."""
+        now, w = time.monotonic(), self.world
+        m = w.parties["m"]
+        for p in w.of("node"):
+            is_bad = any(not x.is_up or x.is_stopped or x.is_cut
+                         or now - x.since < 1 for x in (m, p))
+            state = self.silent.setdefault(p.name, [None, None])
+            if is_bad:
+                state[0], state[1] = state[0] or now, None
+            else:
+                state[1] = state[1] or now
+                if now - state[1] > QUIET_S:
+                    state[0] = None
+            if state[0] and now - state[0] > SILENCE_S:
+                self.lose_memory(p.name)
+
+    def scrape(self, timeout=1):
+        """The master's numbers, over all its lives; False: no answer."""
+        m = self.world.parties["m"]
+        try:
+            status, body = http(f"http://{m.host}:{m.rest}/metrics",
+                                timeout=timeout)
+        except (OSError, ValueError):
+            return False
+        if status != 200:
+            return False
+        now = {}
+        for line in body.decode().split("\n"):
+            name = line.split("{")[0].split(" ")[0]
+            if name in COUNTERS or name in GAUGES:
+                now[name] = now.get(name, 0.0) + float(line.rsplit(" ", 1)[1])
+        if self.life != m.starts:
+            self.life, self.seen = m.starts, {}
+        for name in COUNTERS:
+            more = now.get(name, 0.0) - self.seen.get(name, 0.0)
+            self.totals[name] = self.totals.get(name, 0.0) + more
+            kind = name.removeprefix("master_evicted_key_count_")
+            if kind != name and more > 0:
+                self.evicted[kind] = time.monotonic()
+        self.seen = self.now = now
+        for kind, used, size in (
+                ("mem", *GAUGES[0:2]), ("nof", *GAUGES[2:4])):
+            if now.get(used, 0) > FULL * now.get(size, 0) > 0:
+                self.evicted[kind] = time.monotonic()
+        return True
+
+    # --- what follows from it ---
+
+    def of_place(self, place, v):
+        """Why a replica there may be gone, or None."""
+        if place in self.hit and self.hit[place] >= v.begin:
+            return "memory of a lost node"
+        if place == self.world.liar and self.lied and self.lied >= v.begin:
+            return "on the lying target"
+        return None
+
+    def excuse(self, key, k, v):
+        """Why an acknowledged object may be missing, or None."""
+        # What asks for memory goes to the pool while there is no memory.
+        if not v.pin and any(t >= v.begin for t in self.evicted.values()):
+            return "evicted"
+        if v.tier == "pair":
+            return None
+        places = {self.world.party_at(e) for e in k.places} - {None}
+        if not places:
+            places = self.places_on_disk(key, v)
+        if v.size > STRIPE and v.tier not in ("memory", "fillmem"):
+            # in pieces on several targets, of which each is needed
+            places = {p for p in places if p not in TARGETS}
+            places.add(self.world.liar)
+        if not places and v.tier in ("memory", "fillmem"):
+            return next(filter(None, (self.of_place(p, v) for p in NODES)),
+                        None)
+        places = places or {self.world.liar}
+        why = [self.of_place(p, v) for p in sorted(places)]
+        return why[0] if all(why) else None
+
+    def places_on_disk(self, key, v):
+        """Targets on whose disk it begins, for want of better knowledge."""
+        version = next(n for n, x in self.world.history.keys[key]
+                       .versions.items() if x is v)
+        head = self.values.header(key, version, v.size)
+        found = set()
+        for p in self.world.of("target"):
+            path = self.world.path(p.name + ".img")
+            with open(path, "rb") as f, mmap.mmap(
+                    f.fileno(), os.path.getsize(path),
+                    access=mmap.ACCESS_READ) as image:
+                if image.find(head) >= 0:
+                    found.add(p.name)
+        return found

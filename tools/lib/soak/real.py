@@ -1,0 +1,462 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tools/soak real: see --help.  Rounds of faults under load; after each one
+everything has to come back, and what was acknowledged has to be there."""
+import argparse
+import heapq
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+
+from report import Bar, print_table, size_text
+
+from soak import net
+from soak.faults import Faults
+from soak.history import History
+from soak.losses import Losses
+from soak.values import Values
+from soak.world import CLIENTS, NODES, TARGETS, Dead, World
+
+TICK_S = 0.05
+ROUND_S = (12, 22)
+#: for a call; what its own deadlines allow together, on a machine under load
+CALL_LIMIT_S = 75
+#: after the last fault is over: for everything to be as it should
+BACK_LIMIT_S = 90
+
+
+class Failure(Exception):
+    """A promise was broken; the text says which."""
+
+
+def options():
+    ap = argparse.ArgumentParser(
+        prog="tools/soak real", allow_abbrev=False,
+        description="Real programs, SIGKILL, SIGSTOP, lying disks and cut "
+        "networks, and a checker of every get.")
+    ap.add_argument("--seconds", type=float, default=120, metavar="N",
+                    help="of faults, recoveries included (120)")
+    ap.add_argument("--seed", type=int, default=None, metavar="S",
+                    help="of faults, values and calls; which of them meet "
+                    "whom is up to the machine")
+    ap.add_argument("--json", action="store_true",
+                    help="the report as JSON on stdout")
+    ap.add_argument("-v", "--verbose", action="store_true",
+                    help="a line for each fault")
+    ap.add_argument("--keep", action="store_true",
+                    help="leave logs, events and disks behind in any case")
+    ap.add_argument("--logs", metavar="DIR", default="build/soak",
+                    help="where they go when something failed (build/soak)")
+    ap.add_argument("--build-dir", default="build/check/release",
+                    metavar="DIR", help="build with programs and the Python "
+                    "package (build/check/release)")
+    args = ap.parse_args()
+    if not 0 < args.seconds < float("inf"):
+        ap.error("--seconds must be above 0")
+    if args.seed is None:
+        args.seed = random.SystemRandom().randrange(1 << 31)
+    return args
+
+
+class Soak:
+    def __init__(self, args):
+        self.args = args
+        self.rng = random.Random(args.seed)
+        self.history = History()
+        self.values = Values(args.seed)
+        self.bar = Bar("soak", int(args.seconds))
+        self.world = World(args.build_dir, net.make(), self.rng,
+                           self.history, args.seed, pause_s=0.01)
+        self.losses = Losses(self.world, self.values)
+        self.faults = Faults(self.world, self.losses, args.seed)
+        self.running, self.order = [], 0
+        self.injected, self.excused, self.log = {}, {}, []
+        self.begin = time.monotonic()
+        self.rounds, self.audited, self.slowest_back = 0, 0, 0.0
+        self.next_look = self.next_scrape = 0.0
+        self.token = 0
+
+    # --- saying ---
+
+    def elapsed(self):
+        return time.monotonic() - self.begin
+
+    def note(self, text):
+        line = f"{self.elapsed():7.1f} s  {text}"
+        self.log.append(line)
+        if self.args.verbose:
+            self.bar.note(line)
+
+    def show(self):
+        c = self.history.count
+        self.bar.step(min(int(self.elapsed()), self.bar.total),
+                      f"round {self.rounds + 1}, "
+                      f"{sum(self.injected.values())} faults, "
+                      f"{c.get('puts acknowledged', 0)} puts, "
+                      f"{c.get('gets', 0)} gets, "
+                      f"{len(self.history.failures)} failures")
+
+    # --- always ---
+
+    def tick(self):
+        """Whatever else is done: nothing dies, hangs or lies unseen."""
+        time.sleep(TICK_S)
+        now = time.monotonic()
+        self.world.check_alive()
+        self.losses.watch()
+        if now > self.next_look:
+            self.next_look = now + 0.3
+            self.world.look()
+            self.check_calls(now)
+        if now > self.next_scrape:
+            m = self.world.parties["m"]
+            if m.is_up and not m.is_stopped and not m.is_cut:
+                self.losses.scrape(0.5)
+            self.next_scrape = now + 0.5
+        self.show()
+        if self.history.failures:
+            what, text = self.history.failures[0]
+            raise Failure(f"{what}: {text}")
+
+    def check_calls(self, now):
+        for slot, number, since in self.history.overdue(now, CALL_LIMIT_S):
+            p = self.world.parties[f"c{slot}"]
+            if p.is_up and not p.is_stopped:
+                raise Failure(f"a call does not end: client {slot}, number "
+                              f"{number}, for {now - since:.0f} s")
+
+    def wait(self, what, check, until):
+        """what: a text, or a function that says what is missing."""
+        while not check():
+            if time.monotonic() > until:
+                raise Failure("not back in time: "
+                              + (what() if callable(what) else what))
+            self.tick()
+
+    # --- a round ---
+
+    def start(self):
+        w = self.world
+        until = time.monotonic() + BACK_LIMIT_S
+        for p in w.parties.values():
+            if p.kind in ("master", "target"):
+                w.launch(p.name)
+        for p in w.of("master") + w.of("target"):
+            self.wait(p.name, lambda p=p: w.is_ready(p), until)
+        for p in w.of("target"):
+            w.register(p.name)
+        for p in w.of("node") + w.of("client"):
+            w.launch(p.name)
+        self.wait_all(until)
+        self.expect_work(until)
+
+    def end_due(self, now):
+        while self.running and self.running[0][0] <= now:
+            _, _, fault = heapq.heappop(self.running)
+            self.faults.end(fault)
+            if fault.seconds > 0.1:
+                self.note(f"over: {fault.what}")
+
+    def inject(self):
+        fault = self.faults.begin()
+        if not fault:
+            return
+        self.injected[fault.kind] = self.injected.get(fault.kind, 0) + 1
+        self.note(fault.what + (f", for {fault.seconds:.1f} s"
+                                if fault.seconds > 0.1 else ""))
+        self.order += 1
+        heapq.heappush(self.running, (time.monotonic() + fault.seconds,
+                                      self.order, fault))
+
+    def round(self, seconds):
+        w = self.world
+        w.hot += 1
+        self.note(f"round {self.rounds + 1}: faults for {seconds:.0f} s")
+        for p in w.of("client"):
+            w.order(p.name, "counts", w.counts())
+            w.order(p.name, "resume", w.hot)
+        end = time.monotonic() + seconds
+        next_fault = time.monotonic() + self.rng.expovariate(1)
+        while (now := time.monotonic()) < end:
+            self.end_due(now)
+            if now > next_fault and len(self.running) < 4:
+                self.inject()
+                next_fault = now + self.rng.expovariate(1 / 0.8)
+            self.tick()
+        self.end_due(float("inf"))
+        self.note("no more faults: everything has to come back")
+        begin = time.monotonic()
+        until = begin + BACK_LIMIT_S
+        for what, step in (("all segments are online", self.wait_all),
+                           ("all calls have ended", self.pause),
+                           ("clients can do everything", self.expect_work),
+                           ("what was acknowledged is there", self.audit)):
+            step(until)
+            self.note(f"{what} after {time.monotonic() - begin:.1f} s")
+        took = time.monotonic() - begin
+        self.slowest_back = max(self.slowest_back, took)
+        self.history.forget(time.monotonic() - 60)
+        self.rounds += 1
+
+    # --- recovery ---
+
+    def wait_all(self, until):
+        w = self.world
+        for p in w.parties.values():
+            self.wait(f"{p.name} is not ready",
+                      lambda p=p: w.is_ready(p), until)
+        text = ""
+
+        def is_whole():
+            nonlocal text
+            r = w.ctl("--json", "segments")
+            text = r.stdout + r.stderr
+            if r.returncode:
+                return False
+            found = json.loads(r.stdout)
+            states = [(s["kind"], s["state"]) for s in found]
+            return (len(states) == len(TARGETS) + len(NODES) and
+                    all(state == "online" for _, state in states))
+        self.wait(lambda: f"segments: {text}", is_whole, until)
+
+    def ask(self, word, answer, until, *args, slots=range(CLIENTS)):
+        """Orders clients to do something; their answers."""
+        self.token += 1
+        told = self.history.told
+        for i in slots:
+            self.world.order(f"c{i}", word, self.token, *args)
+
+        def done(i):
+            value = told.get((i, answer))
+            return value and (value[0] if isinstance(value, list | tuple)
+                              else value) == self.token
+        self.wait(lambda: "clients " + ", ".join(
+            str(i) for i in slots if not done(i)) + f" do not {word}",
+            lambda: all(done(i) for i in slots), until)
+        return {i: told[i, answer] for i in slots}
+
+    def pause(self, until):
+        self.ask("pause", "paused", until)
+
+    def expect_work(self, until):
+        """Every client can do everything."""
+        todo = list(range(CLIENTS))
+        while todo:
+            answers = self.ask("try", "tried", until, slots=todo)
+            bad = {i: why for i, (_, why) in answers.items() if why}
+            if bad and time.monotonic() > until:
+                raise Failure(f"not back in time: {bad}")
+            todo = list(bad)
+
+    # --- what was acknowledged is there ---
+
+    def ask_places(self, keys):
+        """Where objects lie, as the master has it."""
+        for at in range(0, len(keys), 50):
+            part = keys[at:at + 50]
+            data = json.loads(self.world.master_http(
+                "/batch_query_keys?keys=" + ",".join(part)))["data"]
+            for key in part:
+                for r in (data.get(key, {}).get("values", [])
+                          + data.get(key, {}).get("nof_values", [])):
+                    self.history.key(key).places.add(
+                        r["transport_endpoint_"])
+
+    def audit(self, until):
+        """Every acknowledged object that has no excuse is read, by clients
+        that have lived through it all."""
+        versions = dict(self.history.acknowledged())
+        self.audited += len(versions)
+        self.ask_places(list(versions))
+        todo, first = list(versions), True
+        while todo:
+            paths = []
+            for i in range(CLIENTS):
+                paths.append(self.world.path(f"audit.{i}"))
+                with open(paths[i], "w", encoding="utf-8") as f:
+                    json.dump(todo[i::CLIENTS], f)
+            self.token += 1
+            for i in range(CLIENTS):
+                self.world.order(f"c{i}", "audit", self.token, paths[i])
+            self.wait("an audit of what was acknowledged", lambda: all(
+                self.history.told.get((i, "audited")) == self.token
+                for i in range(CLIENTS)), until + BACK_LIMIT_S)
+            keys = self.history.keys
+            todo = [k for k in todo if not keys[k].was_there]
+            lost = {k: self.losses.excuse(k, keys[k], versions[k])
+                    for k in todo}
+            todo = [k for k in todo if not lost[k]]
+            for key, why in lost.items():
+                if why:
+                    self.excused[why] = self.excused.get(why, 0) + 1
+                    keys[key].is_touched = True
+            if todo and time.monotonic() > until:
+                self.fail_missing(todo, versions)
+            if not first and todo:
+                for _ in range(10):
+                    self.tick()
+            first = False
+
+    def fail_missing(self, keys, versions):
+        now = time.monotonic()
+        for key in keys[:10]:
+            v = versions[key]
+            where = sorted({self.world.party_at(e) or e for e in
+                            self.history.keys[key].places})
+            self.note(f"missing: {key} ({v.tier}, {v.size} bytes, put "
+                      f"{now - v.end:.1f} s ago, on {' '.join(where)})")
+        raise Failure(f"acknowledged objects missing: {len(keys)} without "
+                      f"an excuse, among them {', '.join(keys[:5])}")
+
+    # --- the end ---
+
+    def finish(self):
+        """Empty again, nothing in use; all end in good order."""
+        w = self.world
+        until = time.monotonic() + BACK_LIMIT_S
+        while True:
+            answer = self.ask("clear", "cleared", until, slots=[0])[0][1]
+            if answer >= 0:
+                break
+            if time.monotonic() > until:
+                raise Failure(f"remove_all: {answer}")
+
+        def in_use():
+            self.losses.scrape()
+            now = self.losses.now
+            return {n: now.get(n) for n in (
+                "master_key_count", "master_allocated_bytes",
+                "master_nof_allocated_bytes")}
+        self.wait(lambda: f"all was removed, but {in_use()}", lambda: not any(
+            in_use().values()), until)
+        for i in range(CLIENTS):
+            w.order(f"c{i}", "quit")
+        for p in [*w.of("client"), *w.of("node"), *w.of("target"),
+                  *w.of("master")]:
+            p.is_up = False
+            child = w.children[p.name]
+            if p.kind == "client":
+                try:
+                    child.proc.wait(30)
+                except TimeoutError:
+                    pass
+            status = child.stop(30)
+            if status:
+                raise Failure(f"{p.name} ended with status {status}: "
+                              f"{child.text()[-800:]}")
+        r = w.run("mooncakectl", "journal", "check", w.path("journal"))
+        if r.returncode:
+            raise Failure(f"mooncakectl journal check: {r.stderr}")
+
+    def run(self):
+        self.start()
+        self.begin = time.monotonic()
+        while (left := self.args.seconds - self.elapsed()) > 1:
+            self.round(min(self.rng.uniform(*ROUND_S), left))
+        self.finish()
+
+    # --- the report ---
+
+    def report(self, failure):
+        c = self.history.count
+        return {
+            "seed": self.args.seed, "seconds": round(self.elapsed(), 1),
+            "rounds": self.rounds, "injected": self.injected,
+            "skipped": self.faults.skipped, "counted": dict(sorted(
+                c.items())), "audited": self.audited,
+            "excused": self.excused,
+            "starts": {p.name: p.starts for p in
+                       self.world.parties.values()},
+            "master": {n.removeprefix("master_"): int(v) for n, v in
+                       self.losses.totals.items()},
+            "longest_call_s": {k: round(v, 2) for k, v in
+                               self.history.longest.items()},
+            "slowest_recovery_s": round(self.slowest_back, 1),
+            "failure": failure}
+
+
+def show_report(r):
+    print_table("Injected", [(k, str(n)) for k, n in
+                             sorted(r["injected"].items())]
+                + [(f"left out: {k}", why) for k, why in
+                   r["skipped"].items()])
+    c = r["counted"]
+    rows = [(k, size_text(n) if k.startswith("bytes") else str(n))
+            for k, n in c.items()]
+    rows += [("objects audited", f"{r['audited']} in {r['rounds']} rounds")]
+    rows += [(f"missing: {k}", str(n)) for k, n in r["excused"].items()]
+    rows += [("missing without an excuse", "0" if not r["failure"] or
+              "missing" not in r["failure"] else r["failure"]),
+             ("wrong bytes", str(c.get("wrong bytes", 0))),
+             ("processes started", str(sum(r["starts"].values()))),
+             ("slowest recovery", f"{r['slowest_recovery_s']} s"),
+             ("longest call", ", ".join(f"{k} {v} s" for k, v in
+                                        r["longest_call_s"].items()))]
+    print_table("Counted", rows)
+    print_table("The master's counters", [
+        (k.replace("_", " "), str(n)) for k, n in r["master"].items()])
+
+
+def put_away(soak, folder):
+    """Logs, events and journal of a run that failed; no disks."""
+    world = soak.world
+    os.makedirs(folder, exist_ok=True)
+    with open(world.path("faults.log"), "w", encoding="utf-8") as f:
+        f.write("\n".join(soak.log) + "\n")
+    for name in os.listdir(world.dir):
+        if not name.endswith((".img", ".kept", ".sock")) or soak.args.keep:
+            shutil.move(world.path(name), os.path.join(folder, name))
+    return folder
+
+
+def main():
+    args = options()
+    print(f"tools/soak real: seed {args.seed}", file=sys.stderr, flush=True)
+    soak = Soak(args)
+    for kind, why in soak.faults.skipped.items():
+        soak.bar.note(f"left out: {kind}: {why}")
+    failure = None
+    try:
+        soak.run()
+    except (Failure, Dead, OSError) as e:
+        failure = str(e)
+    except KeyboardInterrupt:
+        failure = "interrupted"
+    soak.bar.done()
+    report = soak.report(failure)
+    soak.world.close()
+    if failure or args.keep:
+        report["logs"] = put_away(soak, os.path.join(
+            args.logs, f"real-{args.seed}-{os.getpid()}"))
+    shutil.rmtree(soak.world.dir, ignore_errors=True)
+    if args.json:
+        print(json.dumps(report, indent=1))
+    else:
+        show_report(report)
+    if "logs" in report:
+        print(f"tools/soak real: logs in {report['logs']}", file=sys.stderr)
+    if failure:
+        print(f"tools/soak real: FAILED after {report['seconds']} s, "
+              f"seed {args.seed}: {failure}", file=sys.stderr)
+    return 1 if failure else 0
+
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def interrupted(signo, frame):
+    """Once: cleaning up is not interrupted again."""
+    for s in ENDING:
+        signal.signal(s, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    for ending in ENDING:
+        signal.signal(ending, interrupted)
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)
