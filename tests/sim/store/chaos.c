@@ -45,22 +45,47 @@ static void bury(unsigned node)
 	nodes[node].back_ns = now_ns() + below(DOWN_NS);
 }
 
-static void swap_disk(unsigned target)
+/* Wiped, copied from another one, or never the pool's. */
+static void put_another(unsigned target)
 {
 	struct medium *m = &w.foreign[target];
 	uint64_t what = below(3);
+	/* An empty one is a new one to who does not know its name. */
+	bool is_wiped =
+		what == 0 && w.plan.keep != KEEP_NOTHING && !w.plan.has_drains;
+
+	/* The same name: only the superblock tells. */
+	if (is_wiped || chance(0.5))
+		m->id = w.disks[target].id;
+	else
+		medium_name(m, FOREIGN_ID + target);
+	medium_fill(m, what == 1 ? &w.disks[(target + 1) % TARGETS] : NULL,
+		    is_wiped ? 0 : 0x5a);
+	w.at[target] = m;
+	w.swaps++;
+	note("target %u has another disk%s", target,
+	     what == 1	? ", a copy"
+	     : is_wiped ? ", an empty one"
+			: "");
+}
+
+static void swap_disk(unsigned target)
+{
+	struct medium *m = &w.disks[target];
+	uint64_t what = below(5);
 
 	if (!w.plan.has_swaps || w.is_quiet)
-		what = 2;
-	if (what == 0)
-		/* The same name: only the superblock tells. */
-		m->id = chance(0.5) ? w.disks[target].id : m->id;
+		what = 4;
 	if (what == 1)
 		return; /* what is there stays */
-	w.swaps += what == 0;
-	w.at[target] = what == 0 ? m : &w.disks[target];
+	m->bytes = DISK_BYTES;
+	w.at[target] = m;
 	if (what == 0)
-		note("target %u has another disk", target);
+		put_another(target);
+	if (what == 2) {
+		m->bytes = chance(0.5) ? DISK_BYTES - MiB : DISK_BYTES + MiB;
+		note("target %u has another size", target);
+	}
 }
 
 static void watch_nodes(void)
@@ -236,6 +261,7 @@ void chaos_run(void)
 	pass(3 * NS_PER_S);
 	set_links(w.plan.has_links);
 	set_media(w.plan.has_media);
+	rival_start();
 	end_ns = now_ns() + w.plan.seconds * NS_PER_S;
 	while (now_ns() < end_ns) {
 		trouble();
@@ -286,6 +312,7 @@ void chaos_end(void)
 {
 	note("the faults are over");
 	w.is_quiet = true;
+	rival_stop();
 	set_links(false);
 	set_media(false);
 	for (unsigned node = 1; node < NODES; node++)
@@ -295,7 +322,7 @@ void chaos_end(void)
 	for (unsigned i = 0; i < TARGETS; i++)
 		w.disks[i].slow_until_ns = w.foreign[i].slow_until_ns = 0;
 	for (unsigned i = 0; i < TARGETS; i++)
-		if (w.at[i]->is_foreign &&
+		if ((w.at[i]->is_foreign || w.at[i]->bytes != DISK_BYTES) &&
 		    io_sim_is_alive(w.sim, NODE_TARGET + i))
 			io_sim_kill(w.sim, NODE_TARGET + i, false);
 	until_idle("jobs");

@@ -160,7 +160,8 @@ bool must_be_held(unsigned key)
 	const struct history *h = &w.keys[key];
 
 	return h->is_held && is_pool_key(key) && !h->removing &&
-	       w.plan.keep != KEEP_NOTHING && !w.plan.has_media;
+	       w.plan.keep != KEEP_NOTHING && !w.plan.has_media &&
+	       w.plan.rival != RIVAL_SAME;
 }
 
 void remove_ended(unsigned key, uint64_t start_ns, int result)

@@ -28,14 +28,27 @@ struct disk_io {
 
 void medium_init(struct medium *m, uint64_t id, bool is_foreign)
 {
-	*m = (struct medium){.is_foreign = is_foreign};
-	m->mem = calloc(1, DISK_BYTES);
+	*m = (struct medium){.is_foreign = is_foreign, .bytes = DISK_BYTES};
+	m->mem = calloc(1, DISK_BYTES + MiB); /* it may grow */
 	CHECK(m->mem);
 	list_init(&m->pending);
+	medium_name(m, id);
+}
+
+void medium_name(struct medium *m, uint64_t id)
+{
 	memcpy(m->id.b, &id, sizeof(id));
 	m->id.b[15] = 1;
-	if (is_foreign)
-		memset(m->mem, 0x5a, 2 * MiB);
+}
+
+void medium_fill(struct medium *m, const struct medium *copy, uint8_t byte)
+{
+	if (copy) {
+		memcpy(m->mem, copy->mem, DISK_BYTES);
+		return;
+	}
+	memset(m->mem, 0, DISK_BYTES);
+	memset(m->mem, byte, 2 * MiB);
 }
 
 /* --- what a command does --- */
@@ -168,7 +181,7 @@ struct bdev *medium_attach(struct medium *m)
 	disk->m = m;
 	disk->bdev = (struct bdev){
 		.ops = &disk_ops,
-		.size = DISK_BYTES,
+		.size = m->bytes,
 		.block = SECTOR,
 		.name = "sim",
 	};

@@ -84,15 +84,30 @@ static void show_plan(FILE *out)
 		[KEEP_WRITTEN] = "never",
 	};
 	const struct plan *p = &w.plan;
+	const struct {
+		bool is_so;
+		const char *word;
+	} words[] = {
+		{p->is_hurried, "hurried"},
+		{p->has_owner, "owner"},
+		{p->rival == RIVAL_OTHER, "stranger"},
+		{p->rival == RIVAL_SAME, "rival"},
+		{p->has_links, "links"},
+		{p->has_crashes, "crashes"},
+		{p->has_master_crashes, "master"},
+		{p->has_file_errors, "files"},
+		{p->has_tasks, "tasks"},
+		{p->has_drains, "drains"},
+		{p->has_media, "media"},
+		{p->has_swaps, "swaps"},
+		{p->has_slow, "slow"},
+		{p->has_clock, "clock"},
+	};
 
-	fprintf(out, "%u s %s%s%s%s%s%s%s%s%s%s%s%s", p->seconds,
-		keeps[p->keep], p->is_hurried ? " hurried" : "",
-		p->has_links ? " links" : "", p->has_crashes ? " crashes" : "",
-		p->has_master_crashes ? " master" : "",
-		p->has_file_errors ? " files" : "",
-		p->has_tasks ? " tasks" : "", p->has_drains ? " drains" : "",
-		p->has_media ? " media" : "", p->has_swaps ? " swaps" : "",
-		p->has_slow ? " slow" : "", p->has_clock ? " clock" : "");
+	fprintf(out, "%u s %s", p->seconds, keeps[p->keep]);
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (words[i].is_so)
+			fprintf(out, " %s", words[i].word);
 }
 
 _Noreturn void fail(const char *fmt, ...)
@@ -168,8 +183,16 @@ static void plan_make(uint64_t seed)
 	if (args.steps)
 		p->seconds = (unsigned)args.steps;
 	p->keep = keeps[below(ARRAY_SIZE(keeps))];
+	p->has_owner = chance(0.6);
 	if (seed % 8 == 0)
 		return;
+	if (chance(0.12)) {
+		p->rival = chance(0.7) ? RIVAL_SAME : RIVAL_OTHER;
+		p->seconds = 25 + (unsigned)below(10);
+		p->has_clock = chance(0.4);
+		p->has_tasks = chance(0.6);
+		return;
+	}
 	p->has_links = chance(0.6);
 	p->has_crashes = chance(0.6);
 	p->has_master_crashes = p->has_crashes && chance(0.6);
@@ -198,7 +221,7 @@ static void run_seed(uint64_t seed)
 	io_sim_enter(w.sim);
 	for (unsigned i = 0; i < TARGETS; i++) {
 		medium_init(&w.disks[i], 1 + i, false);
-		medium_init(&w.foreign[i], 101 + i, true);
+		medium_init(&w.foreign[i], FOREIGN_ID + i, true);
 		w.at[i] = &w.disks[i];
 	}
 	chaos_run();
@@ -210,7 +233,7 @@ static void run_seed(uint64_t seed)
 	printf(": puts %llu/%llu gets %llu hits %llu misses %llu errors %llu "
 	       "removes %llu crashes %llu cuts %llu swaps %llu masters %llu "
 	       "recoveries %llu lossy %llu drained %llu copies %llu checks "
-	       "%llu\n",
+	       "%llu rival %llu/%llu\n",
 	       (unsigned long long)w.put_ok, (unsigned long long)w.puts,
 	       (unsigned long long)w.gets, (unsigned long long)w.hits,
 	       (unsigned long long)w.misses, (unsigned long long)w.errors,
@@ -219,7 +242,8 @@ static void run_seed(uint64_t seed)
 	       (unsigned long long)w.master_lives,
 	       (unsigned long long)w.recoveries, (unsigned long long)w.lossy,
 	       (unsigned long long)w.drained, (unsigned long long)w.copies,
-	       (unsigned long long)w.checks);
+	       (unsigned long long)w.checks, (unsigned long long)w.rival_gets,
+	       (unsigned long long)w.rival_puts);
 	fflush(stdout);
 	_exit(0);
 }

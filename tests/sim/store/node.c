@@ -90,6 +90,8 @@ static void master_open(void *arg)
 	};
 	struct keeper_opts keeper;
 
+	if (w.plan.has_owner)
+		opts.owner_key = owner_key_make(opts.cluster_id);
 	if (master_keeps(&keeper))
 		opts.journal = &keeper;
 	core_opts_default(&opts.core);

@@ -15,7 +15,7 @@
 #define DRAIN_NS  (10 * NS_PER_S)
 #define DRAIN_ONE 0.1 /* chance per look */
 
-static void endpoint_of(unsigned target, struct endpoint *ep)
+void endpoint_of(unsigned target, struct endpoint *ep)
 {
 	*ep = (struct endpoint){
 		.trsvcid = TARGET_PORT,
@@ -75,12 +75,31 @@ static void drain(unsigned target, const struct endpoint *ep)
 	}
 }
 
-void operator_main(void *arg)
+/* What another master had is ours again, without what was on it. */
+static void take_back(void)
 {
 	struct endpoint ep;
 	struct err err;
 
+	for (unsigned i = 0; i < TARGETS; i++) {
+		err = (struct err){0};
+		endpoint_of(i, &ep);
+		note("target %u is taken back: %s", i,
+		     nof_unregister(MASTER, &ep, &err) < 0 ? err.text : "out");
+	}
+}
+
+void operator_main(void *arg)
+{
+	bool must_take_back = w.plan.rival == RIVAL_SAME;
+	struct endpoint ep;
+	struct err err;
+
 	for (unsigned i = 0;; i = (i + 1) % TARGETS) {
+		if (must_take_back && w.is_quiet) {
+			must_take_back = false;
+			take_back();
+		}
 		endpoint_of(i, &ep);
 		err = (struct err){0};
 		if (nof_register(MASTER, &ep, 0, &err) < 0)

@@ -15,6 +15,7 @@
 #include "base/uuid.h"
 #include "io/sim.h"
 #include "mooncake/store.h"
+#include "nvme/endpoint.h"
 #include "target/bdev.h"
 
 enum { /* nodes */
@@ -27,9 +28,12 @@ enum { /* nodes */
 	NODES,
 };
 
+#define NODE_RIVAL NODES /* no fault is its */
+
 #define KEYS	    16
 #define VALUE_MAX   ((size_t)400 * KiB)
 #define DISK_BYTES  (16 * MiB) /* the least a pool takes */
+#define FOREIGN_ID  101	       /* of disks that are not the pool's */
 #define MEM_BYTES   (6 * MiB)
 #define CLIENT_JOBS 2 /* threads per client that put and get */
 
@@ -42,10 +46,19 @@ enum keep {
 };
 #define SYNC_NS (200 * NS_PER_MS) /* with KEEP_SOME */
 
+/* A second master. */
+enum rival {
+	RIVAL_NONE,
+	RIVAL_OTHER, /* of another cluster */
+	RIVAL_SAME,  /* of the same one, by mistake */
+};
+
 /* What the seed brings. */
 struct plan {
 	uint64_t seed;
 	enum keep keep;
+	enum rival rival;
+	bool has_owner;	  /* namespaces are reserved at their targets */
 	unsigned seconds; /* of trouble */
 	bool is_hurried;
 	unsigned keys;
@@ -66,6 +79,7 @@ struct plan {
 struct medium {
 	uint8_t *mem;
 	struct uuid id;
+	uint64_t bytes;
 	bool is_foreign; /* must never be written */
 	uint64_t foreign_writes;
 	struct list pending; /* struct disk_io */
@@ -76,6 +90,9 @@ struct medium {
 	uint64_t corruptions;
 };
 void medium_init(struct medium *m, uint64_t id, bool is_foreign);
+void medium_name(struct medium *m, uint64_t id);
+/* With a copy of that one, or (NULL) with nothing but such bytes in front. */
+void medium_fill(struct medium *m, const struct medium *copy, uint8_t byte);
 /* The disk's half of a target; destroyed by it. */
 struct bdev *medium_attach(struct medium *m);
 /* The power of its target is gone: what was under way is done, undone or
@@ -164,6 +181,11 @@ void nqn_of(unsigned target, char out[64]);
 
 /* --- operator.c --- */
 void operator_main(void *arg);
+void endpoint_of(unsigned target, struct endpoint *ep);
+
+/* --- rival.c --- */
+void rival_start(void);
+void rival_stop(void);
 
 /* --- jobs.c --- */
 void client_jobs_start(unsigned client);
@@ -188,6 +210,7 @@ struct world {
 	FILE *journal; /* of faults and operations */
 	uint64_t puts, put_ok, gets, hits, misses, errors, removes;
 	uint64_t crashes, cuts, swaps;
+	uint64_t rival_puts, rival_gets;
 	uint64_t drained, copies, checks;
 	uint64_t master_lives, recoveries, lossy;
 };
