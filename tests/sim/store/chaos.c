@@ -72,10 +72,10 @@ static void put_another(unsigned target)
 static void swap_disk(unsigned target)
 {
 	struct medium *m = &w.disks[target];
-	uint64_t what = below(5);
+	uint64_t what = below(4);
 
 	if (!w.plan.has_swaps || w.is_quiet)
-		what = 4;
+		what = 3;
 	if (what == 1)
 		return; /* what is there stays */
 	m->bytes = DISK_BYTES;

@@ -197,7 +197,7 @@ static void plan_make(uint64_t seed)
 	p->has_crashes = chance(0.6);
 	p->has_master_crashes = p->has_crashes && chance(0.6);
 	p->has_file_errors = p->keep && chance(0.2);
-	p->has_swaps = p->has_crashes && chance(0.4);
+	p->has_swaps = p->has_crashes && chance(0.7);
 	p->has_tasks = chance(0.6);
 	p->has_drains = p->has_tasks && chance(0.4);
 	p->has_media = chance(0.3);
