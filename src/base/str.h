@@ -59,6 +59,7 @@ struct strbuf {
 	size_t n;
 	size_t cap;
 	bool failed;
+	bool is_secret; /* memory is overwritten before it is given back */
 };
 
 void strbuf_fini(struct strbuf *sb);

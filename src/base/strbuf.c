@@ -7,11 +7,14 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void strbuf_fini(struct strbuf *sb)
 {
 	if (!sb)
 		return;
+	if (sb->is_secret && sb->p)
+		explicit_bzero(sb->p, sb->cap);
 	free(sb->p);
 	*sb = (struct strbuf){0};
 }
@@ -22,6 +25,22 @@ void strbuf_reset(struct strbuf *sb)
 	sb->failed = false;
 	if (sb->p)
 		sb->p[0] = '\0';
+}
+
+/* As realloc(), which may leave a copy behind. */
+static char *grow(struct strbuf *sb, size_t cap)
+{
+	char *p;
+
+	if (!sb->is_secret)
+		return realloc(sb->p, cap);
+	p = malloc(cap);
+	if (p && sb->p) {
+		memcpy(p, sb->p, sb->n);
+		explicit_bzero(sb->p, sb->cap);
+		free(sb->p);
+	}
+	return p;
 }
 
 /* Room for more bytes and the NUL. */
@@ -40,7 +59,7 @@ static bool has_room(struct strbuf *sb, size_t more)
 	while (cap < need)
 		if (mul_overflows(cap, (size_t)2, &cap))
 			goto fail;
-	p = realloc(sb->p, cap);
+	p = grow(sb, cap);
 	if (!p)
 		goto fail;
 	p[sb->n] = '\0';

@@ -86,7 +86,7 @@ static void take_fact(void *arg, struct str key, struct str value)
 
 static int look(struct deployment *d, struct err *err)
 {
-	struct strbuf script = {0};
+	struct strbuf script = {.is_secret = true};
 	int ret;
 
 	strbuf_adds(&script,
@@ -109,7 +109,6 @@ static int look(struct deployment *d, struct err *err)
 	ret = script.failed
 		      ? err_set(err, -ENOMEM, "out of memory")
 		      : deployment_facts(d, script.p, take_fact, &d->keys, err);
-	secret_clear(script.p, script.n);
 	strbuf_fini(&script);
 	return ret;
 }

@@ -130,7 +130,7 @@ static void add_keyed(const struct deployment *d, struct strbuf *out)
 static int look_around(struct deployment *d, struct nvmet_facts *f,
 		       struct err *err)
 {
-	struct strbuf script = {0};
+	struct strbuf script = {.is_secret = true};
 	char unit[64];
 	int ret;
 
@@ -145,7 +145,6 @@ static int look_around(struct deployment *d, struct nvmet_facts *f,
 	add_keyed(d, &script);
 	strbuf_adds(&script, facts_script);
 	ret = deployment_facts(d, script.p ? script.p : "", take_fact, f, err);
-	secret_clear(script.p, script.n);
 	strbuf_fini(&script);
 	if (ret == 0 && !f->can_nvmet)
 		ret = err_set(err, -ENOTSUP,

@@ -23,6 +23,7 @@
 #include "base/base64.h"
 #include "base/rand.h"
 #include "base/time.h"
+#include "deploy/askpass.h"
 #include "deploy/sshproc.h"
 
 #define SCRIPT_MAX ((size_t)96 << 10)
@@ -31,7 +32,7 @@
 #define READ_BYTES 16384
 #define HELLO_MS   20000
 #define COMMAND_MS 30000
-#define SAID_MAX   160 /* bytes of stderr that fit into a sentence */
+#define SAID_MAX   200 /* bytes of stderr that fit into a sentence */
 
 struct remote {
 	struct sshproc proc;
@@ -79,12 +80,22 @@ void shell_quote(struct strbuf *out, const char *text)
 	strbuf_addc(out, '\'');
 }
 
+static const char *find_mark(const struct strbuf *sb, const char *mark)
+{
+	return sb->n ? memmem(sb->p, sb->n, mark, strlen(mark)) : NULL;
+}
+
 /* The end of what was said on stderr, on one line. */
 static void said(const struct strbuf *errors, char out[SAID_MAX])
 {
 	struct str s = str_trim(strbuf_str(errors));
+	const char *refusal = find_mark(errors, ASKPASS_SAYS);
 	size_t n;
 
+	/* The cause of all that follows it. */
+	if (refusal)
+		s = (struct str){refusal, MIN(strcspn(refusal, "\r\n"),
+					      (size_t)SAID_MAX - 1)};
 	if (s.n >= SAID_MAX)
 		s = (struct str){s.p + s.n - (SAID_MAX - 1), SAID_MAX - 1};
 	for (n = 0; n < s.n; n++)
@@ -93,11 +104,6 @@ static void said(const struct strbuf *errors, char out[SAID_MAX])
 }
 
 /* --- reading --- */
-
-static const char *find_mark(const struct strbuf *sb, const char *mark)
-{
-	return sb->n ? memmem(sb->p, sb->n, mark, strlen(mark)) : NULL;
-}
 
 static void keep_tail(struct side *side)
 {
@@ -266,7 +272,7 @@ int remote_run(struct remote *r, const struct remote_cmd *cmd,
 	       struct remote_result *res, struct err *err)
 {
 	uint64_t deadline_ns = time_mono_ns() + time_limit(r, cmd) * NS_PER_MS;
-	struct strbuf text = {0};
+	struct strbuf text = {.is_secret = true}; /* there may be keys in it */
 	struct side sides[2] = {
 		{.fd = r->proc.out, .out = &res->out, .max = REMOTE_OUT_MAX},
 		{.fd = r->proc.err,
@@ -325,7 +331,7 @@ static int write_part(struct remote *r, const struct remote_file *file,
 		      size_t at, struct err *err)
 {
 	size_t n = MIN(file->len - at, FILE_CHUNK);
-	struct strbuf script = {0}, name = {0};
+	struct strbuf script = {.is_secret = true}, name = {0};
 	int ret;
 
 	strbuf_addf(&name, "%s" REMOTE_NEW, file->path);
@@ -426,7 +432,8 @@ static int hello(struct remote *r, uint32_t ms, struct err *err)
 		return err_set(err, ret,
 			       "%s: no shell over ssh within %u s%s%s", r->host,
 			       (ms + 999) / 1000, why[0] ? ": " : "", why);
-	if (strstr(why, "ermission denied") || strstr(why, "erification"))
+	if (strstr(why, "ermission denied") || strstr(why, "erification") ||
+	    strstr(why, ASKPASS_SAYS))
 		ret = -EACCES;
 	else
 		ret = -EHOSTUNREACH;

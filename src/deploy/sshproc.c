@@ -17,12 +17,12 @@
 #include <unistd.h>
 
 #include "base/time.h"
+#include "deploy/askpass.h"
 
-#define ASKPASS_ENV   "MOONCAKE_ASKPASS"
-#define PASSWORD_MAX  1024
 #define ARGS_MAX      40
 #define ARG_TEXT_MAX  320
 #define END_MS	      2000 /* for ssh to end by itself */
+#define WHO_MS	      5000 /* for ssh to print its configuration */
 #define ALIVE_OPTIONS "-oServerAliveInterval=5", "-oServerAliveCountMax=3"
 
 /* argv of "sh -c 'exec COMMAND "$@"' ssh ARG …" */
@@ -104,12 +104,12 @@ static int check_opts(const struct remote_opts *opts, struct err *err)
 			       "the key file's path is longer "
 			       "than %d bytes",
 			       ARG_TEXT_MAX - 4);
-	if (opts->password && (strlen(opts->password) >= PASSWORD_MAX ||
+	if (opts->password && (strlen(opts->password) >= ASKPASS_MAX ||
 			       strchr(opts->password, '\n')))
 		return err_set(err, -EINVAL,
 			       "the password is longer than %d bytes or has "
 			       "several lines",
-			       PASSWORD_MAX - 1);
+			       ASKPASS_MAX - 1);
 	return 0;
 }
 
@@ -127,35 +127,14 @@ static int secret_open(const char *password)
 	return fd;
 }
 
-bool remote_askpass(int argc, char **argv, int *exit_status)
-{
-	const char *path = getenv(ASKPASS_ENV);
-	char text[PASSWORD_MAX];
-	ssize_t n = -1;
-	int fd;
-
-	if (!path)
-		return false;
-	*exit_status = 1;
-	/* Only for the password; other questions (host keys) get no answer. */
-	if (argc < 2 || !strcasestr(argv[1], "password"))
-		return true;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		n = pread(fd, text, sizeof(text), 0);
-		close(fd);
-	}
-	if (n < 0)
-		return true;
-	if (write(STDOUT_FILENO, text, (size_t)n) == n &&
-	    write(STDOUT_FILENO, "\n", 1) == 1)
-		*exit_status = 0;
-	explicit_bzero(text, sizeof(text));
-	return true;
-}
+#define ENV_TEXTS    4
+#define ENV_TEXT_MAX (ASKPASS_WHO_LEN + 32)
+struct env_texts {
+	char items[ENV_TEXTS][ENV_TEXT_MAX];
+};
 
 /* Environment of the child: ours, and how to ask. */
-static char **child_env(int secret, char texts[3][64])
+static char **child_env(const struct sshproc *proc, struct env_texts *t)
 {
 	extern char **environ;
 	size_t n = 0, k = 0;
@@ -163,20 +142,26 @@ static char **child_env(int secret, char texts[3][64])
 
 	while (environ[n])
 		n++;
-	env = calloc(n + 4, sizeof(*env));
+	env = calloc(n + ENV_TEXTS + 1, sizeof(*env));
 	if (!env)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
 		if (strncmp(environ[i], "SSH_ASKPASS", 11))
 			env[k++] = environ[i];
-	if (secret >= 0) {
-		snprintf(texts[0], 64, ASKPASS_ENV "=/proc/%d/fd/%d",
-			 (int)getpid(), secret);
-		snprintf(texts[1], 64, "SSH_ASKPASS=/proc/%d/exe",
+	if (proc->secret >= 0) {
+		char who[ASKPASS_WHO_LEN];
+
+		askpass_who_format(&proc->who, who);
+		snprintf(t->items[0], ENV_TEXT_MAX,
+			 ASKPASS_ENV "=/proc/%d/fd/%d", (int)getpid(),
+			 proc->secret);
+		snprintf(t->items[1], ENV_TEXT_MAX, "SSH_ASKPASS=/proc/%d/exe",
 			 (int)getpid());
-		snprintf(texts[2], 64, "SSH_ASKPASS_REQUIRE=force");
-		for (int i = 0; i < 3; i++)
-			env[k++] = texts[i];
+		snprintf(t->items[2], ENV_TEXT_MAX,
+			 "SSH_ASKPASS_REQUIRE=force");
+		snprintf(t->items[3], ENV_TEXT_MAX, ASKPASS_WHO_ENV "=%s", who);
+		for (int i = 0; i < ENV_TEXTS; i++)
+			env[k++] = t->items[i];
 	}
 	return env;
 }
@@ -210,8 +195,8 @@ __attribute__((noreturn)) static void child(char *const *argv, char **env,
 static int spawn(struct sshproc *proc, const struct argv *a, struct err *err)
 {
 	int in[2] = {-1, -1}, out[2] = {-1, -1}, errs[2] = {-1, -1};
-	char texts[3][64];
-	char **env = child_env(proc->secret, texts);
+	struct env_texts texts;
+	char **env = child_env(proc, &texts);
 	int ret = 0;
 
 	if (!env || pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) ||
@@ -243,33 +228,6 @@ static int spawn(struct sshproc *proc, const struct argv *a, struct err *err)
 	return 0;
 }
 
-int sshproc_start(struct sshproc *proc, const struct remote_opts *opts,
-		  uint32_t connect_ms, struct err *err)
-{
-	struct argv *a;
-	int ret = check_opts(opts, err);
-
-	*proc = (struct sshproc){.in = -1, .out = -1, .err = -1, .secret = -1};
-	if (ret)
-		return ret;
-	a = calloc(1, sizeof(*a));
-	if (!a)
-		return err_set(err, -ENOMEM, "out of memory");
-	if (opts->password)
-		proc->secret = secret_open(opts->password);
-	add_command(a);
-	add_options(a, opts, connect_ms);
-	arg(a, "--");
-	arg(a, "%s", opts->host);
-	arg(a, "exec sh -s");
-	if (opts->password && proc->secret < 0)
-		ret = err_set(err, -ENOMEM, "no memory for the password");
-	if (!ret)
-		ret = spawn(proc, a, err);
-	free(a);
-	return ret;
-}
-
 static void close_fds(struct sshproc *proc)
 {
 	int *fds[] = {&proc->in, &proc->out, &proc->err, &proc->secret};
@@ -298,4 +256,73 @@ void sshproc_end(struct sshproc *proc)
 		poll(NULL, 0, 5);
 	}
 	proc->pid = 0;
+}
+
+/* Whom will ssh ask for the password of?  Its configuration knows: -G prints
+ * it.  Another command in its place may not: then the name that was given. */
+static void find_who(struct sshproc *proc, const struct remote_opts *opts,
+		     struct argv *a)
+{
+	struct sshproc ask = {.in = -1, .out = -1, .err = -1, .secret = -1};
+	uint64_t until_ns = time_mono_ns() + WHO_MS * NS_PER_MS;
+	struct strbuf text = {0};
+	struct err ignored = {0};
+	char part[4096];
+	ssize_t n = 1;
+
+	snprintf(proc->who.user, sizeof(proc->who.user), "%s",
+		 opts->user ? opts->user : "");
+	snprintf(proc->who.host, sizeof(proc->who.host), "%s", opts->host);
+	add_command(a);
+	add_options(a, opts, WHO_MS);
+	arg(a, "-G");
+	arg(a, "--");
+	arg(a, "%s", opts->host);
+	if (spawn(&ask, a, &ignored) == 0) {
+		close(ask.in);
+		ask.in = -1;
+		while (n && time_mono_ns() < until_ns && text.n < 65536) {
+			struct pollfd p = {ask.out, POLLIN, 0};
+
+			n = poll(&p, 1, 100) > 0
+				    ? read(ask.out, part, sizeof(part))
+				    : -1;
+			strbuf_add(&text, part, n > 0 ? (size_t)n : 0);
+		}
+		askpass_who_parse(strbuf_str(&text), &proc->who);
+		if (n)
+			sshproc_kill(&ask);
+	}
+	sshproc_end(&ask);
+	strbuf_fini(&text);
+	*a = (struct argv){0};
+}
+
+int sshproc_start(struct sshproc *proc, const struct remote_opts *opts,
+		  uint32_t connect_ms, struct err *err)
+{
+	struct argv *a;
+	int ret = check_opts(opts, err);
+
+	*proc = (struct sshproc){.in = -1, .out = -1, .err = -1, .secret = -1};
+	if (ret)
+		return ret;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return err_set(err, -ENOMEM, "out of memory");
+	if (opts->password) {
+		find_who(proc, opts, a);
+		proc->secret = secret_open(opts->password);
+	}
+	add_command(a);
+	add_options(a, opts, connect_ms);
+	arg(a, "--");
+	arg(a, "%s", opts->host);
+	arg(a, "exec sh -s");
+	if (opts->password && proc->secret < 0)
+		ret = err_set(err, -ENOMEM, "no memory for the password");
+	if (!ret)
+		ret = spawn(proc, a, err);
+	free(a);
+	return ret;
 }

@@ -8,12 +8,14 @@
 
 #include <sys/types.h>
 
+#include "deploy/askpass.h"
 #include "deploy/remote.h"
 
 struct sshproc {
-	pid_t pid;	  /* 0 = none */
-	int in, out, err; /* ours, non-blocking; -1 = none */
-	int secret;	  /* memory file with the password, -1 = none */
+	pid_t pid;		/* 0 = none */
+	int in, out, err;	/* ours, non-blocking; -1 = none */
+	int secret;		/* memory file with the password, -1 = none */
+	struct askpass_who who; /* whose it is */
 };
 
 /* A shell on opts->host that reads commands from in.  0, -EINVAL, -errno. */

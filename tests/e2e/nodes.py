@@ -124,9 +124,10 @@ PASSWORD = ("$6$mooncake$pVlF4CdtGZAtCccL.V5W6zoVJGIv6bt6w9/tbm"
 
 class Node:
     def __init__(self, nodes, number, is_known=True, name=None, addrs=None,
-                 sshd=(), **env):
+                 sshd=(), forwards=False, **env):
         """addrs: this machine's address and the node's; sshd: more lines for
-        its configuration; env: what its sessions find in their environment."""
+        its configuration; forwards: it forwards ports and sockets; env: what
+        its sessions find in their environment."""
         self.nodes = nodes
         self.name = name or f"ssd{number}"
         self.link = f"mc{os.getpid() % 100000}n{number}"
@@ -144,8 +145,9 @@ class Node:
                     f"AuthorizedKeysFile /run/authorized\n"
                     "StrictModes no\nPermitRootLogin yes\n"
                     "ListenAddress 0.0.0.0\n"
-                    "MaxStartups 100\nUseDNS no\n"
-                    "DisableForwarding yes\n")  # no tool needs any
+                    "MaxStartups 100\nUseDNS no\n")
+            if not forwards:
+                f.write("DisableForwarding yes\n")
             for line in sshd:
                 f.write(line + "\n")
             for key, value in env.items():

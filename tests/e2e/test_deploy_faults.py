@@ -81,6 +81,38 @@ def test_password(cluster, nodes, tmp_path):
     assert "is not root there" in fails(cluster, nodes, *args, **env)
 
 
+def test_password_is_not_for_jump_hosts(cluster, nodes, tmp_path):
+    """The node's password reaches the node, also through another host; that
+    one, which would take the same, is refused."""
+    n, args = our_node(cluster, nodes, forwards=True)
+    path = tmp_path / "password"
+    path.touch(mode=0o600)
+    path.write_text("correct horse\n")
+    with open(nodes.config, "r+") as f:
+        old = f.read()
+        f.seek(0)
+        f.write(f"Host node\n  HostName {n.addr}\n  ProxyJump op@jump\n"
+                "  PubkeyAuthentication no\n"
+                f"Host jump\n  HostName {n.addr}\n  HostKeyAlias jump\n{old}")
+    with open(nodes.known_hosts, "a") as f:
+        f.write(f"jump {nodes.host_pub}\n")
+    args = (args[0].replace(n.addr, "node") + f" addr:{n.addr}",
+            "--username=op", f"--password_file={path}")
+    command = nodes.env()["MOONCAKE_SSH_COMMAND"]
+    # With its key the jump host lets us pass, and the node gets its password.
+    out = create(cluster, nodes, *args)[0]
+    assert "the user op is not root there" in out["error"], out
+    # The jump host asks for one.
+    with open(nodes.config) as f:
+        text = f.read()
+    with open(nodes.config, "w") as f:
+        f.write(text.replace("HostKeyAlias jump",
+                             "HostKeyAlias jump\n  PubkeyAuthentication no"))
+    out = create(cluster, nodes, *args, MOONCAKE_SSH_COMMAND=command)[0]
+    assert "the password is for op@" in out["error"], out
+    assert "was not given to \"op@jump's password: \"" in out["error"]
+
+
 @pytest.mark.parametrize("what", ["none", "password"])
 def test_no_sudo(cluster, nodes, what):
     n, args = our_node(cluster, nodes)

@@ -324,8 +324,10 @@ static void test_password(void **state)
 
 	/* As ssh does: first an unknown host key, then the password. */
 	fake_ssh("! \"$SSH_ASKPASS\" 'Are you sure (yes/no)? ' || exit 3\n"
-		 "[ \"$(\"$SSH_ASKPASS\" \"root's password: \")\" = \"s3cret "
-		 "'x'\" ] || { echo Permission denied >&2; exit 255; }\n"
+		 "ask() { \"$SSH_ASKPASS\" \"root@$1's password: \"; }\n"
+		 "[ -z \"$SSH_ASKPASS\" ] || ! ask jump || exit 4\n"
+		 "[ \"$(ask node7)\" = \"s3cret 'x'\" ] || { echo Permission "
+		 "denied >&2; exit 255; }\n"
 		 "exec sh -c \"$*\"");
 	assert_int_equal(open_with(&opts, &err), 0);
 	snprintf(cmd, sizeof(cmd), "grep -q s3cret %s/args", dir);
@@ -333,6 +335,15 @@ static void test_password(void **state)
 	opts.password = "wrong";
 	assert_int_equal(open_with(&opts, &err), -EACCES);
 	assert_null(strstr(err.text, "wrong"));
+	/* What the others ask is the cause, whatever is said after it. */
+	fake_ssh("\"$SSH_ASKPASS\" \"root@jump's password: \"\n"
+		 "echo 'Connection closed by UNKNOWN port 65535' >&2; "
+		 "exit 255");
+	assert_int_equal(open_with(&opts, &err), -EACCES);
+	assert_string_equal(
+		err.text, "node7: ssh: the password is for node7 only, and "
+			  "was not given to \"root@jump's password: \": use a "
+			  "key or an agent there");
 }
 
 /* --- many at once --- */
