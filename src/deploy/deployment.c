@@ -100,7 +100,7 @@ int deployment_check_disk(struct deployment *d, const char *path,
 
 struct relay deployment_relay(const struct deployment *d)
 {
-	struct relay relay = {.remote = d->remote};
+	struct relay relay = {.remote = d->remote, .tree = d->node->path};
 
 	snprintf(relay.socket, sizeof(relay.socket), "%s", d->socket);
 	return relay;
@@ -314,6 +314,7 @@ static struct plan_target target_of(const struct deployment *d)
 	return (struct plan_target){
 		.remote = d->remote,
 		.socket = d->socket,
+		.tree = d->node->path,
 		.is_forgetful = d->is_forgetful,
 		.host = d->host,
 	};

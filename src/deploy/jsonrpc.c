@@ -97,7 +97,8 @@ static int recv_answer(int fd, uint64_t deadline_ns, json_t **out)
 		strbuf_add(&sb, buf, (size_t)n);
 		if (sb.failed || sb.n > ANSWER_MAX)
 			ret = -EMSGSIZE;
-		else if (buf[n - 1] == '\n' || buf[n - 1] == '}')
+		else if (buf[n - 1] == '\n' || buf[n - 1] == '}' ||
+			 buf[n - 1] == ']')
 			*out = json_loadb(sb.p, sb.n, 0, &where);
 	}
 	strbuf_fini(&sb);
@@ -118,15 +119,35 @@ static int take_result(json_t *answer, json_t **result, struct err *err)
 		       code);
 }
 
+int jsonrpc_ask(const char *path, const char *request, uint32_t timeout_ms,
+		json_t **answer, struct err *err)
+{
+	uint64_t end = time_mono_ns() + timeout_ms * NS_PER_MS;
+	int fd = dial(path, err);
+	int ret = fd < 0 ? fd : send_all(fd, request, strlen(request), end);
+
+	*answer = NULL;
+	if (ret == -EPIPE)
+		ret = -ECONNRESET;
+	if (fd >= 0 && !ret)
+		ret = recv_answer(fd, end, answer);
+	if (fd >= 0 && ret)
+		err_set(err, ret, "no answer on %.120s: %s", path,
+			strerror(-ret));
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
 int jsonrpc_call(const char *path, const char *method, json_t *params,
 		 uint32_t timeout_ms, json_t **result, struct err *err)
 {
-	uint64_t end = time_mono_ns() + timeout_ms * NS_PER_MS;
 	json_t *request = json_pack("{s:s, s:i, s:s}", "jsonrpc", "2.0", "id",
 				    1, "method", method);
 	json_t *answer = NULL;
+	struct err why = {0};
 	char *text = NULL;
-	int fd, ret;
+	int ret;
 
 	*result = NULL;
 	if (params)
@@ -135,18 +156,12 @@ int jsonrpc_call(const char *path, const char *method, json_t *params,
 	json_decref(request);
 	if (!text)
 		return err_set(err, -EINVAL, "the request is no JSON");
-	fd = dial(path, err);
-	ret = fd < 0 ? fd : send_all(fd, text, strlen(text), end);
-	if (fd >= 0 && !ret)
-		ret = recv_answer(fd, end, &answer);
-	if (fd >= 0 && ret)
-		err_set(err, ret, "%.60s: no answer on %.120s: %s", method,
-			path, strerror(-ret));
-	if (!ret)
+	ret = jsonrpc_ask(path, text, timeout_ms, &answer, &why);
+	if (ret)
+		err_set(err, ret, "%.60s: %s", method, why.text);
+	else
 		ret = take_result(answer, result, err);
 	json_decref(answer);
 	free(text);
-	if (fd >= 0)
-		close(fd);
 	return ret;
 }

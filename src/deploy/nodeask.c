@@ -108,7 +108,7 @@ static int ask_nvmet(struct remote *remote, const struct node *node,
 int node_namespaces(struct remote *remote, const struct node *node,
 		    struct nslist *out, struct err *err)
 {
-	struct relay relay = {.remote = remote};
+	struct relay relay = {.remote = remote, .tree = node->path};
 	size_t before = out->count;
 	int ret = 0;
 

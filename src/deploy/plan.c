@@ -280,7 +280,8 @@ json_t *plan_json(const struct plan *plan, const char *host)
 static int call(const struct plan_target *t, const char *method,
 		const json_t *params, uint32_t ms, struct err *err)
 {
-	struct relay relay = {.remote = t->remote, .timeout_ms = ms};
+	struct relay relay = {
+		.remote = t->remote, .tree = t->tree, .timeout_ms = ms};
 	json_t *result;
 	int ret;
 

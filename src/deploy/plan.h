@@ -76,6 +76,7 @@ json_t *plan_json(const struct plan *plan, const char *host);
 struct plan_target {
 	struct remote *remote;
 	const char *socket;	 /* of the target's JSON-RPC */
+	const char *tree;	 /* SPDK's there, or NULL */
 	bool is_forgetful;	 /* it keeps nothing when it ends */
 	struct fleet_host *host; /* shows progress; may be NULL */
 };

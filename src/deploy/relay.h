@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON-RPC calls to a target's Unix socket on another host, inside the shell
- * session: as root where the socket is root's, and also where sshd forbids
- * forwarding.  What carries them there is what that host has: python3, socat or
- * nc.
+ * JSON-RPC calls to a target's Unix socket on another host.  ssh forwards the
+ * socket; where it may not (sshd forbids it, or the socket is root's and the
+ * user is not) the shell session carries them, by what that host has: python3,
+ * socat, nc, or rpc.py of an SPDK tree.
  */
 #ifndef DEPLOY_RELAY_H
 #define DEPLOY_RELAY_H
@@ -15,6 +15,7 @@
 struct relay {
 	struct remote *remote;
 	char socket[108]; /* path there, /var/tmp/spdk.sock */
+	const char *tree; /* SPDK's there, NULL or "" = none */
 	uint32_t timeout_ms;
 };
 

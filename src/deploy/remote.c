@@ -24,6 +24,7 @@
 #include "base/rand.h"
 #include "base/time.h"
 #include "deploy/askpass.h"
+#include "deploy/forward.h"
 #include "deploy/sshproc.h"
 
 #define SCRIPT_MAX ((size_t)96 << 10)
@@ -43,6 +44,8 @@ struct remote {
 	uint32_t command_ms;
 	bool is_root;
 	bool is_broken;
+	bool has_no_forward;	 /* it was tried */
+	struct forward *forward; /* or NULL */
 	struct rng rng;
 };
 
@@ -465,6 +468,25 @@ bool remote_is_broken(const struct remote *r)
 	return r->is_broken;
 }
 
+struct forward *remote_forward(struct remote *r, const char *there)
+{
+	if (r->forward && strcmp(forward_there(r->forward), there)) {
+		forward_close(r->forward);
+		r->forward = NULL;
+	}
+	if (!r->forward && !r->has_no_forward)
+		r->has_no_forward =
+			forward_open(&r->opts, there, &r->forward) != 0;
+	return r->forward;
+}
+
+void remote_give_up_forward(struct remote *r)
+{
+	forward_close(r->forward);
+	r->forward = NULL;
+	r->has_no_forward = true;
+}
+
 /* Ends the processes that descend from the shell $p, which began at $t; its
  * number may be somebody else's by now.  Status 3 and a list: they stay. */
 static const char end_script[] =
@@ -516,6 +538,7 @@ void remote_recover(struct remote *r, struct err *err)
 	struct err why = {0};
 
 	memcpy(shell, r->shell, sizeof(shell));
+	remote_give_up_forward(r);
 	sshproc_end(&r->proc);
 	if (start(r, &why))
 		err_add(err, "; no way back to it");
@@ -570,6 +593,7 @@ void remote_close(struct remote *r)
 {
 	if (!r)
 		return;
+	forward_close(r->forward);
 	sshproc_end(&r->proc);
 	free(r);
 }

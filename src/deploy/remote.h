@@ -48,6 +48,11 @@ void remote_recover(struct remote *r, struct err *err);
 int remote_check_root(struct remote *r, struct err *err);
 /* Something failed, and nothing can be run any more. */
 bool remote_is_broken(const struct remote *r);
+/* A socket there, forwarded to here; opened when first asked for.  NULL: there
+ * is no way, nor will there be for this session. */
+struct forward *remote_forward(struct remote *r, const char *there);
+/* It has turned out to be of no use. */
+void remote_give_up_forward(struct remote *r);
 
 struct remote_result {
 	int status; /* of the script: 0 to 255 */

@@ -64,7 +64,6 @@ static void add_options(struct argv *a, const struct remote_opts *opts,
 	static const char *const fixed[] = {
 		"-T",
 		"-x",
-		"-oClearAllForwardings=yes",
 		ALIVE_OPTIONS,
 		"-oEscapeChar=none",
 		"-oPermitLocalCommand=no",
@@ -263,7 +262,7 @@ void sshproc_end(struct sshproc *proc)
 static void find_who(struct sshproc *proc, const struct remote_opts *opts,
 		     struct argv *a)
 {
-	struct sshproc ask = {.in = -1, .out = -1, .err = -1, .secret = -1};
+	struct sshproc ask = SSHPROC_NONE;
 	uint64_t until_ns = time_mono_ns() + WHO_MS * NS_PER_MS;
 	struct strbuf text = {0};
 	struct err ignored = {0};
@@ -298,13 +297,15 @@ static void find_who(struct sshproc *proc, const struct remote_opts *opts,
 	*a = (struct argv){0};
 }
 
-int sshproc_start(struct sshproc *proc, const struct remote_opts *opts,
-		  uint32_t connect_ms, struct err *err)
+/* Command and options; begin() and run() around what is wanted. */
+static int begin(struct sshproc *proc, const struct remote_opts *opts,
+		 uint32_t connect_ms, struct argv **out, struct err *err)
 {
 	struct argv *a;
 	int ret = check_opts(opts, err);
 
-	*proc = (struct sshproc){.in = -1, .out = -1, .err = -1, .secret = -1};
+	*proc = SSHPROC_NONE;
+	*out = NULL;
 	if (ret)
 		return ret;
 	a = calloc(1, sizeof(*a));
@@ -314,15 +315,49 @@ int sshproc_start(struct sshproc *proc, const struct remote_opts *opts,
 		find_who(proc, opts, a);
 		proc->secret = secret_open(opts->password);
 	}
+	*out = a;
+	if (opts->password && proc->secret < 0)
+		return err_set(err, -ENOMEM, "no memory for the password");
 	add_command(a);
 	add_options(a, opts, connect_ms);
-	arg(a, "--");
-	arg(a, "%s", opts->host);
-	arg(a, "exec sh -s");
-	if (opts->password && proc->secret < 0)
-		ret = err_set(err, -ENOMEM, "no memory for the password");
-	if (!ret)
+	return 0;
+}
+
+int sshproc_start(struct sshproc *proc, const struct remote_opts *opts,
+		  uint32_t connect_ms, struct err *err)
+{
+	struct argv *a;
+	int ret = begin(proc, opts, connect_ms, &a, err);
+
+	if (ret == 0) {
+		arg(a, "-oClearAllForwardings=yes");
+		arg(a, "--");
+		arg(a, "%s", opts->host);
+		arg(a, "exec sh -s");
 		ret = spawn(proc, a, err);
+	}
+	free(a);
+	return ret;
+}
+
+int sshproc_forward(struct sshproc *proc, const struct remote_opts *opts,
+		    const char *path, const char *there, struct err *err)
+{
+	struct argv *a;
+	int ret = begin(proc, opts, opts->connect_ms, &a, err);
+
+	if (ret == 0) {
+		arg(a, "-N");
+		/* What is refused is told on stderr. */
+		arg(a, "-oLogLevel=INFO");
+		arg(a, "-oStreamLocalBindMask=0177");
+		/* Ends with us, and is nobody else's. */
+		arg(a, "-oControlPath=none");
+		arg(a, "-L%s:%s", path, there);
+		arg(a, "--");
+		arg(a, "%s", opts->host);
+		ret = spawn(proc, a, err);
+	}
 	free(a);
 	return ret;
 }

@@ -18,10 +18,16 @@ struct sshproc {
 	struct askpass_who who; /* whose it is */
 };
 
+#define SSHPROC_NONE                                                           \
+	((struct sshproc){.in = -1, .out = -1, .err = -1, .secret = -1})
+
 /* A shell on opts->host that reads commands from in.  0, -EINVAL, -errno. */
 int sshproc_start(struct sshproc *proc, const struct remote_opts *opts,
 		  uint32_t connect_ms, struct err *err);
-/* After every sshproc_start(), also a failed one: closes the descriptors, so
+/* Forwards the Unix socket there to one at path here, until it is killed. */
+int sshproc_forward(struct sshproc *proc, const struct remote_opts *opts,
+		    const char *path, const char *there, struct err *err);
+/* After every start, also a failed one: closes the descriptors, so
  * that both sides end, and waits a little; then kills. */
 void sshproc_end(struct sshproc *proc);
 /* At once; sshproc_end() has still to be called. */

@@ -257,6 +257,107 @@ def test_target_that_does_not_start(cluster, nodes):
     assert "all taken back" in r.stdout
 
 
+# rpc.py of an SPDK tree, as far as it matters: its options, its client, and
+# the module that brings more commands.
+RPC_PY = """import argparse, importlib, json, socket
+class Client:
+    def __init__(self, path, timeout):
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.settimeout(timeout)
+        self.s.connect(path)
+        self.id, self.requests = 0, []
+    def add_request(self, method, params):
+        self.id += 1
+        self.requests.append({"jsonrpc": "2.0", "method": method,
+                              "id": self.id,
+                              **({"params": params} if params else {})})
+    def flush(self):
+        self.s.sendall(json.dumps(self.requests.pop()).encode())
+    def recv(self):
+        got = b""
+        while True:
+            got += self.s.recv(65536)
+            try:
+                return json.loads(got)
+            except ValueError:
+                continue
+p = argparse.ArgumentParser()
+p.add_argument("-s", dest="addr")
+p.add_argument("-t", dest="timeout", type=float)
+p.add_argument("--plugin")
+sub = p.add_subparsers()
+first = argparse.ArgumentParser(add_help=False)
+first.add_argument("--plugin")
+importlib.import_module(first.parse_known_args()[0].plugin
+                        ).spdk_rpc_plugin_initialize(sub)
+a = p.parse_args()
+a.client = Client(a.addr, a.timeout)
+a.func(a)
+"""
+CARRIERS = {"python3": "/usr/bin/python3", "socat": "/usr/bin/socat",
+            "nc": "/usr/bin/nc"}
+NC = """#!/bin/sh
+[ "$1" != -h ] || { echo "nc -U"; exit; }
+exec $(dirname $0)/hidden-socat -t "$3" - "UNIX-CONNECT:$4"
+"""
+
+
+@pytest.mark.parametrize("carrier", ["forward", *CARRIERS, "rpc.py", None])
+def test_what_carries_calls(cluster, nodes, carrier):
+    """Each way by itself: the others are not there."""
+    n = nodes.add(forwards=carrier == "forward")
+    tools = f"{n.path}/tools"
+    n.must(f"mkdir -p {tools}/scripts && cp /usr/bin/socat {tools}/hidden-socat"
+           "; ln -s " + cluster.program("mooncake_nof_target") +
+           " /usr/local/bin/")
+    n.must(f"cp /usr/bin/python3 {tools}/python")  # for rpc.py only
+    for name, path in CARRIERS.items():
+        if name != carrier:
+            n.must(f"[ ! -e {path} ] || mount --bind /dev/null {path}")
+    if carrier == "nc":
+        n.must(f"cat >{tools}/nc <<'END'\n{NC}END\nchmod 755 {tools}/nc; "
+               f"ln -s {tools}/nc /usr/local/bin/nc; sed -i "
+               f"'s|[$](dirname [$]0)|{tools}|' {tools}/nc")
+    if carrier == "rpc.py":
+        n.must(f"cat >{tools}/scripts/rpc.py <<'END'\n#!{tools}/python\n"
+               f"{RPC_PY}END\nchmod 755 {tools}/scripts/rpc.py")
+    node = (f"--node=ip:{n.addr} backend:mooncake path:{tools} "
+            "disk:/srv/pool.img:64m")
+    for say in ("Successfully deployed: 1", "(0 steps)"):
+        r = create(cluster, nodes, node)
+        if carrier:
+            assert r.returncode == 0 and say in r.stdout, r.stdout
+        else:
+            assert r.returncode == 1 and "none of python3" in r.stdout
+            assert "all taken back" in r.stdout
+            return
+    # An error is told in the target's words.
+    r = create(cluster, nodes, node + " addr:192.0.2.7")
+    assert r.returncode == 1 and "192.0.2.7" in r.stdout, r.stdout
+    assert "all taken back" in r.stdout, r.stdout
+    assert n.must("ls /tmp/tmp.*/mooncake_rpc.py 2>/dev/null || :") == ""
+
+
+def test_socket_of_root(cluster, nodes):
+    """Forwarding is allowed, but the user may not connect to the socket: then
+    it is carried by sudo."""
+    from test_deploy_faults import SUDO
+    n = nodes.add(forwards=True)
+    n.must("ln -s " + cluster.program("mooncake_nof_target") +
+           " /usr/local/bin/")
+    n.must(f"cat >/usr/local/bin/sudo.c <<'END'\n{SUDO}END\n"
+           "cd /usr/local/bin && cc -o sudo sudo.c && rm sudo.c && "
+           "chmod 4755 sudo")
+    node = f"--node=ip:{n.addr} backend:mooncake disk:/srv/pool.img:64m"
+    r = create(cluster, nodes, node, "--username=op")
+    assert r.returncode == 0, r.stdout
+    n.must("mount --bind /dev/null /usr/bin/python3; "
+           "mount --bind /dev/null /usr/bin/socat")
+    r = create(cluster, nodes, node, "--username=op")
+    assert r.returncode == 1 and "none of python3" in r.stdout, r.stdout
+    assert "(0 steps)" in create(cluster, nodes, node).stdout
+
+
 @pytest.mark.parametrize("what,args,say", [
     ("disk", "pci:0000:99:00.0", "no NVMe disk at 0000:99:00.0"),
     ("path", None, "holds no built SPDK"),

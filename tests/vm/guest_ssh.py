@@ -37,6 +37,8 @@ def feed(conn):
 
 def main():
     name, args = sys.argv[1], sys.argv[2:]
+    if "-N" in args:  # this one forwards nothing
+        return 1
     command = " ".join(args[args.index("--") + 2:])  # behind the host
     (main_end, port), (err_end, err_port) = listener(), listener()
     guest = subprocess.Popen(
