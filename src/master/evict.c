@@ -44,12 +44,16 @@ static struct lru *lru_of(struct recency *home, enum turn turn)
 	}
 }
 
-void evict_forget(struct core *core, struct replica *rep)
+static void leave(struct recency *home, struct replica *rep)
 {
 	if (rep->turn != TURN_NONE)
-		lru_del(lru_of(recency_of(core, rep), rep->turn),
-			&rep->lru_node);
+		lru_del(lru_of(home, rep->turn), &rep->lru_node);
 	rep->turn = TURN_NONE;
+}
+
+void evict_forget(struct core *core, struct replica *rep)
+{
+	leave(recency_of(core, rep), rep);
 }
 
 void evict_note(struct core *core, struct replica *rep)
@@ -57,7 +61,7 @@ void evict_note(struct core *core, struct replica *rep)
 	struct recency *home = recency_of(core, rep);
 	struct object *obj = rep->obj;
 
-	evict_forget(core, rep);
+	leave(home, rep);
 	if (rep->state != REPLICA_COMPLETE || obj->is_hard_pinned)
 		return;
 	if (obj_is_soft_pinned(core, obj)) {
