@@ -70,12 +70,16 @@ void owner_text(const struct vol_owner *owner, char out[OWNER_TEXT_LEN])
 			 owner->hold == HOLD_FREE ? "free" : "none");
 		return;
 	}
+	if (owner->hold == HOLD_OURS) {
+		snprintf(out, OWNER_TEXT_LEN, "ours, key %016llx%s",
+			 (unsigned long long)owner->key,
+			 owner->is_persistent ? ", persistent" : "");
+		return;
+	}
 	memcpy(uuid.b, owner->host, sizeof(uuid.b));
 	uuid_format_hex(&uuid, host);
-	snprintf(out, OWNER_TEXT_LEN, "%skey %016llx, host %s%s",
-		 owner->hold == HOLD_OURS ? "ours, " : "",
-		 (unsigned long long)owner->key, host,
-		 owner->is_persistent ? ", persistent" : "");
+	snprintf(out, OWNER_TEXT_LEN, "key %016llx, host %s",
+		 (unsigned long long)owner->key, host);
 }
 
 bool owner_can_hold(const struct nvmf_ctrl_info *ctrl,

@@ -45,8 +45,8 @@ bool owner_key_is_alike(uint64_t a, uint64_t b);
 /* What a report says to who has key. */
 void owner_judge(const struct nvmf_resv_report *report, uint64_t key,
 		 struct vol_owner *out);
-/* For people: "none", "free", "ours, key … host …", "key … host …". */
-#define OWNER_TEXT_LEN 112
+/* For people: "none", "free", "ours, key …", "key …, host …". */
+#define OWNER_TEXT_LEN 80
 void owner_text(const struct vol_owner *owner, char out[OWNER_TEXT_LEN]);
 /* Can namespaces like this one be held? */
 bool owner_can_hold(const struct nvmf_ctrl_info *ctrl,
