@@ -152,7 +152,9 @@ typedef struct mooncake_put_opts {
 	size_t preferred_segments_count;
 	const char *const *preferred_nof_segments;
 	size_t preferred_nof_segments_count;
-	const char *const *group_ids; /* none, or one per key */
+	/* None, or one per key (not NULL): objects of one group are kept by a
+	 * read of any of them, and evicted together. */
+	const char *const *group_ids;
 	size_t group_ids_count;
 } mooncake_put_opts_t;
 #define MOONCAKE_PUT_OPTS_INIT { .replica_num = -1, .nof_replica_num = -1 }

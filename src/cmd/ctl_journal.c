@@ -123,6 +123,18 @@ static bool add_gone(struct strbuf *out, struct look *look, struct str body)
 	return true;
 }
 
+static bool add_group(struct strbuf *out, struct look *look, struct str body)
+{
+	struct jr_group r;
+
+	if (!jr_group_decode(body, &r))
+		return false;
+	add_key(out, r.key);
+	strbuf_addf(out, " generation=%llu group_bytes=%zu",
+		    (unsigned long long)r.generation, r.group.n);
+	return true;
+}
+
 static bool add_marks(struct strbuf *out, struct look *look, struct str body)
 {
 	struct jr_marks r;
@@ -139,7 +151,7 @@ static bool (*const add_body[])(struct strbuf *out, struct look *look,
 	[JR_SEGMENT] = add_segment,   [JR_SEGMENT_GONE] = add_segment_gone,
 	[JR_GRANT] = add_grant,	      [JR_OBJECT] = add_object,
 	[JR_REPLICA_GONE] = add_gone, [JR_OBJECT_GONE] = add_gone,
-	[JR_MARKS] = add_marks,
+	[JR_MARKS] = add_marks,	      [JR_GROUP] = add_group,
 };
 
 static int look_at(const struct jr_frame *frame, void *arg, struct err *err)

@@ -171,6 +171,20 @@ void jr_gone_encode(const struct jr_gone *r, struct strbuf *out)
 	ASSERT(p == out->p + out->n);
 }
 
+void jr_group_encode(const struct jr_group *r, struct strbuf *out)
+{
+	char *p =
+		strbuf_extend(out, sizeof(r->generation) + text_bytes(r->key) +
+					   text_bytes(r->group));
+
+	if (!p)
+		return;
+	p = put64(p, r->generation);
+	p = put_text(p, r->key);
+	p = put_text(p, r->group);
+	ASSERT(p == out->p + out->n);
+}
+
 void jr_segment_gone_encode(const struct jr_segment_gone *r, struct strbuf *out)
 {
 	char *p = strbuf_extend(out, sizeof(r->no) + sizeof(r->id.b) +
@@ -381,6 +395,16 @@ bool jr_gone_decode(struct str body, struct jr_gone *out)
 	out->wanted[1] = get8(&rd);
 	out->key = get_text(&rd, JR_KEY_MAX);
 	return is_done(&rd);
+}
+
+bool jr_group_decode(struct str body, struct jr_group *out)
+{
+	struct reader rd = {body, false};
+
+	out->generation = get64(&rd);
+	out->key = get_text(&rd, JR_KEY_MAX);
+	out->group = get_text(&rd, JR_KEY_MAX);
+	return is_done(&rd) && out->group.n > 0;
 }
 
 bool jr_segment_gone_decode(struct str body, struct jr_segment_gone *out)

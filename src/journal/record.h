@@ -84,6 +84,12 @@ struct jr_gone {
 	struct str key;
 };
 
+/* The object of that key, if it has that generation, is of that group. */
+struct jr_group {
+	uint64_t generation;
+	struct str key, group;
+};
+
 /* Writers of its last time may still be at it. */
 struct jr_segment_gone {
 	uint32_t no; /* 0: known by the others only */
@@ -107,6 +113,7 @@ struct jr_end {
 void jr_segment_encode(const struct jr_segment *r, struct strbuf *out);
 void jr_object_encode(const struct jr_object *r, struct strbuf *out);
 void jr_gone_encode(const struct jr_gone *r, struct strbuf *out);
+void jr_group_encode(const struct jr_group *r, struct strbuf *out);
 void jr_segment_gone_encode(const struct jr_segment_gone *r,
 			    struct strbuf *out);
 void jr_marks_encode(const struct jr_marks *r, struct strbuf *out);
@@ -116,6 +123,7 @@ void jr_end_encode(const struct jr_end *r, struct strbuf *out);
 bool jr_segment_decode(struct str body, struct jr_segment *out);
 bool jr_object_decode(struct str body, struct jr_object *out);
 bool jr_gone_decode(struct str body, struct jr_gone *out);
+bool jr_group_decode(struct str body, struct jr_group *out);
 bool jr_segment_gone_decode(struct str body, struct jr_segment_gone *out);
 bool jr_marks_decode(struct str body, struct jr_marks *out);
 bool jr_end_decode(struct str body, struct jr_end *out);

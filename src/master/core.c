@@ -11,6 +11,7 @@
 #include "master/client.h"
 #include "master/copy.h"
 #include "master/evict.h"
+#include "master/group.h"
 #include "master/object.h"
 #include "master/segment.h"
 
@@ -71,7 +72,8 @@ int core_create(const struct core_opts *opts, struct core **out)
 	stats_init(&core->stats);
 	if (copier_create(core) < 0 ||
 	    htab_init(&core->objects, OBJECTS_EXPECTED, object_key) < 0 ||
-	    htab_init(&core->clients, 64, client_key) < 0) {
+	    htab_init(&core->clients, 64, client_key) < 0 ||
+	    groups_init(core) < 0) {
 		core_destroy(core);
 		return -ENOMEM;
 	}
@@ -94,6 +96,7 @@ void core_destroy(struct core *core)
 	clients_fini(core);
 	htab_fini(&core->objects);
 	htab_fini(&core->clients);
+	groups_fini(core);
 	free(core->quarantine.heap);
 	bins_fini(&core->bins);
 	free(core);

@@ -247,7 +247,8 @@ struct object {
 	bool is_flexible : 1; /* one of two sides is enough */
 	bool is_hard_pinned : 1;
 	bool was_leased : 1;
-	uint32_t crcs[]; /* one per CRC_BLOCK; the key follows */
+	bool is_grouped : 1; /* group.h */
+	uint32_t crcs[];     /* one per CRC_BLOCK; the key follows */
 };
 
 #define obj_for_each_replica(rep, obj)                                         \
@@ -311,7 +312,8 @@ struct core {
 	struct list all, unfinished;
 	size_t soft_pinned; /* complete objects; an expired pin counts until
 			     * the object is read again or goes */
-	struct list scans;  /* struct scan, scan.h */
+	struct htab groups, members; /* group.h */
+	struct list scans;	     /* struct scan, scan.h */
 	struct list segments, dying;
 	/* Called before a segment's memory goes; may be NULL. */
 	void (*on_gone)(struct segment *seg, void *arg);

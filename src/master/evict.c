@@ -7,11 +7,14 @@
  */
 #include "master/evict.h"
 
+#include "master/group.h"
 #include "master/object.h"
 
 /* Soft-pinned replicas looked at per search and segment; beyond them the search
  * gives up rather than walk a pool of pinned and leased objects. */
 #define SOFT_LOOKS 64
+/* The same of members of groups that have to stay, per search. */
+#define GROUP_LOOKS 64
 
 void recency_init(struct recency *r)
 {
@@ -139,9 +142,10 @@ static struct replica *coldest_soft(struct core *core, struct recency *r)
 	return NULL;
 }
 
-static struct replica *search(struct core *core, enum kind kind,
-			      struct replica *(*of)(struct core *core,
-						    struct recency *r))
+typedef struct replica *(*find_fn)(struct core *core, struct recency *r);
+
+static struct replica *search_once(struct core *core, enum kind kind,
+				   find_fn of)
 {
 	struct replica *best = of(core, &core->spread[kind]);
 
@@ -154,13 +158,11 @@ static struct replica *search(struct core *core, enum kind kind,
 	return best;
 }
 
-static uint64_t drop(struct core *core, struct replica *rep)
+static uint64_t drop_one(struct core *core, struct replica *rep)
 {
 	struct stats *st = &core->stats;
 	uint64_t bytes;
 
-	if (!rep)
-		return 0;
 	ASSERT(rep->state == REPLICA_COMPLETE);
 	ASSERT(!rep->obj->is_hard_pinned && !obj_is_leased(core, rep->obj));
 	bytes = replica_bytes(rep);
@@ -177,26 +179,57 @@ static uint64_t drop(struct core *core, struct replica *rep)
 	return bytes;
 }
 
-uint64_t evict_coldest(struct core *core, enum kind kind)
+static uint64_t drop(struct core *core, struct replica *rep)
 {
-	struct replica *rep = search(core, kind, coldest_of);
+	uint64_t bytes;
+
+	if (!rep)
+		return 0;
+	bytes = group_drop_others(core, rep, drop_one);
+	return bytes + drop_one(core, rep);
+}
+
+static struct replica *search_there(struct core *core, struct segment *seg,
+				    find_fn of)
+{
+	return colder(of(core, &seg->recency),
+		      of(core, &core->spread[seg->kind]));
+}
+
+/* seg NULL: anywhere.  A member of a group that has to stay is put behind, so
+ * that it is not found again at once. */
+static struct replica *search(struct core *core, enum kind kind,
+			      struct segment *seg, find_fn of)
+{
+	for (unsigned i = 0; i < GROUP_LOOKS; i++) {
+		struct replica *rep = seg ? search_there(core, seg, of)
+					  : search_once(core, kind, of);
+
+		if (!rep || !rep->obj->is_grouped ||
+		    group_may_go(core, rep, of == coldest_soft))
+			return rep;
+		group_warm(core, rep);
+	}
+	return NULL;
+}
+
+static uint64_t evict(struct core *core, enum kind kind, struct segment *seg)
+{
+	struct replica *rep = search(core, kind, seg, coldest_of);
 
 	if (!rep && core->opts.can_evict_soft_pinned)
-		rep = search(core, kind, coldest_soft);
+		rep = search(core, kind, seg, coldest_soft);
 	return drop(core, rep);
+}
+
+uint64_t evict_coldest(struct core *core, enum kind kind)
+{
+	return evict(core, kind, NULL);
 }
 
 uint64_t evict_coldest_of(struct core *core, struct segment *seg)
 {
-	struct recency *own = &seg->recency;
-	struct recency *spread = &core->spread[seg->kind];
-	struct replica *rep =
-		colder(coldest_of(core, own), coldest_of(core, spread));
-
-	if (!rep && core->opts.can_evict_soft_pinned)
-		rep = colder(coldest_soft(core, own),
-			     coldest_soft(core, spread));
-	return drop(core, rep);
+	return evict(core, seg->kind, seg);
 }
 
 void evict_usage(const struct core *core, enum kind kind, uint64_t *live,

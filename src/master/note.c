@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "master/group.h"
 #include "master/object.h"
 
 /* Numbers that one mark takes; a restart skips what is left of them. */
@@ -223,6 +224,22 @@ static bool encode_object(const struct core *core, struct notes *notes,
 	return r->replica_count > 0;
 }
 
+/* false: it has none. */
+static bool encode_group(struct core *core, struct notes *notes,
+			 const struct object *obj)
+{
+	struct jr_group r = {
+		.generation = obj->generation,
+		.key = obj_key(obj),
+		.group = group_id(core, obj),
+	};
+
+	if (!r.group.n)
+		return false;
+	jr_group_encode(&r, begin(notes));
+	return true;
+}
+
 /* Space that nobody has, but somebody may be at. */
 static void encode_resting(struct notes *notes, const struct resting *rest,
 			   uint64_t left_ms)
@@ -314,11 +331,14 @@ void note_object(struct core *core, const struct object *obj)
 
 	if (!notes)
 		return;
-	if (encode_object(core, notes, obj))
+	if (encode_object(core, notes, obj)) {
 		append(notes, JR_OBJECT);
-	else if (obj->writing && obj->writing->former)
+		if (encode_group(core, notes, obj))
+			append(notes, JR_GROUP);
+	} else if (obj->writing && obj->writing->former) {
 		/* All it has is on its way out. */
 		note_object_gone(core, obj->writing->former);
+	}
 }
 
 void note_replica_gone(struct core *core, const struct replica *rep)
@@ -394,8 +414,11 @@ void save_object(struct core *core, const struct object *obj)
 {
 	struct notes *notes = core->notes;
 
-	if (obj->is_complete && encode_object(core, notes, obj))
+	if (obj->is_complete && encode_object(core, notes, obj)) {
 		save(notes, JR_OBJECT);
+		if (encode_group(core, notes, obj))
+			save(notes, JR_GROUP);
+	}
 	if (encode_grant(core, notes, obj))
 		save(notes, JR_GRANT);
 }

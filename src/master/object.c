@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "master/evict.h"
+#include "master/group.h"
 #include "master/note.h"
 #include "master/quarantine.h"
 #include "master/scan.h"
@@ -151,6 +152,7 @@ static void destroy(struct core *core, struct object *obj)
 	while (obj->replicas)
 		obj_drop_replica(core, obj->replicas);
 	scans_leave(core, obj);
+	group_leave(core, obj);
 	give_key_up(core, obj);
 	if (obj->is_complete)
 		core->soft_pinned -= obj->soft_pin_ns > 0;
@@ -414,7 +416,7 @@ void obj_release(struct core *core, struct object *obj)
 	obj_settle(core, obj);
 }
 
-void obj_touch(struct core *core, struct object *obj)
+void obj_touch_alone(struct core *core, struct object *obj)
 {
 	struct replica *rep;
 
@@ -432,6 +434,13 @@ void obj_touch(struct core *core, struct object *obj)
 			rep->extents[i].seg->leased_until_ns =
 				obj_lease_end(core, obj);
 	}
+}
+
+void obj_touch(struct core *core, struct object *obj)
+{
+	obj_touch_alone(core, obj);
+	if (obj->is_grouped)
+		group_touch(core, obj);
 }
 
 bool replica_is_readable(const struct replica *rep)
@@ -483,4 +492,24 @@ uint64_t replica_bytes(const struct replica *rep)
 	for (unsigned i = 0; i < rep->extent_count; i++)
 		sum += extent_range(&rep->extents[i]).len;
 	return sum;
+}
+
+int replica_take_extents(struct replica *rep)
+{
+	for (unsigned i = 0; i < rep->extent_count; i++) {
+		struct extent *ext = &rep->extents[i];
+		struct ext range = extent_range(ext);
+		int ret = ext_take_at(ext->seg->space, range.off, range.len,
+				      &range);
+
+		ext->node = range.node;
+		if (ret == 0)
+			continue;
+		while (i-- > 0) {
+			range = extent_range(&rep->extents[i]);
+			ext_give(rep->extents[i].seg->space, &range);
+		}
+		return ret;
+	}
+	return 0;
 }

@@ -37,6 +37,9 @@ bool obj_lose_replica(struct core *core, struct replica *rep);
 /* The same because of its segment, whose end says it all to the journal. */
 bool obj_unmount_replica(struct core *core, struct replica *rep);
 struct replica *obj_replica(struct object *obj, uint32_t index);
+/* Takes its extents from their segments, or none of them: -EBUSY, -EINVAL,
+ * -ENOMEM.  For a journal that was read. */
+int replica_take_extents(struct replica *rep);
 /* Its writer's time begins now. */
 void obj_give_time(struct core *core, struct object *obj);
 /* Something was sent twice, and may be written for so long.  Before it is
@@ -75,8 +78,9 @@ static inline uint64_t obj_lease_end(const struct core *core,
 	return obj->was_leased ? obj->used_ns + core->opts.lease_ns : 0;
 }
 
-/* An access by a reader: recency, and a lease. */
+/* An access by a reader: recency, and a lease; of its group as well. */
 void obj_touch(struct core *core, struct object *obj);
+void obj_touch_alone(struct core *core, struct object *obj);
 /* No eviction while it is copied, unless a reader comes: who reads has a lease.
  */
 void obj_hold(struct core *core, struct object *obj);

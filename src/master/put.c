@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "master/evict.h"
+#include "master/group.h"
 #include "master/note.h"
 #include "master/object.h"
 #include "master/quarantine.h"
@@ -261,12 +262,15 @@ static enum mooncake_status give_way(struct core *core, struct object *old)
 	return MOONCAKE_OK;
 }
 
-static enum mooncake_status check_item(struct str key, uint64_t size)
+static enum mooncake_status check_item(struct str key, struct str group,
+				       uint64_t size)
 {
 	if (key.n == 0)
 		return MOONCAKE_INVALID_PARAMS;
 	if (key.n > KEY_LEN_MAX)
 		return MOONCAKE_INVALID_KEY;
+	if (group.n > KEY_LEN_MAX)
+		return MOONCAKE_INVALID_PARAMS;
 	if (size == 0 || size > OBJECT_BYTES_MAX)
 		return MOONCAKE_INVALID_PARAMS;
 	return MOONCAKE_OK;
@@ -299,7 +303,7 @@ static struct object *find_begun(const struct put_ask *ask, struct object *obj,
 int put_start(struct core *core, struct put_ask *ask, struct str key,
 	      uint64_t size, struct object **out)
 {
-	enum mooncake_status st = check_item(key, size);
+	enum mooncake_status st = check_item(key, ask->group, size);
 	struct object *obj;
 	int ret;
 
@@ -321,7 +325,9 @@ int put_start(struct core *core, struct put_ask *ask, struct str key,
 	obj->writing->request = ask->request;
 	obj->data_type = (uint8_t)ask->data_type;
 	pin(core, ask, obj);
-	ret = place_all(core, ask, obj);
+	ret = ask->group.n ? group_join(core, obj, ask->group) : 0;
+	if (ret == 0)
+		ret = place_all(core, ask, obj);
 	if (ret == 0) {
 		note_grant(core, obj);
 		*out = obj;

@@ -15,6 +15,7 @@ struct put_ask {
 	bool has_soft_pin, has_hard_pin;
 	uint64_t soft_pin_ms; /* 0 = default */
 	uint32_t data_type;   /* DATA_TYPE_MAX at most */
+	struct str group;     /* of the next key; n 0 = none */
 	unsigned budget;      /* evictions that this slice may still cost */
 	uint64_t retry_ns;
 };

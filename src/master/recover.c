@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "journal/record.h"
 #include "master/client.h"
+#include "master/group.h"
 #include "master/object.h"
 #include "master/quarantine.h"
 #include "master/seg_table.h"
@@ -424,6 +425,20 @@ static int apply_segment_gone(struct recovery *rec,
 	return 0;
 }
 
+static int apply_group(struct recovery *rec, const struct jr_frame *frame,
+		       struct str body, struct err *err)
+{
+	struct object *obj;
+	struct jr_group r;
+
+	if (!jr_group_decode(body, &r))
+		return corrupt(frame, "its fields make no sense", err);
+	obj = obj_find(rec->core, r.key);
+	if (!obj || obj->generation != r.generation || obj->is_grouped)
+		return 0;
+	return group_join(rec->core, obj, r.group) < 0 ? no_memory(err) : 0;
+}
+
 static int apply_marks(struct recovery *rec, const struct jr_frame *frame,
 		       struct str body, struct err *err)
 {
@@ -449,6 +464,7 @@ int recovery_apply(const struct jr_frame *frame, void *arg, struct err *err)
 		[JR_REPLICA_GONE] = apply_replica_gone,
 		[JR_OBJECT_GONE] = apply_object_gone,
 		[JR_MARKS] = apply_marks,
+		[JR_GROUP] = apply_group,
 	};
 	struct str body = {(const char *)frame->body, frame->len};
 
@@ -458,27 +474,6 @@ int recovery_apply(const struct jr_frame *frame, void *arg, struct err *err)
 }
 
 /* --- the end --- */
-
-/* Its extents, or none of them: -EBUSY, -EINVAL, -ENOMEM. */
-static int take_extents(struct replica *rep)
-{
-	for (unsigned i = 0; i < rep->extent_count; i++) {
-		struct extent *ext = &rep->extents[i];
-		struct ext range = extent_range(ext);
-		int ret = ext_take_at(ext->seg->space, range.off, range.len,
-				      &range);
-
-		ext->node = range.node;
-		if (ret == 0)
-			continue;
-		while (i-- > 0) {
-			range = extent_range(&rep->extents[i]);
-			ext_give(rep->extents[i].seg->space, &range);
-		}
-		return ret;
-	}
-	return 0;
-}
 
 /* Every extent has one owner from here on. */
 static int take_all(struct recovery *rec, uint64_t *lost)
@@ -490,7 +485,7 @@ static int take_all(struct recovery *rec, uint64_t *lost)
 		bool is_gone = false;
 
 		for (rep = obj->replicas; rep; rep = next) {
-			int ret = is_gone ? 0 : take_extents(rep);
+			int ret = is_gone ? 0 : replica_take_extents(rep);
 
 			next = rep->next;
 			if (ret == -ENOMEM)

@@ -80,7 +80,7 @@ static enum mooncake_status read_ask(const struct core *core,
 	ask->has_hard_pin = conf->with_hard_pin;
 	ask->soft_pin_ms = conf->soft_pin_ttl_ms;
 	ask->data_type = conf->data_type;
-	/* Members of a group are placed and evicted one by one. */
+	/* Members of a group are placed one by one. */
 	if (conf->n_group_ids && conf->n_group_ids != msg->n_items)
 		return MOONCAKE_INVALID_PARAMS;
 	return put_resolve(core, ask);
@@ -144,6 +144,15 @@ static void warm_put(const struct core *core, const struct put_job *job)
 	obj_warm(core, keys, n);
 }
 
+/* Clients that have no config, or no groups: none. */
+static struct str group_of(const struct put_job *job, size_t item)
+{
+	const Mc__ReplicateConfig *conf = job->msg->config;
+
+	return conf && item < conf->n_group_ids ? str_of(conf->group_ids[item])
+						: STR("");
+}
+
 /* Goes on with the items; false when it has to be parked. */
 static bool put_run(struct service *svc, struct put_job *job)
 {
@@ -165,6 +174,7 @@ static bool put_run(struct service *svc, struct put_job *job)
 			warm_put(core, job);
 		if (job->msg->request)
 			job->ask.request = job->msg->request + job->next;
+		job->ask.group = group_of(job, job->next);
 		st = put_start(core, &job->ask, reply_str(&item->key),
 			       item->size, &obj);
 		if (st == PUT_LATER && core->now_ns < job->give_up_ns &&

@@ -59,6 +59,16 @@ static void decode_gone(struct str body, struct strbuf *sb)
 	check_same(sb, body);
 }
 
+static void decode_group(struct str body, struct strbuf *sb)
+{
+	struct jr_group r;
+
+	if (!jr_group_decode(body, &r))
+		return;
+	jr_group_encode(&r, sb);
+	check_same(sb, body);
+}
+
 static void decode_numbers(struct str body, struct strbuf *sb)
 {
 	struct jr_marks marks;
@@ -79,7 +89,7 @@ static void decode_body(struct str body)
 {
 	static void (*const decode[])(struct str body, struct strbuf * sb) = {
 		decode_segment, decode_segment_gone, decode_object,
-		decode_gone,	decode_numbers,
+		decode_gone,	decode_group,	     decode_numbers,
 	};
 	struct strbuf sb = {0};
 

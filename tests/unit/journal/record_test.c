@@ -155,6 +155,7 @@ static void test_small_ones(void **state)
 {
 	struct jr_segment_gone seg = {0};
 	struct jr_gone gone = {0};
+	struct jr_group group = {0};
 	struct jr_marks marks = {0};
 	struct jr_end end = {0};
 	struct strbuf sb = {0};
@@ -166,6 +167,13 @@ static void test_small_ones(void **state)
 	assert_int_equal(gone.wanted[0], 2);
 	assert_true(str_eq(gone.key, STR("key")));
 	CHECK_CUTS(sb, jr_gone_decode, &gone);
+	strbuf_reset(&sb);
+	jr_group_encode(&(struct jr_group){4, STR("key"), STR("page 1")}, &sb);
+	assert_true(jr_group_decode(strbuf_str(&sb), &group));
+	assert_int_equal(group.generation, 4);
+	assert_true(str_eq(group.key, STR("key")));
+	assert_true(str_eq(group.group, STR("page 1")));
+	CHECK_CUTS(sb, jr_group_decode, &group);
 	strbuf_reset(&sb);
 	jr_segment_gone_encode(
 		&(struct jr_segment_gone){8, {{1}}, STR("uuid:1"), 0}, &sb);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "master/copy.h"
+#include "master/group.h"
 #include "master/note.h"
 #include "master/recover.h"
 #include "t_core.h"
@@ -117,6 +118,50 @@ static void test_copy_has_its_time(void **state)
 			 0);
 	save(core, journal);
 	check_restart(journal, true, &old, left_ns);
+	notes_fini(core);
+	core_destroy(core);
+	t_journal_destroy(journal);
+}
+
+static void put_in_group(struct core *core, const char *key)
+{
+	struct put_ask ask = t_ask(core, 0, 1);
+	struct object *obj;
+
+	ask.group = STR("a group");
+	assert_int_equal(put_start(core, &ask, str_of(key), 4096, &obj), 0);
+	assert_int_equal(t_end(core, key), 0);
+}
+
+static void check_groups(const struct t_journal *journal, bool has_snap)
+{
+	struct core *core = restart(journal, has_snap);
+
+	assert_int_equal(core->groups.count, 1);
+	assert_int_equal(core->members.count, 2);
+	assert_true(str_eq(group_id(core, obj_find(core, STR("a"))),
+			   STR("a group")));
+	assert_int_equal(group_id(core, obj_find(core, STR("c"))).n, 0);
+	core_destroy(core);
+}
+
+/* Also of an object that was told twice. */
+static void test_groups_are_kept(void **state)
+{
+	struct core *core = slow_core();
+	struct t_journal *journal = t_journal_create();
+
+	assert_int_equal(notes_init(core, &journal->j), 0);
+	t_segment(core, KIND_NOF, 0, 16 * MiB);
+	put_in_group(core, "a");
+	put_in_group(core, "b");
+	put_in_group(core, "gone");
+	assert_int_equal(t_put(core, "c", 4096, 0, 1), 0);
+	obj_destroy(core, obj_find(core, STR("gone")));
+	check_groups(journal, false);
+	save(core, journal);
+	note_object(core, obj_find(core, STR("a")));
+	check_groups(journal, true);
 	notes_fini(core);
 	core_destroy(core);
 	t_journal_destroy(journal);
@@ -256,6 +301,7 @@ static void test_tomb_of_what_rests(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_groups_are_kept),
 		cmocka_unit_test(test_resent_put),
 		cmocka_unit_test(test_tomb_of_a_copy),
 		cmocka_unit_test(test_tomb_of_what_rests),
