@@ -71,6 +71,11 @@ static void audit_segment(const struct core *core, const struct segment *seg)
 	free(o);
 }
 
+void audit_evictions(const struct core *core)
+{
+	w.has_evicted |= core->stats.evicted_keys_nof > 0;
+}
+
 void audit_master(void)
 {
 	const struct core *core = master_core();
@@ -78,6 +83,7 @@ void audit_master(void)
 
 	if (!core)
 		return;
+	audit_evictions(core);
 	list_for_each (seg, &core->segments, node)
 		audit_segment(core, seg);
 	list_for_each (seg, &core->dying, node)
@@ -171,6 +177,8 @@ void audit_held(void)
 {
 	struct core *core = master_core();
 
+	if (core)
+		audit_evictions(core);
 	for (unsigned key = 0; core && key < KEYS; key++) {
 		const struct object *obj;
 		char name[16];

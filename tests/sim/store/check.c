@@ -161,7 +161,7 @@ bool must_be_held(unsigned key)
 
 	return h->is_held && is_pool_key(key) && !h->removing &&
 	       w.plan.keep != KEEP_NOTHING && !w.plan.has_media &&
-	       w.plan.rival != RIVAL_SAME;
+	       !w.has_evicted && w.plan.rival != RIVAL_SAME;
 }
 
 void remove_ended(unsigned key, uint64_t start_ns, int result)
@@ -213,6 +213,23 @@ static void judge(unsigned key, uint32_t version, uint64_t start_ns)
 	}
 }
 
+/* Where nothing goes wrong nothing is missing. */
+static void miss(unsigned key, uint64_t start_ns, int64_t n)
+{
+	const struct history *h = &w.keys[key];
+	const struct core *core = master_core();
+
+	if (!w.plan.is_calm || !core || !h->is_held || !is_pool_key(key) ||
+	    h->held_ns >= start_ns)
+		return;
+	audit_evictions(core);
+	if (!w.has_evicted)
+		fail("key %u: nothing for a get at %llu (%lld), though it was "
+		     "stored at %llu",
+		     key, (unsigned long long)start_ns, (long long)n,
+		     (unsigned long long)h->held_ns);
+}
+
 void get_ended(unsigned key, const uint8_t *p, int64_t n, uint64_t start_ns)
 {
 	uint64_t id;
@@ -226,6 +243,7 @@ void get_ended(unsigned key, const uint8_t *p, int64_t n, uint64_t start_ns)
 			w.errors++;
 		note("get key=%u began=%llu result=%lld", key,
 		     (unsigned long long)start_ns, (long long)n);
+		miss(key, start_ns, n);
 		return;
 	}
 	w.hits++;

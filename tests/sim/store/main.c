@@ -184,7 +184,8 @@ static void plan_make(uint64_t seed)
 		p->seconds = (unsigned)args.steps;
 	p->keep = keeps[below(ARRAY_SIZE(keeps))];
 	p->has_owner = chance(0.6);
-	if (seed % 8 == 0)
+	p->is_calm = seed % 8 == 0;
+	if (p->is_calm)
 		return;
 	if (chance(0.12)) {
 		p->rival = chance(0.7) ? RIVAL_SAME : RIVAL_OTHER;

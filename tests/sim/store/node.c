@@ -161,6 +161,8 @@ void master_died(bool is_power_cut)
 		history_cut(now_ns() -
 			    (w.plan.keep == KEEP_SOME ? SYNC_NS * 3 / 2 : 0));
 	w.lossy += is_lossy;
+	if (life->svc)
+		audit_evictions(life->svc->core);
 	files_crash(is_power_cut);
 }
 

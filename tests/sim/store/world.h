@@ -60,6 +60,7 @@ struct plan {
 	enum rival rival;
 	bool has_owner;	  /* namespaces are reserved at their targets */
 	unsigned seconds; /* of trouble */
+	bool is_calm;	  /* there is none */
 	bool is_hurried;
 	unsigned keys;
 	uint64_t pause_ns; /* of clients, at most */
@@ -154,6 +155,8 @@ bool must_be_held(unsigned key);
 struct core;
 
 /* --- audit.c --- */
+/* Does the master make room in the pool? */
+void audit_evictions(const struct core *core);
 /* The master's books: no extent twice, sums agree. */
 void audit_master(void);
 /* The master has died and started again, with nothing lost: now and before. */
@@ -206,8 +209,9 @@ struct world {
 	struct medium *at[TARGETS]; /* what the target serves */
 	struct client_node clients[CLIENTS];
 	struct history keys[KEYS];
-	bool is_quiet; /* faults are over: clients come to an end */
-	FILE *journal; /* of faults and operations */
+	bool has_evicted; /* the pool was full */
+	bool is_quiet;	  /* faults are over: clients come to an end */
+	FILE *journal;	  /* of faults and operations */
 	uint64_t puts, put_ok, gets, hits, misses, errors, removes;
 	uint64_t crashes, cuts, swaps;
 	uint64_t rival_puts, rival_gets;
