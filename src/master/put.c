@@ -71,16 +71,17 @@ static const struct writing *oldest_unfinished(const struct core *core)
 	return list_first(&core->unfinished, struct writing, node);
 }
 
-void put_expire(struct core *core)
+uint64_t put_expire(struct core *core)
 {
 	while (!list_is_empty(&core->unfinished)) {
 		const struct writing *w = oldest_unfinished(core);
 
 		if (w->started_ns + core->opts.release_ns > core->now_ns)
-			return;
+			return w->started_ns + core->opts.release_ns;
 		core->stats.released++;
 		obj_destroy(core, w->obj);
 	}
+	return 0;
 }
 
 /* Under pressure: the oldest unfinished put, once it has to give way. */

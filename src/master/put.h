@@ -46,7 +46,8 @@ struct put_end {
 enum mooncake_status put_end(struct core *core, const struct put_end *end);
 enum mooncake_status put_revoke(struct core *core, const struct uuid *client,
 				struct str key, uint64_t generation);
-/* Drops unfinished puts older than release_ns. */
-void put_expire(struct core *core);
+/* Drops unfinished puts older than release_ns; when the next one will be that
+ * old, 0 = there is none. */
+uint64_t put_expire(struct core *core);
 
 #endif

@@ -13,6 +13,7 @@
 #include "master/client.h"
 #include "master/evict.h"
 #include "master/mount_nof.h"
+#include "master/put.h"
 #include "master/release.h"
 #include "master/segment.h"
 #include "master/watch.h"
@@ -190,8 +191,30 @@ static void evict_fire(struct timer *timer)
 			     MAX(next, core->now_ns + EVICT_TICK_NS));
 }
 
+static void abandon_fire(struct timer *timer)
+{
+	struct service *svc =
+		container_of(timer, struct service, abandon_timer);
+	struct core *core = service_enter(svc);
+	uint64_t next;
+
+	/* What is dropped now could not be told to the journal. */
+	if (svc->keeper && keeper_is_broken(svc->keeper))
+		next = core->now_ns + NS_PER_S;
+	else
+		next = put_expire(core);
+	if (next)
+		timer_set_at(svc->loop, timer, next);
+}
+
 void service_space_taken(struct service *svc)
 {
+	if (svc->is_stopping)
+		return;
+	/* Too early when that put has ended by then: it fires once more. */
+	if (!timer_is_set(&svc->abandon_timer))
+		timer_set(svc->loop, &svc->abandon_timer,
+			  svc->core->opts.release_ns);
 	if (timer_is_set(&svc->evict_timer))
 		return;
 	if (evict_is_due(svc->core, KIND_MEM) ||
@@ -264,6 +287,7 @@ int service_open(struct loop *loop, const struct service_opts *opts,
 	svc->park_timer.fire = park_fire;
 	svc->evict_timer.fire = evict_fire;
 	svc->client_timer.fire = client_fire;
+	svc->abandon_timer.fire = abandon_fire;
 	svc->summary_timer.fire = summary_fire;
 	svc->slice_task.run = slice_run;
 	svc->reap_task.run = reap_run;
@@ -325,6 +349,7 @@ void service_stop(struct service *svc, void (*done)(void *arg), void *arg)
 	svc->stopped_arg = arg;
 	timer_cancel(svc->loop, &svc->evict_timer);
 	timer_cancel(svc->loop, &svc->client_timer);
+	timer_cancel(svc->loop, &svc->abandon_timer);
 	timer_cancel(svc->loop, &svc->summary_timer);
 	service_enter(svc);
 	rpc_put_run_parked(svc);

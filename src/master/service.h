@@ -41,7 +41,8 @@ struct service {
 	struct list slices;		   /* struct slice */
 	struct list mounts;		   /* struct nof_mount, mount_nof.c */
 	struct list releases;		   /* struct release, release.c */
-	struct timer park_timer, evict_timer, client_timer, summary_timer;
+	struct timer park_timer, evict_timer, client_timer, abandon_timer;
+	struct timer summary_timer;
 	struct loop_task slice_task, reap_task;
 	unsigned vol_ops; /* probes and labels under way */
 	bool is_stopping;
@@ -74,7 +75,7 @@ void service_slice(struct service *svc, struct slice *slice);
 
 /* The clock goes on; every entry into the core begins with this. */
 struct core *service_enter(struct service *svc);
-/* Space was taken: is the watermark passed? */
+/* Space was taken: is the watermark passed, and does nobody end the put? */
 void service_space_taken(struct service *svc);
 /* A segment is on its way out. */
 void service_reap(struct service *svc);
