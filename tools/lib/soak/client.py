@@ -212,7 +212,7 @@ class Client:
             with open(path, "wb") as f:
                 f.write(data)
             self.events.write("wrong", time.monotonic(), key,
-                              f"{e} (kept in {path})")
+                              f"{e} (kept in {os.path.basename(path)})")
             return -1
 
     def get(self, key):
