@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checker of tools/soak real, fed with histories: what must fail fails,
+what may be is let pass."""
+import json
+import types
+
+import pytest
+
+import common  # noqa: F401 (tools/lib on the path)
+from soak.history import History
+from soak.losses import Losses
+from soak.values import Values, WrongBytes
+
+ENDPOINT = "traddr:h trsvcid:1 subnqn:nqn.2026-11.io.mooncake:{} trtype:TCP"
+
+
+class Story:
+    """Events of one client, in order, a second apart."""
+
+    def __init__(self):
+        self.h, self.t, self.n = History(), 0.0, 0
+
+    def feed(self, *event):
+        self.t += 1
+        self.h.feed(0, json.dumps([event[0], self.t, *event[1:]]))
+        self.h.apply(self.t)
+
+    def put(self, key, version, result=0, tier="pool", pin=True, size=100):
+        self.n += 1
+        self.feed("put", str(self.n), [[key, version, size]], tier, pin)
+        if result is not None:
+            self.feed("put.", str(self.n), [result])
+        return self
+
+    def remove(self, key, result=0):
+        self.n += 1
+        self.feed("rm", str(self.n), key)
+        self.feed("rm.", str(self.n), result)
+        return self
+
+    def get(self, key, version):
+        self.n += 1
+        self.feed("get", str(self.n), [key])
+        self.feed("get.", str(self.n), [version], 0)
+        return self
+
+    def failed(self):
+        return [what for what, _ in self.h.failures]
+
+
+def test_what_may_be():
+    s = Story().put("a", 1).get("a", 1).get("a", None).remove("a")
+    assert s.get("a", None).failed() == []
+    # The answer may have been lost, not the put; or the client was killed.
+    assert Story().put("a", 1, -901).get("a", 1).failed() == []
+    assert Story().put("a", 1, None).get("a", 1).failed() == []
+    # Nobody knows whether that one removed anything.
+    assert Story().put("a", 1).remove("a", -901).get("a", 1).failed() == []
+
+
+@pytest.mark.parametrize("story, what", [
+    (Story().put("a", 1).remove("a").get("a", 1), "removed values"),
+    (Story().put("a", 1).get("a", 2), "values never put"),
+    (Story().get("a", 1), "values never put"),
+    (Story().put("a", 1, -200).get("a", 1), "values of refused puts"),
+    (Story().put("a", 1).put("a", 2).get("a", 2).get("a", 1), "old values"),
+])
+def test_what_must_not_be(story, what):
+    assert story.failed() == [what]
+
+
+def test_removed_for_good():
+    s = Story().put("a", 1).remove("a")
+    s.h.forget(s.t + 1)
+    assert "a" not in s.h.keys
+    assert s.get("a", 1).failed() == ["removed values"]
+
+
+def test_acknowledged():
+    s = Story().put("a", 1).put("b", 2, -901).put("c", 3).remove("c", -901)
+    s.put("h", 4).put("h", 5)
+    assert [key for key, _ in s.h.acknowledged()] == ["a"]
+
+
+def losses(s, *places):
+    """Judges the only key of a story; tc lies."""
+    name = {ENDPOINT.format(p): p for p in places}
+    world = types.SimpleNamespace(liar="tc", history=s.h,
+                                  party_at=name.get, of=lambda kind: [])
+    key, k = next(iter(s.h.keys.items()))
+    k.places = set(name)
+    result = Losses(world, Values(1))
+    return result, lambda: result.excuse(key, k, next(iter(
+        k.versions.values())))
+
+
+def test_excuses():
+    known, why = losses(Story().put("a", 1), "ta")
+    assert why() is None
+    known.evict()
+    known.lie()
+    known.lose_memory("na")
+    assert why() is None            # pinned, elsewhere
+    known, why = losses(Story().put("a", 1), "tc")
+    assert why() is None            # it has not lied
+    known.lie()
+    assert why()
+    known, why = losses(Story().put("a", 1, tier="pair"), "tc", "ta")
+    known.lie()
+    assert why() is None
+    known, why = losses(Story().put("a", 1, tier="loose", pin=False), "ta")
+    assert why() is None
+    known.evict()
+    assert why()
+    known, why = losses(Story().put("a", 1, tier="memory"), "na")
+    known.lose_memory("nb")
+    assert why() is None
+    known.lose_memory("na")
+    assert why()
+    known, why = losses(Story().put("a", 1, tier="both"), "na", "ta")
+    known.lose_memory("na")
+    assert why() is None
+    known, why = losses(Story().put("a", 1, size=3 << 20), "ta")
+    assert why() is None
+    known.lie()
+    assert why()                    # a stripe of it
+
+
+def test_excuses_end():
+    """What was put after the loss is not excused by it."""
+    known, why = losses(Story().put("a", 1), "tc")
+    known.lied = 0.5
+    assert why() is None
+
+
+def test_every_byte_counts():
+    values = Values(7)
+    data = values.make("a", 3, 5000)
+    assert values.version_of("a", data) == 3
+    for at in (0, 9, 17, 25, 32, 2500, 4999):
+        bad = bytearray(data)
+        bad[at] ^= 1
+        try:
+            assert values.version_of("a", bytes(bad)) != 3
+        except WrongBytes:
+            pass
+    for other in (values.make("b", 3, 5000), data[:-1], b"", bytes(5000)):
+        with pytest.raises(WrongBytes):
+            values.version_of("a", other)
