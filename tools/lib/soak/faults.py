@@ -120,7 +120,8 @@ class Faults:
 
     def orderly_stop(self):
         p = self.pick("master", "target", "node")
-        if not p:
+        # One that has not got as far as to hear signals would just die.
+        if not p or p.is_stopped or not self.world.is_ready(p):
             return None
         self.end_process(p, self.world.terminate)
         return Fault("SIGTERM", f"SIGTERM {p.name}", self.rng.uniform(0, 2),
@@ -182,7 +183,9 @@ class Faults:
         rule = r.choice((
             f"kind=delay,p50={r.randint(1, 50)},p99={r.randint(60, 900)}",
             f"kind=rate,bytes_per_s={r.randint(1, 20)}m",
-            f"kind=error,op={r.choice(('read', 'write', 'io'))},every={every}",
+            # an internal error; what the medium can't read is lost
+            f"kind=error,op={r.choice(('read', 'write', 'io'))},status=0x6,"
+            f"every={every}",
             f"kind=drop,every={r.choice((5, 50))}",
             f"kind=disconnect,how={r.choice(('fin', 'rst'))},every={every}",
             f"kind=stall,side={r.choice(('rx', 'tx', 'both'))}",
@@ -203,6 +206,7 @@ class Faults:
         lba = f"lba={DATA // 512}-{(p.disk_bytes - MB) // 512}"
         every = r.choice((1, 2, 7, 30))
         rule = r.choice((
+            f"kind=error,op=read,{lba},every={every}",
             f"kind=corrupt,op=read,{lba},every={every}",
             f"kind=corrupt,op=write,{lba},every={every}",
             f"kind=torn,blocks={r.choice((0, 1, 3))},{lba},every={every}",
