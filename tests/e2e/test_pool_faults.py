@@ -7,6 +7,7 @@ import datetime
 import http.server
 import os
 import random
+import re
 import shutil
 import subprocess
 import threading
@@ -352,6 +353,12 @@ def test_f23_address_of_somebody_else(cluster):
 
 # --- F28 ---
 
+def is_live(store, port):
+    """Whether this client's path there is."""
+    return re.search(r'^mooncake_client_path_live{path="[^"]*trsvcid:'
+                     rf'{port} [^"]*"}} 1$', store.metrics(), re.M)
+
+
 def test_f28_targets_replaced_one_by_one(cluster):
     """Each one is told to end while it is used, and comes back: objects with
     two replicas are read all the time."""
@@ -386,6 +393,8 @@ def test_f28_targets_replaced_one_by_one(cluster):
         cluster.target(name, f"{name}.img")
         cluster.wait_until("all online", lambda: all(
             s["state"].lower() == "online" for s in cluster.segments()), 30)
+        cluster.wait_until("the client uses it again", lambda: is_live(
+            store, cluster.target_ports[name]), 30)
     more(2)
     is_over.set()
     thread.join(60)

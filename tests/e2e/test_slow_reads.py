@@ -131,23 +131,21 @@ def test_without_second_reads(cluster, monkeypatch):
     store.close()
 
 
-@pytest.mark.parametrize("rule", [
-    "kind=error,op=read", "kind=corrupt,op=read"])
-def test_next_replica(cluster, rule):
+@pytest.mark.parametrize("rule,here,there", [
+    ("kind=error,op=read", "media_misses", "master_media_error_total"),
+    ("kind=error,op=read,status=0x6", "get_other_replica",
+     "master_unreachable_reports_total"),
+    ("kind=corrupt,op=read", "checksum_misses",
+     "master_checksum_mismatch_total")], ids=["media", "error", "corrupt"])
+def test_next_replica(cluster, rule, here, there):
     """An error or wrong bytes: the other one, told to the master."""
     start(cluster, "a", "b")
     store = new_store(cluster)
     data = fill(store, 10)
     fault(cluster, "a", rule)
     read(store, data, 3)
-    if "corrupt" in rule:
-        assert count(store, "checksum_misses") > 0
-        cluster.wait_until("told", lambda: cluster.metric(
-            "master_checksum_mismatch_total") > 0)
-    else:
-        assert count(store, "get_other_replica") > 0
-        cluster.wait_until("told", lambda: cluster.metric(
-            "master_unreachable_reports_total") > 0)
+    assert count(store, here) > 0
+    cluster.wait_until("told", lambda: cluster.metric(there) > 0)
     store.close()
 
 
