@@ -167,6 +167,25 @@ static void test_groups_are_kept(void **state)
 	t_journal_destroy(journal);
 }
 
+/* A reader of the former life may be at any object for as long as a lease. */
+static void test_former_leases(void **state)
+{
+	struct core *core = slow_core();
+	struct t_journal *journal = t_journal_create();
+
+	assert_int_equal(notes_init(core, &journal->j), 0);
+	t_segment(core, KIND_NOF, 0, 16 * MiB);
+	assert_int_equal(t_put(core, "a", MiB, 0, 1), 0);
+	notes_fini(core);
+	core_destroy(core);
+	core = restart(journal, false);
+	assert_int_equal(remove_key(core, STR("a"), false), -706);
+	core->now_ns += core->opts.lease_ns;
+	assert_int_equal(remove_key(core, STR("a"), false), 0);
+	core_destroy(core);
+	t_journal_destroy(journal);
+}
+
 static enum mooncake_status end_resent(struct core *core, const char *key)
 {
 	static uint8_t crcs[256];
@@ -306,6 +325,7 @@ int main(void)
 		cmocka_unit_test(test_tomb_of_a_copy),
 		cmocka_unit_test(test_tomb_of_what_rests),
 		cmocka_unit_test(test_copy_has_its_time),
+		cmocka_unit_test(test_former_leases),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
