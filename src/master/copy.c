@@ -522,6 +522,9 @@ enum mooncake_status copy_end(struct core *core, const struct uuid *client,
 	if (!task)
 		return MOONCAKE_OBJECT_NOT_FOUND;
 	if (!obj || !result->is_good || task->deadline_ns <= core->now_ns) {
+		/* As with a put: it may still be carried out. */
+		if (target_of(obj, task))
+			obj_give_time(core, obj);
 		task_fail(core, task);
 		return obj ? MOONCAKE_OK : MOONCAKE_OBJECT_NOT_FOUND;
 	}

@@ -220,7 +220,8 @@ void obj_give_time(struct core *core, struct object *obj)
 {
 	struct writing *w = obj->writing;
 
-	w->deadline_ns = core->now_ns + core->opts.write_ns;
+	w->deadline_ns =
+		MAX(w->deadline_ns, core->now_ns + core->opts.write_ns);
 	written_until(obj, w->deadline_ns);
 }
 

@@ -40,7 +40,7 @@ struct replica *obj_replica(struct object *obj, uint32_t index);
 /* Takes its extents from their segments, or none of them: -EBUSY, -EINVAL,
  * -ENOMEM.  For a journal that was read. */
 int replica_take_extents(struct replica *rep);
-/* Its writer's time begins now. */
+/* Its writer's time, or that of what hangs at a target, begins now. */
 void obj_give_time(struct core *core, struct object *obj);
 /* Something was sent twice, and may be written for so long.  Before it is
  * completed, so that the journal knows. */

@@ -373,6 +373,9 @@ enum mooncake_status put_end(struct core *core, const struct put_end *end)
 		return MOONCAKE_OK; /* said twice: the answer got lost */
 	if (end->crcs.n != (size_t)obj_crc_count(obj->size) * sizeof(uint32_t))
 		return MOONCAKE_INVALID_PARAMS;
+	/* What has failed may still be carried out, as what was sent twice. */
+	if (end->failed_count > 0)
+		obj_give_time(core, obj);
 	if (end->failed_count > 0 && !obj->is_flexible) {
 		obj_destroy(core, obj);
 		return MOONCAKE_TRANSFER_FAIL;
@@ -404,6 +407,7 @@ enum mooncake_status put_revoke(struct core *core, const struct uuid *client,
 		return st;
 	if (obj->is_complete)
 		return MOONCAKE_INVALID_WRITE;
+	obj_give_time(core, obj); /* as above: it is revoked for a reason */
 	obj_destroy(core, obj);
 	return MOONCAKE_OK;
 }

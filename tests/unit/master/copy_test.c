@@ -288,6 +288,28 @@ static void test_resent_copy_rests(void **state)
 	core_destroy(core);
 }
 
+/* So may what has failed at the end of its time. */
+static void test_failed_copy_rests(void **state)
+{
+	struct core *core = pool(2);
+	struct object *obj, *found;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	obj = obj_find(core, STR("a"));
+	lose(core, obj, 0);
+	task = next(core, &found);
+	t_pass(core, task->deadline_ns - core->now_ns - 1);
+	assert_int_equal(end(core, task->id, false), 0);
+	t_pass(core, core->opts.write_ns + core->opts.margin_ns - 1);
+	quarantine_release(core);
+	assert_true(core->quarantine.count > 0);
+	t_pass(core, 1);
+	quarantine_release(core);
+	assert_int_equal(core->quarantine.count, 0);
+	core_destroy(core);
+}
+
 static void test_eviction_is_no_loss(void **state)
 {
 	struct core *core = pool(2);
@@ -480,6 +502,7 @@ int main(void)
 		cmocka_unit_test(test_report_from_elsewhere),
 		cmocka_unit_test(test_target_goes_meanwhile),
 		cmocka_unit_test(test_resent_copy_rests),
+		cmocka_unit_test(test_failed_copy_rests),
 		cmocka_unit_test(test_eviction_is_no_loss),
 		cmocka_unit_test(test_drain_moves),
 		cmocka_unit_test(test_drain_without_room),
