@@ -23,6 +23,10 @@ static const char facts_script[] =
 	"i=0; for h in $allow; do\n"
 	"  [ ! -d hosts/$h ] || echo known=$i; i=$((i + 1)); done\n"
 	"keyed\n"
+	"for p in ports/*; do [ ! -d \"$p\" ] ||\n"
+	"  echo \"port=$(cat $p/param_inline_data_size 2>/dev/null || echo -1) "
+	"$(cat $p/addr_trtype) $(cat $p/addr_traddr) "
+	"$(cat $p/addr_trsvcid)\"; done\n"
 	"s=subsystems/$nqn\n"
 	"[ -d \"$s\" ] || exit 0\n"
 	"echo subsystem=1; echo any=$(cat \"$s/attr_allow_any_host\")\n"
@@ -64,6 +68,20 @@ static void take_key(struct nvmet_facts *f, struct str value)
 			(enum key_state)s;
 }
 
+/* "BYTES TRTYPE TRADDR TRSVCID" */
+static void take_port(struct nvmet_facts *f, struct str value)
+{
+	struct str rest, item = str_cut(value, ' ', &rest);
+	uint64_t bytes;
+
+	if (f->port_count == ARRAY_SIZE(f->ports))
+		return;
+	f->inline_bytes[f->port_count] =
+		str_to_u64(item, &bytes) ? -1 : (long long)bytes;
+	snprintf(f->ports[f->port_count++], sizeof(f->ports[0]), STR_FMT,
+		 STR_ARG(rest));
+}
+
 static void take_fact(void *arg, struct str key, struct str value)
 {
 	struct nvmet_facts *f = arg;
@@ -84,6 +102,8 @@ static void take_fact(void *arg, struct str key, struct str value)
 		take_key(f, value);
 	else if (str_eq(key, STR("ns")))
 		take_ns(f, value);
+	else if (str_eq(key, STR("port")))
+		take_port(f, value);
 	else if (str_eq(key, STR("host")) && f->host_count < NODE_HOSTS_MAX)
 		snprintf(f->hosts[f->host_count++], NVME_NQN_LEN, STR_FMT,
 			 STR_ARG(value));
@@ -238,6 +258,31 @@ static int compare_keys(struct deployment *d, const struct nvmet_facts *f,
 	return 0;
 }
 
+/* The kernel takes it only while a port is off, and others may use this one. */
+static void note_inline_size(struct deployment *d, const struct nvmet_facts *f,
+			     const struct nvmet_want *w)
+{
+	json_int_t want = json_integer_value(
+		json_object_get(d->opts->transport, "in_capsule_data_size"));
+	const struct node *node = d->node;
+
+	for (size_t i = 0; i < node->addr_count; i++) {
+		long port = nvmet_port(f, w, node->addr[i], node->trsvcid);
+
+		if (port < 0 || f->inline_bytes[port] < 0 || want <= 0 ||
+		    f->inline_bytes[port] == want)
+			continue;
+		plan_note(
+			&d->plan,
+			"the port %s %u is there already with "
+			"param_inline_data_size %lld (not %lld): left as it "
+			"is; to change it, unlink its subsystems there, write "
+			"the size, and run this again",
+			node->addr[i], node->trsvcid, f->inline_bytes[port],
+			(long long)want);
+	}
+}
+
 static int compare(struct deployment *d, const struct nvmet_facts *f,
 		   struct nvmet_want *w, struct err *err)
 {
@@ -256,6 +301,7 @@ static int compare(struct deployment *d, const struct nvmet_facts *f,
 			nvmet_has_listener(f, w, node->addr[i], node->trsvcid);
 	for (size_t i = 0; i < node->allow_count; i++)
 		w->is_complete &= nvmet_has_host(f, node->allow[i]);
+	note_inline_size(d, f, w);
 	/* Who names hosts wants no others; who names none changes nothing. */
 	w->is_complete &= !node->allow_count || !f->allows_any;
 	return ret ? ret : compare_keys(d, f, w, err);

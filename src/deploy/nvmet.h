@@ -31,6 +31,11 @@ struct nvmet_facts {
 	size_t ns_count;
 	char listeners[NODE_ADDRS_MAX * 4][300]; /* "tcp ADDR PORT" linked */
 	size_t listener_count;
+	/* Ports, whatever is linked to them, and the in-capsule size of each.
+	 */
+	char ports[NODE_ADDRS_MAX * 4][300];
+	long long inline_bytes[NODE_ADDRS_MAX * 4];
+	size_t port_count;
 	char hosts[NODE_HOSTS_MAX][NVME_NQN_LEN];
 	size_t host_count;
 	/* of node->allow: the kernel knows such a host already */
@@ -57,6 +62,9 @@ extern const char *const nvmet_key_names[HOSTKEY_KINDS];
 
 bool nvmet_has_listener(const struct nvmet_facts *f, const struct nvmet_want *w,
 			const char *addr, uint16_t port);
+/* Index of such a port among facts, or -1. */
+long nvmet_port(const struct nvmet_facts *f, const struct nvmet_want *w,
+		const char *addr, uint16_t port);
 bool nvmet_has_host(const struct nvmet_facts *f, const char *nqn);
 
 /* Run now and at every boot: what is wanted, and what else the subsystem had

@@ -25,6 +25,18 @@ bool nvmet_has_listener(const struct nvmet_facts *f, const struct nvmet_want *w,
 	return false;
 }
 
+long nvmet_port(const struct nvmet_facts *f, const struct nvmet_want *w,
+		const char *addr, uint16_t port)
+{
+	char text[300];
+
+	snprintf(text, sizeof(text), "%s %s %u", w->trtype, addr, port);
+	for (size_t i = 0; i < f->port_count; i++)
+		if (!strcmp(f->ports[i], text))
+			return (long)i;
+	return -1;
+}
+
 bool nvmet_has_host(const struct nvmet_facts *f, const char *nqn)
 {
 	for (size_t i = 0; i < f->host_count; i++)
@@ -211,11 +223,13 @@ static const char undo_functions[] =
 	"    [ ! -e $a ] || { l=\"$l $a\"; rm -f $a; }; done\n"
 	"  rmdir hosts/$1; mkdir hosts/$1\n"
 	"  for a in $l; do ln -s $PWD/hosts/$1 $a; done; }\n"
-	"unlisten() { for p in ports/*; do [ -d \"$p\" ] || continue\n"
+	"unlisten() { # stays|goes trtype traddr trsvcid\n"
+	"  end=$1; shift\n"
+	"  for p in ports/*; do [ -d \"$p\" ] || continue\n"
 	"  [ \"$(cat $p/addr_trtype) $(cat $p/addr_traddr) $(cat "
 	"$p/addr_trsvcid)\" = \"$*\" ] || continue\n"
 	"  rm -f $p/subsystems/$nqn\n"
-	"  rmdir $p 2>/dev/null || :; done; }\n"
+	"  [ $end = stays ] || rmdir $p 2>/dev/null || :; done; }\n"
 	"drop() { n=$s/namespaces/$1; [ -d $n ] || return 0\n"
 	"  echo 0 >$n/enable; rmdir $n; }\n"
 	"rest() { n=$s/namespaces/$1\n"
@@ -266,8 +280,12 @@ void nvmet_undo(const struct deployment *d, const struct nvmet_facts *f,
 	strbuf_addf(out, "\ns=subsystems/$nqn\n%s", undo_functions);
 	for (size_t i = 0; i < node->addr_count; i++)
 		if (!nvmet_has_listener(f, w, node->addr[i], node->trsvcid))
-			strbuf_addf(out, "unlisten %s %s %u\n", w->trtype,
-				    node->addr[i], node->trsvcid);
+			strbuf_addf(out, "unlisten %s %s %s %u\n",
+				    nvmet_port(f, w, node->addr[i],
+					       node->trsvcid) < 0
+					    ? "goes"
+					    : "stays",
+				    w->trtype, node->addr[i], node->trsvcid);
 	for (size_t i = 0; i < node->allow_count; i++)
 		if (!nvmet_has_host(f, node->allow[i]))
 			strbuf_addf(out, "rm -f $s/allowed_hosts/%s\n",

@@ -90,9 +90,33 @@ static void test_undo(void **state)
 	free(w);
 }
 
+/* A port that was there, with nothing linked to it, stays. */
+static void test_port_stays(void **state)
+{
+	struct nvmet_facts *f = calloc(1, sizeof(*f));
+	static struct node node = {.addr = {"10.0.0.7", "10.0.0.8"},
+				   .addr_count = 2,
+				   .trsvcid = 4420};
+	static struct deployment d = {.node = &node, .nqn = "nqn.x:a"};
+	struct nvmet_want w = {.trtype = "tcp"};
+	struct strbuf text = {0};
+
+	assert_non_null(f);
+	memcpy(f->ports[0], "tcp 10.0.0.8 4420", 18);
+	f->port_count = 1;
+	nvmet_undo(&d, f, &w, &text);
+	assert_non_null(strstr(text.p, "unlisten goes tcp 10.0.0.7 4420\n"));
+	assert_non_null(strstr(text.p, "unlisten stays tcp 10.0.0.8 4420\n"));
+	strbuf_fini(&text);
+	free(f);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_undo)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_undo),
+		cmocka_unit_test(test_port_stays),
+	};
 	char cmd[64];
 	int ret;
 
