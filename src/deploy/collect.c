@@ -22,6 +22,19 @@ static void print_note(const char *text)
 	fprintf(stderr, "note: %s\n", text);
 }
 
+/* Lines, each with the node they are about. */
+static void print_notes(const char *host, const struct strbuf *notes)
+{
+	struct str rest = strbuf_str(notes);
+
+	while (rest.n) {
+		struct str line = str_cut(rest, '\n', &rest);
+
+		term_status(NULL);
+		fprintf(stderr, "note: %s: " STR_FMT "\n", host, STR_ARG(line));
+	}
+}
+
 struct lost {
 	struct tool *tool;
 	int ret; /* of the rows */
@@ -188,6 +201,7 @@ static int ask_nodes(struct tool *tool, struct node_answer *answers,
 			: 0;
 
 	for (size_t i = 0; i < count && ret == 0; i++) {
+		print_notes(answers[i].node->host, &answers[i].list.notes);
 		if (answers[i].ret)
 			ret = tool_fail_row(tool, answers[i].node->host, 0,
 					    answers[i].err.text);

@@ -22,9 +22,36 @@ static const char nvmet_script[] =
 	"  s=${n#subsystems/}; echo \"ns=${s%%/*} ${n##*/}\"; done\n"
 	"for l in ports/*/subsystems/*; do\n"
 	"  [ -e \"$l\" ] || continue; p=${l%%/subsystems/*}\n"
-	"  [ \"$(cat $p/addr_trtype)\" = tcp ] || continue\n"
-	"  echo \"at=${l##*/} $(cat $p/addr_traddr) "
+	"  t=$(cat $p/addr_trtype); k=at\n"
+	"  [ $t = tcp ] || k=\"not=$t\"\n"
+	"  echo \"$k=${l##*/} $(cat $p/addr_traddr) "
 	"$(cat $p/addr_trsvcid)\"; done\n";
+
+/* "not=rdma=NQN TRADDR TRSVCID" */
+static void leave_out(struct str text, const struct node *node,
+		      struct nslist *out)
+{
+	while (text.n) {
+		struct str line = str_cut(text, '\n', &text), rest, nqn, port;
+		char type[16], name[NVME_NQN_LEN], where[300];
+
+		if (!str_has_prefix(line, STR("not=")))
+			continue;
+		line = (struct str){line.p + 4, line.n - 4};
+		snprintf(type, sizeof(type), STR_FMT,
+			 STR_ARG(str_cut(line, '=', &rest)));
+		nqn = str_cut(rest, ' ', &rest);
+		if (node->nqn[0] && !str_eq(nqn, str_of(node->nqn)))
+			continue;
+		snprintf(name, sizeof(name), STR_FMT, STR_ARG(nqn));
+		nqn = str_cut(rest, ' ', &port);
+		snprintf(where, sizeof(where), STR_FMT " port " STR_FMT,
+			 STR_ARG(nqn), STR_ARG(port));
+		for (char *c = type; *c; c++)
+			*c = *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
+		nslist_leave_out(out, type, where, name);
+	}
+}
 
 /* Every address of subsystem nqn that the text names. */
 static int add_nvmet_paths(struct str text, struct endpoint ep,
@@ -101,6 +128,8 @@ static int ask_nvmet(struct remote *remote, const struct node *node,
 			      node->host);
 	if (ret == 0)
 		ret = parse_nvmet(strbuf_str(&res.out), node, out, err);
+	if (ret == 0)
+		leave_out(strbuf_str(&res.out), node, out);
 	remote_result_fini(&res);
 	return ret;
 }
@@ -130,9 +159,11 @@ int node_namespaces(struct remote *remote, const struct node *node,
 	}
 	if (ret == 0 && out->count == before)
 		ret = err_set(err, -ENOENT,
-			      "%s: its target serves no namespace over TCP%s%s",
-			      node->host, node->nqn[0] ? " as " : "",
-			      node->nqn);
+			      "%s: its target serves no namespace over "
+			      "TCP%s%.100s%s",
+			      node->host, node->nqn[0] ? " as " : "", node->nqn,
+			      out->notes.n ? ", only with other transports"
+					   : "");
 	return ret;
 }
 

@@ -20,7 +20,23 @@ void nslist_fini(struct nslist *list)
 	for (size_t i = 0; i < list->count; i++)
 		free(list->items[i].paths);
 	free(list->items);
+	strbuf_fini(&list->notes);
 	*list = (struct nslist){0};
+}
+
+void nslist_leave_out(struct nslist *list, const char *trtype, const char *addr,
+		      const char *nqn)
+{
+	struct strbuf line = {0};
+
+	strbuf_addf(&line,
+		    "the listener %s %s of %s is left out: the pool speaks "
+		    "NVMe/TCP; to use that address, let the subsystem listen "
+		    "there with TCP, too\n",
+		    trtype, addr, nqn);
+	if (line.p && !(list->notes.p && strstr(list->notes.p, line.p)))
+		strbuf_adds(&list->notes, line.p);
+	strbuf_fini(&line);
 }
 
 static struct ns_entry *find_or_add(struct nslist *list,

@@ -22,6 +22,7 @@ struct ns_entry {
 struct nslist {
 	struct ns_entry *items;
 	size_t count;
+	struct strbuf notes; /* lines: what was found and is not in the list */
 };
 
 void nslist_fini(struct nslist *list);
@@ -29,6 +30,10 @@ void nslist_fini(struct nslist *list);
  * be NULL) is valid until the next call.  -ENOMEM, -E2BIG with a sentence. */
 int nslist_add(struct nslist *list, const struct endpoint *ep,
 	       struct ns_entry **out, struct err *err);
+
+/* A listener that the pool can't use, whatever its namespaces; told once. */
+void nslist_leave_out(struct nslist *list, const char *trtype, const char *addr,
+		      const char *nqn);
 
 /* "HOST:PORT", "HOST" or "traddr:… trsvcid:…" of a discovery service. */
 int discovery_parse(struct str text, struct endpoint *out, struct err *err);

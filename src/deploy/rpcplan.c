@@ -314,8 +314,16 @@ static int add_paths(const json_t *ss, uint32_t nsid, const struct node *node,
 		uint64_t port;
 		int ret;
 
-		if (!type || !addr || !svc || strcmp(type, "TCP") ||
-		    str_to_u64(str_of(svc), &port) || port > UINT16_MAX)
+		if (type && addr && svc && strcmp(type, "TCP")) {
+			char where[300];
+
+			snprintf(where, sizeof(where), "%.200s port %.20s",
+				 addr, svc);
+			nslist_leave_out(out, type, where, nqn);
+			continue;
+		}
+		if (!type || !addr || !svc || str_to_u64(str_of(svc), &port) ||
+		    port > UINT16_MAX)
 			continue;
 		snprintf(ep.traddr, sizeof(ep.traddr), "%s", addr);
 		snprintf(ep.subnqn, sizeof(ep.subnqn), "%s", nqn);
