@@ -38,6 +38,7 @@ static const struct flag flags[] = {
 		 "addresses."},
 	TOOL_FLAG_DEFINE,
 	LOGIN_FLAGS(struct tool_config, login),
+	TOOL_FLAGS_KEYS,
 	{.name = "force",
 	 .type = FLAG_BOOL,
 	 .off = offsetof(struct tool_config, force),

@@ -36,6 +36,7 @@ static const struct flag flags[] = {
 		 "all it serves."},
 	TOOL_FLAG_DEFINE,
 	LOGIN_FLAGS(struct tool_config, login),
+	TOOL_FLAGS_KEYS,
 	{.name = "segment",
 	 .type = FLAG_LIST,
 	 .off = offsetof(struct tool_config, segments),

@@ -66,6 +66,20 @@ static int end(struct tool *tool, bool is_removal, const struct err *err)
 	return status;
 }
 
+/* To where the initiator looks for them; no thread has been started yet. */
+static void use_keys(const struct tool_config *config)
+{
+	const char *const keys[][2] = {
+		{"MC_NVME_DHCHAP_KEY_FILE", config->dhchap_key_file},
+		{"MC_NVME_DHCHAP_CTRL_KEY_FILE", config->dhchap_ctrl_key_file},
+		{"MC_NVME_TLS_KEY_FILE", config->tls_key_file},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (keys[i][1] && keys[i][1][0])
+			setenv(keys[i][0], keys[i][1], 1);
+}
+
 int tool_main(const struct tool_prog *prog, int argc, char **argv)
 {
 	struct tool_config config = {0};
@@ -86,6 +100,7 @@ int tool_main(const struct tool_prog *prog, int argc, char **argv)
 		free(args);
 		return status;
 	}
+	use_keys(&config);
 	if (prog->check(&config, &err)) {
 		fprintf(stderr, "%s: %s\n", tool.name, err.text);
 		status = 2;

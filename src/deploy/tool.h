@@ -16,6 +16,7 @@ struct tool_config {
 	char *master;
 	struct flag_list endpoints, discover, spdk_info, segments, defines;
 	struct login_config login;
+	char *dhchap_key_file, *dhchap_ctrl_key_file, *tls_key_file;
 	uint64_t timeout_ms;
 	uint64_t drain_ms; /* 0 = unregister at once */
 	bool force, json;
@@ -41,6 +42,28 @@ struct tool {
 	 .arg = "HOST:PORT",						\
 	 .attrs = FLAG_REQUIRED,					\
 	 .help = "The master; port 50051 when only a host is given."}
+/* Hosts have them from the environment; here they may be said. */
+#define TOOL_FLAGS_KEYS							\
+	{.name = "dhchap_key_file",					\
+	 .type = FLAG_STR,						\
+	 .off = offsetof(struct tool_config, dhchap_key_file),		\
+	 .arg = "FILE",							\
+	 .env = "MC_NVME_DHCHAP_KEY_FILE",				\
+	 .group = "Targets that want to know who asks",			\
+	 .help = "Key by which this host proves itself to targets "	\
+		 "(DH-HMAC-CHAP); nobody else may read it."},		\
+	{.name = "dhchap_ctrl_key_file",				\
+	 .type = FLAG_STR,						\
+	 .off = offsetof(struct tool_config, dhchap_ctrl_key_file),	\
+	 .arg = "FILE",							\
+	 .env = "MC_NVME_DHCHAP_CTRL_KEY_FILE",				\
+	 .help = "Key by which targets prove themselves to this host."}, \
+	{.name = "tls_key_file",					\
+	 .type = FLAG_STR,						\
+	 .off = offsetof(struct tool_config, tls_key_file),		\
+	 .arg = "FILE",							\
+	 .env = "MC_NVME_TLS_KEY_FILE",					\
+	 .help = "Pre-shared key of NVMe/TCP over TLS."}
 #define TOOL_FLAGS_HOW							\
 	{.name = "timeout",						\
 	 .type = FLAG_MS,						\
