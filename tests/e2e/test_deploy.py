@@ -457,3 +457,18 @@ def test_our_target_from_nothing_to_objects(cluster, nodes):
                     f"--spdk_target_info=ip:{n.addr} backend:mooncake",
                     env=nodes.env())
     assert r.returncode == 0 and "unregistered: 1" in r.stdout, r.stdout
+
+
+def test_listeners_of_other_transports(cluster, nodes):
+    """The pool speaks NVMe/TCP: others are named, and the rest goes on."""
+    n, spdk = node_with_spdk(nodes)
+    args = info(n, spdk, "pci:0000:81:00.0")
+    assert create(cluster, nodes, args, "--transport-type=RDMA"
+                  ).returncode == 0
+    cluster.master(*FAST)
+    r = cluster.run("mooncake_ssd_register", f"--master={cluster.master_addr}",
+                    info(n, spdk), env=nodes.env())
+    assert r.returncode == 1, r.stdout
+    assert "only with other transports" in r.stdout, r.stdout
+    assert r.stderr.count(f"the listener RDMA {n.addr} port 4420 of ") == 1
+    assert "the pool speaks NVMe/TCP" in r.stderr
