@@ -190,6 +190,7 @@ int session_start(struct client *c)
 {
 	struct rpc_client_opts opts = {
 		.addr = c->master,
+		.host = c->conf.master.host,
 		.version = mooncake_version,
 		.on_hello = session_on_hello,
 		.arg = c,

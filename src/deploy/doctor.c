@@ -18,8 +18,8 @@
 
 #include "base/time.h"
 #include "deploy/doctor_check.h"
+#include "io/resolve.h"
 #include "pool/identity.h"
-#include "pool/resolve.h"
 #include "rpc/client.h"
 
 static const struct doctor_check *const tables[] = {

@@ -17,9 +17,9 @@
 
 #include "base/pool.h"
 #include "base/rand.h"
+#include "io/resolve.h"
 #include "io/thread.h"
 #include "pool/budget.h"
-#include "pool/resolve.h"
 #include "pool/split.h"
 #include "pool/stat.h"
 #include "pool/turns.h"

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/time.h"
+#include "io/resolve.h"
 #include "io/stream.h"
 #include "rpc/wire.h"
 
@@ -28,6 +29,7 @@
 
 enum rc_state {
 	RC_BACKOFF,    /* the timer starts the next attempt */
+	RC_RESOLVING,  /* it has begun: where is the master now? */
 	RC_CONNECTING, /* TCP */
 	RC_HELLO,      /* the one call under way is hello */
 	RC_READY,
@@ -44,6 +46,8 @@ struct rpc_client {
 	struct loop *loop;
 	struct rpc_client_opts opts;
 	char addr_text[ADDR_TEXT_LEN];
+	char host[HOST_TEXT_LEN]; /* "": addr is all there is */
+	struct resolve *resolve;
 	enum rc_state state;
 	struct stream stream;
 	struct rx rx;
@@ -109,7 +113,7 @@ static void rc_end_all(struct rpc_client *rc, struct list *calls, int ret)
 
 static void rc_try_finish(struct rpc_client *rc)
 {
-	if (rc->state != RC_CLOSED || !rc->is_stream_closed ||
+	if (rc->state != RC_CLOSED || !rc->is_stream_closed || rc->resolve ||
 	    !list_is_empty(&rc->ended))
 		return;
 	loop_undefer(rc->loop, &rc->end_task);
@@ -444,9 +448,41 @@ static void rc_connect(struct rpc_client *rc)
 		       rc_connected);
 }
 
+static void rc_resolved(int ret, const struct addr *addr,
+			const struct err *err, void *arg)
+{
+	struct rpc_client *rc = arg;
+
+	rc->resolve = NULL;
+	if (rc->state == RC_CLOSED) {
+		rc_try_finish(rc);
+		return;
+	}
+	/* Without an answer it is tried where it was. */
+	if (ret == 0) {
+		rc->opts.addr = *addr;
+		addr_format(addr, rc->addr_text);
+	}
+	rc_connect(rc);
+}
+
 static void rc_backoff_over(struct timer *timer)
 {
-	rc_connect(container_of(timer, struct rpc_client, backoff));
+	struct rpc_client *rc = container_of(timer, struct rpc_client, backoff);
+
+	if (rc->host[0])
+		rc->resolve = resolve_start(
+			rc->loop, &(struct resolve_req){
+					  .host = rc->host,
+					  .port = addr_port(&rc->opts.addr),
+					  .timeout_ms = CONNECT_TIMEOUT_MS,
+					  .done = rc_resolved,
+					  .arg = rc,
+				  });
+	if (rc->resolve)
+		rc->state = RC_RESOLVING;
+	else
+		rc_connect(rc);
 }
 
 /* --- public --- */
@@ -464,6 +500,8 @@ int rpc_client_create(struct loop *loop, const struct rpc_client_opts *opts,
 	rc->loop = loop;
 	rc->opts = *opts;
 	addr_format(&opts->addr, rc->addr_text);
+	snprintf(rc->host, sizeof(rc->host), "%s",
+		 opts->host ? opts->host : "");
 	list_init(&rc->waiting);
 	list_init(&rc->sent);
 	list_init(&rc->ended);
@@ -494,6 +532,8 @@ void rpc_client_destroy(struct rpc_client *rc, void (*done)(void *arg),
 	rc->destroy_arg = arg;
 	rc->state = RC_CLOSED;
 	timer_cancel(rc->loop, &rc->backoff);
+	if (rc->resolve && resolve_cancel(rc->resolve))
+		rc->resolve = NULL; /* else rc_resolved() comes */
 	rc_end_all(rc, &rc->sent, -ECANCELED);
 	rc_end_all(rc, &rc->waiting, -ECANCELED);
 	stream_close(&rc->stream, rc_stream_closed);

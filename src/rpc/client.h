@@ -15,6 +15,9 @@ struct rpc_client;
 
 struct rpc_client_opts {
 	struct addr addr;
+	/* The name that addr came from, NULL when from none; copied.  Asked
+	 * again before each further attempt: a master may move. */
+	const char *host;
 	const char *version; /* said in HELLO; static storage */
 	/* Called on the loop each time a HELLO was answered, or could not be
 	 * (rsp NULL, err says why); may be NULL, may destroy the client. */

@@ -44,9 +44,11 @@ def serve(master):
 class Client:
     """ask() does not wait; answer() does."""
 
-    def __init__(self, cluster, **env):
+    def __init__(self, cluster, master=None, wrap=(), **env):
+        """wrap: what starts it, before its own command line."""
         self.proc = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, cluster.master_addr,
+            [*wrap, sys.executable, "-c", SCRIPT,
+             master or cluster.master_addr,
              os.path.join(BUILD, "python", "pkg"),
              os.path.join(ROOT, "tools", "lib"),
              os.path.join(ROOT, "tests"),

@@ -7,7 +7,7 @@
  * is_dropped (the thread frees it).  Nothing of the loop is touched by the
  * thread once is_dropped is set.
  */
-#include "pool/resolve.h"
+#include "io/resolve.h"
 
 #include <errno.h>
 #include <pthread.h>

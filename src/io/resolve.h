@@ -4,8 +4,8 @@
  * thread of its own, its answer comes back to the loop or is dropped when it
  * is late.  Numeric addresses never start a thread.
  */
-#ifndef POOL_RESOLVE_H
-#define POOL_RESOLVE_H
+#ifndef IO_RESOLVE_H
+#define IO_RESOLVE_H
 
 #include "base/err.h"
 #include "io/loop.h"
