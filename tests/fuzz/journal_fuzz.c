@@ -40,12 +40,18 @@ static void decode_segment_gone(struct str body, struct strbuf *sb)
 	check_same(sb, body);
 }
 
+/* Bytes of an object that once said who put it are not read any more. */
+#define WRITER_AT    8
+#define WRITER_BYTES 16
+
 static void decode_object(struct str body, struct strbuf *sb)
 {
 	if (!jr_object_decode(body, &object))
 		return;
 	ASSERT(object.replica_count <= JR_REPLICAS_MAX);
 	jr_object_encode(&object, sb);
+	ASSERT(sb->n > WRITER_AT + WRITER_BYTES);
+	memcpy(sb->p + WRITER_AT, body.p + WRITER_AT, WRITER_BYTES);
 	check_same(sb, body);
 }
 
