@@ -41,6 +41,7 @@ struct keeper {
 	uint64_t sync_upto; /* record that the sync under way covers */
 	uint64_t synced;    /* records below are on disk */
 	bool is_broken;	    /* from a failure to the next snapshot */
+	bool is_sync_lost;  /* a sync of this log has failed: none counts */
 	bool is_stopping;
 
 	bool is_saving;
@@ -139,7 +140,9 @@ void keeper_reply(struct keeper *k, struct rpc_req *req, int32_t status,
 /* --- failure --- */
 
 static void save_begin(struct keeper *k);
+static void sync_soon(struct keeper *k);
 
+/* What was acknowledged before a write that failed still gets to the disk. */
 static void broke(struct keeper *k)
 {
 	struct stats *st = &k->svc->core->stats;
@@ -147,7 +150,10 @@ static void broke(struct keeper *k)
 	st->journal_failures++;
 	k->is_broken = true;
 	refuse_all(&k->waiting);
-	timer_cancel(k->svc->loop, &k->sync_timer);
+	if (k->is_sync_lost)
+		timer_cancel(k->svc->loop, &k->sync_timer);
+	else
+		sync_soon(k);
 	if (!k->is_saving && !k->is_stopping)
 		timer_set(k->svc->loop, &k->save_timer, MEND_NS);
 }
@@ -166,7 +172,7 @@ static void sync_start(struct keeper *k)
 /* What is written and not on disk gets there, now or soon. */
 static void sync_soon(struct keeper *k)
 {
-	if (k->is_syncing || k->journal->is_failed ||
+	if (k->is_syncing || k->is_sync_lost ||
 	    k->journal->written <= k->synced)
 		return;
 	if (k->opts.sync == KEEP_ALWAYS)
@@ -180,7 +186,7 @@ static void sync_fire(struct timer *timer)
 {
 	struct keeper *k = container_of(timer, struct keeper, sync_timer);
 
-	if (!k->is_syncing && !k->journal->is_failed)
+	if (!k->is_syncing && !k->is_sync_lost)
 		sync_start(k);
 }
 
@@ -266,6 +272,7 @@ static void on_synced(int ret, void *arg)
 	k->svc->core->stats.journal_syncs++;
 	if (ret < 0) {
 		refuse_all(&k->syncing);
+		k->is_sync_lost = true;
 		broke(k);
 	} else {
 		k->synced = MAX(k->synced, k->sync_upto);
@@ -378,8 +385,10 @@ static void on_ended(int ret, void *arg)
 	struct keeper *k = arg;
 
 	/* Its log could not be synced. */
-	if (k->journal->is_failed && !k->is_broken)
+	if (k->journal->is_failed && !k->is_broken) {
+		k->is_sync_lost = true;
 		broke(k);
+	}
 	save_over(k, ret);
 }
 
@@ -404,6 +413,9 @@ static void save_begin(struct keeper *k)
 		return;
 	}
 	k->is_saving = true;
+	/* A log of its own, which begins behind the one that failed. */
+	if (k->is_broken)
+		k->is_sync_lost = false;
 	core->notes->is_saving = true;
 	save_rest(core);
 	scan_start(core, &k->scan);

@@ -237,8 +237,9 @@ static void trouble(void)
 		slow_one();
 	if (w.plan.has_clock && chance(0.005))
 		step_clock();
+	/* A start that can't write is refused, which is no news. */
 	if (w.plan.has_file_errors)
-		files_fail(chance(0.1) ? 0.3 : 0);
+		files_fail(master_core() && chance(0.1) ? 0.3 : 0);
 }
 
 /* Lets ns pass; what has to be seen to is. */

@@ -88,6 +88,12 @@ uint32_t put_begins(unsigned key)
 	return h->count++;
 }
 
+/* What was done may be what the power took, and its answer on the way. */
+static bool was_cut(uint64_t start_ns)
+{
+	return w.cut_ns && start_ns <= w.cut_ns;
+}
+
 void put_ended(unsigned key, uint32_t version, int result, bool is_others)
 {
 	struct history *h = &w.keys[key];
@@ -99,7 +105,7 @@ void put_ended(unsigned key, uint32_t version, int result, bool is_others)
 		v->known_ns = v->end_ns;
 	w.put_ok += result == 0;
 	if (result == 0 && !is_others && !h->removing &&
-	    h->removed_by_ns < v->start_ns) {
+	    !was_cut(v->start_ns) && h->removed_by_ns < v->start_ns) {
 		h->is_held = true;
 		h->held_ns = now_ns();
 	}
@@ -139,6 +145,7 @@ static bool is_answered(int result)
 
 void history_cut(uint64_t since_ns)
 {
+	w.cut_ns = now_ns();
 	for (unsigned key = 0; key < KEYS; key++) {
 		struct history *h = &w.keys[key];
 		uint32_t kept = 0;
@@ -178,7 +185,7 @@ void remove_ended(unsigned key, uint64_t start_ns, int result)
 	w.removes++;
 	note("remove key=%u began=%llu result=%d", key,
 	     (unsigned long long)start_ns, result);
-	if (result != 0)
+	if (result != 0 || was_cut(start_ns))
 		return;
 	h->removed = grow(h->removed, h->removed_count, &h->removed_cap,
 			  sizeof(*h->removed));
@@ -205,7 +212,7 @@ static void judge(unsigned key, uint32_t version, uint64_t start_ns)
 		     key, version, h->seen, (unsigned long long)start_ns);
 	if (!v->known_ns || now_ns() < v->known_ns)
 		v->known_ns = now_ns();
-	if (v->start_ns >= h->seen_start_ns) {
+	if (!was_cut(start_ns) && v->start_ns >= h->seen_start_ns) {
 		if (version != h->seen || !h->seen_end_ns)
 			h->seen_end_ns = now_ns();
 		h->seen = version;

@@ -55,6 +55,7 @@ static struct {
 	unsigned die_in;
 	bool is_silent, is_dying;
 	double error_rate;
+	uint64_t unsynced_ns; /* when a sync first failed; 0 = none did */
 } dir = {.dir_fd = -1};
 
 int __real_open64(const char *path, int flags, ...);
@@ -250,19 +251,32 @@ int __wrap_openat64(int at, const char *name, int flags, ...)
 	return __real_openat64(at, name, flags, mode);
 }
 
+/* How much of it gets there.  What is written over within a sector is so as a
+ * whole. */
+static size_t part_of(int fd, size_t n, off_t off)
+{
+	struct stat st;
+
+	CHECK(fstat(fd, &st) == 0);
+	if (off + (off_t)n <= st.st_size &&
+	    off / SECTOR == (off + (off_t)n - 1) / SECTOR)
+		return chance(0.5) ? n : 0;
+	return below(n + 1);
+}
+
 static ssize_t file_write(int fd, const void *p, size_t n, off_t off)
 {
 	if (dir.is_dying)
 		return (ssize_t)n;
 	if (dies()) {
-		ssize_t part = (ssize_t)below(n + 1);
+		ssize_t part = (ssize_t)part_of(fd, n, off);
 
 		return __real_pwrite64(fd, p, (size_t)part, off) == part
 			       ? (ssize_t)n
 			       : -1;
 	}
 	if (fails()) {
-		ssize_t part = __real_pwrite64(fd, p, below(n + 1), off);
+		ssize_t part = __real_pwrite64(fd, p, part_of(fd, n, off), off);
 
 		return part > 0 && chance(0.5) ? part : refuse();
 	}
@@ -295,8 +309,11 @@ static int file_sync(int fd)
 
 	if (is_void())
 		return 0;
-	if (fails())
+	if (fails()) {
+		if (!dir.unsynced_ns)
+			dir.unsynced_ns = now_ns();
 		return refuse();
+	}
 	if (fd == dir.dir_fd) {
 		ops_done(dir.op_count);
 		return 0;
@@ -395,6 +412,11 @@ void files_fail(double rate)
 	dir.error_rate = rate;
 }
 
+uint64_t files_unsynced_ns(void)
+{
+	return dir.unsynced_ns;
+}
+
 bool files_are_dying(void)
 {
 	return dir.is_dying;
@@ -443,4 +465,5 @@ void files_crash(bool is_power_cut)
 	dir.is_dying = false;
 	dir.die_in = 0;
 	dir.error_rate = 0;
+	dir.unsynced_ns = 0;
 }

@@ -148,6 +148,17 @@ static void master_main(void *arg)
 	w.master_lives++;
 }
 
+/* What was acknowledged before is on disk.  From a sync that failed to the next
+ * snapshot nothing is. */
+static uint64_t safe_until_ns(const struct keeper *k)
+{
+	uint64_t since_ns = now_ns();
+
+	if (k && keeper_is_broken(k) && files_unsynced_ns())
+		since_ns = files_unsynced_ns();
+	return since_ns - (w.plan.keep == KEEP_SOME ? SYNC_NS * 3 / 2 : 0);
+}
+
 void master_died(bool is_power_cut)
 {
 	const struct life *life = &lives[NODE_MASTER];
@@ -158,8 +169,7 @@ void master_died(bool is_power_cut)
 			!keeper_is_broken(k) &&
 			!life->svc->core->notes->journal->has_news;
 	if (is_lossy)
-		history_cut(now_ns() -
-			    (w.plan.keep == KEEP_SOME ? SYNC_NS * 3 / 2 : 0));
+		history_cut(safe_until_ns(k));
 	w.lossy += is_lossy;
 	if (life->svc)
 		audit_evictions(life->svc->core);

@@ -105,6 +105,8 @@ void files_begin(const char *path);
 const char *files_path(void);
 /* The master dies at the call after so many; 0: not any more. */
 void files_die_in(unsigned calls, bool is_silent);
+/* When a sync first failed in this life; 0 = none did. */
+uint64_t files_unsynced_ns(void);
 bool files_are_dying(void);
 void files_fail(double rate); /* in this life of the master's */
 /* Its process is gone. */
@@ -210,6 +212,7 @@ struct world {
 	struct client_node clients[CLIENTS];
 	struct history keys[KEYS];
 	bool has_evicted; /* the pool was full */
+	uint64_t cut_ns;  /* when the power last took what was acknowledged */
 	bool is_quiet;	  /* faults are over: clients come to an end */
 	FILE *journal;	  /* of faults and operations */
 	uint64_t puts, put_ok, gets, hits, misses, errors, removes;
