@@ -165,10 +165,13 @@ static int sides_read(struct side sides[2], uint64_t deadline_ns)
 			return -ETIMEDOUT;
 		if (poll(p, 2, ms) < 0 && errno != EINTR)
 			return -errno;
-		/* stderr first: it says why stdout has ended. */
-		for (int i = 1; i >= 0 && ret == 0; i--)
-			if (p[i].revents)
-				ret = side_read(&sides[i]);
+		/* stderr first: it says why stdout has ended; both, since what
+		 * stdout said last is to be heard although both have. */
+		for (int i = 1; i >= 0; i--) {
+			int one = p[i].revents ? side_read(&sides[i]) : 0;
+
+			ret = ret ? ret : one;
+		}
 		if (ret)
 			return ret;
 	}

@@ -140,7 +140,7 @@ def test_scrub_finds_what_nobody_reads(cluster):
 
 
 @pytest.mark.parametrize("finder", ["reader", "scrub"])
-def test_lost_blocks_are_repaired(cluster, finder):
+def test_lost_blocks_are_repaired(cluster, monkeypatch, finder):
     """They cost the replica that has them and no more; the rest of the
     namespace is as good as ever."""
     def fault(*args):
@@ -148,8 +148,10 @@ def test_lost_blocks_are_repaired(cluster, finder):
                         "fault", *args)
         assert r.returncode == 0, r.stdout + r.stderr
 
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "10000")
     sock = cluster.path("b.sock")
     start(cluster, "ac", "--nof_stripe_bytes=0",
+          "--nof_heartbeat_probe_timeout_ms=20000",
           *(["--scrub_interval=300ms", "--scrub_bytes_per_s=1g"]
             if finder == "scrub" else []))
     cluster.target("b", "b.img:64m", flags=[f"--rpc_socket={sock}"])

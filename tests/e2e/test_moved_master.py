@@ -51,6 +51,7 @@ def test_clients_find_it(cluster):
             client.ask("put", f"k{i}", SIZE)
             assert client.answer() == "0"
         cluster.children["master"].kill()
+        cluster.children["master"].proc.wait()
         shutil.move(cluster.path("journal"), cluster.path("moved"))
         name_is_at(hosts, THERE)
         start_there(cluster, f"--journal_dir={cluster.path('moved')}", *FAST)

@@ -206,12 +206,12 @@ def test_f13_registered_by_another_address(cluster):
     register("127.0.0.1", port)
     store = new_store(cluster, **POOL)
     data = fill(store, 10)
-    size = cluster.metric("master_nof_total_capacity_bytes")
+    size = cluster.metric("master_total_nof_capacity_bytes")
     register("127.0.0.1", other)
     register("localhost", port)
     register("localhost", other)
     assert len(cluster.segments()) == 1
-    assert cluster.metric("master_nof_total_capacity_bytes") == size
+    assert cluster.metric("master_total_nof_capacity_bytes") == size
     data.update(fill(store, 10, name="late"))
     expect(cluster, store, data)
     store.close()
@@ -244,9 +244,10 @@ def test_f15_two_clusters(cluster):
 
 # --- F20, F21 ---
 
-def test_f20_full_pool_under_load(cluster):
+def test_f20_full_pool_under_load(cluster, monkeypatch):
     """Four threads put much more than there is room for, get and remove:
     evictions, back-pressure, no wrong byte, no call that does not end."""
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "10000")
     start(cluster, "ab", size="32m")
     store = new_store(cluster, **POOL)
     errors, codes, right = [], set(), []
@@ -266,7 +267,7 @@ def test_f20_full_pool_under_load(cluster):
         except BaseException as e:  # told below
             errors.append(e)
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(4)]
     for t in threads:
         t.start()
     for t in threads:
@@ -324,7 +325,7 @@ def test_f23_address_of_somebody_else(cluster):
     cluster.children["a"].stop()
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Stranger)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     assert there(store, data) == set()
     server.shutdown()
@@ -384,7 +385,7 @@ def test_f28_targets_replaced_one_by_one(cluster):
         cluster.wait_until("rounds", lambda: errors or len(rounds) >= want,
                            60)
 
-    thread = threading.Thread(target=load)
+    thread = threading.Thread(target=load, daemon=True)
     thread.start()
     for name in "abc":
         more(2)

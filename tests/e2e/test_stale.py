@@ -110,7 +110,7 @@ def test_f06_lease_ends_during_a_read(cluster):
     with Client(cluster, **READER) as reader:
         reader.ask("put", "k", 40 * MIB)
         assert reader.answer() == "0"
-        fault(cluster, "kind=rate,op=read,bytes_per_s=6m")
+        fault(cluster, "kind=rate,op=read,bytes_per_s=1m")
         reader.ask("get", "k", 40 * MIB)
         cluster.wait_until("it reads", lambda: cluster.metric(
             "total_get_nums_") > 0)

@@ -117,7 +117,7 @@ def meson_test(name, folder, args=(), timeout=1800):
     return count
 
 
-def pytest(name, folder, build_dir, timeout=900):
+def pytest(name, folder, build_dir, timeout=3600):
     xml = os.path.join(OUT, name + ".xml")
     if os.path.exists(xml):
         os.unlink(xml)

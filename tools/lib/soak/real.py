@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
@@ -341,7 +342,7 @@ class Soak:
             if p.kind == "client":
                 try:
                     child.proc.wait(30)
-                except TimeoutError:
+                except subprocess.TimeoutExpired:
                     pass
             status = child.stop(30)
             if status:
@@ -421,7 +422,7 @@ def main():
     failure = None
     try:
         soak.run()
-    except (Failure, Dead, OSError) as e:
+    except (Failure, Dead, OSError, subprocess.SubprocessError) as e:
         failure = str(e)
     except KeyboardInterrupt:
         failure = "interrupted"
