@@ -47,6 +47,11 @@ static bool has_only(struct str s, const char *more)
 	return true;
 }
 
+bool node_is_socket(struct str path)
+{
+	return path.n && path.p[0] == '/' && has_only(path, "/._-+@");
+}
+
 static bool is_host(struct str s)
 {
 	return s.n && s.p[0] != '-' && has_only(s, ".:-_%");
@@ -72,7 +77,7 @@ static int take_path(struct node *node, struct str item, struct err *err)
 /* It stands in scripts and in ssh's -L, which cuts at colons. */
 static int take_rpc_socket(struct node *node, struct str item, struct err *err)
 {
-	if (!item.n || item.p[0] != '/' || !has_only(item, "/._-+@") ||
+	if (!node_is_socket(item) ||
 	    copy(node->rpc_socket, sizeof(node->rpc_socket), item))
 		return bad(err, "rpc_socket", item,
 			   "an absolute path of letters, digits and / . _ - "

@@ -62,6 +62,8 @@ int node_split_disk(const char *text, uint64_t unit, char path[256],
  * names word and reason.
  */
 int node_parse(struct str text, struct node *out, struct err *err);
+/* May it stand for an RPC socket, in scripts too? */
+bool node_is_socket(struct str path);
 /* Is it one of those that allow: names? */
 bool node_allows(const struct node *node, const char *hostnqn);
 /* The file with the host's key, or NULL. */

@@ -46,6 +46,7 @@ static const char end_script[] =
 	"      if [ -n \"$running\" ]; then\n"
 	"        [ -z \"$skip\" ] || { skip=; continue; }\n"
 	"        case $a in -c|--config|--json) skip=1; continue;;\n"
+	"        --wait-for-rpc) continue;;\n"
 	"        -c?*|--config=*|--json=*) continue;; esac; fi\n"
 	"      printf '%s\\0' \"$a\"; done\n"
 	"    [ -z \"$running\" ] || printf '%s\\0' -c \"$running\"; } "

@@ -62,7 +62,9 @@ static int choose(struct remote *remote, const struct node *node,
 		struct str line = str_cut(rest, '\n', &rest), socket;
 
 		str_cut(line, ' ', &socket);
-		if (!socket.n || socket.n >= 108 ||
+		/* Anybody there may call a process so and give it a socket of
+		 * his choice, and scripts of root's will name it. */
+		if (!node_is_socket(socket) || socket.n >= 108 ||
 		    (node->rpc_socket[0] &&
 		     !str_eq(socket, str_of(node->rpc_socket))))
 			continue;

@@ -97,8 +97,9 @@ static void build_grants(struct put_job *job, struct reply *reply)
 		obj = obj_find_put(reply->core,
 				   reply_str(&job->msg->items[i]->key),
 				   grant->generation);
-		if (!obj) {
-			/* Its segment went away while the job was parked. */
+		if (!obj || obj->is_complete) {
+			/* Its segment went away while the job was parked, or
+			 * somebody ended what nobody was told of. */
 			grant->status = MOONCAKE_NO_AVAILABLE_HANDLE;
 			continue;
 		}

@@ -241,6 +241,8 @@ static int conn_dispatch(struct rpc_conn *conn, const struct frame *frame,
 	}
 	req->arena.limit = wire_unpack_limit(frame->body_len);
 	req->body = codec_unpack(desc, &req->arena, body, frame->body_len);
+	/* Of the request alone: the answer may be as large as it has to be. */
+	req->arena.limit = 0;
 	if (req->body)
 		opts->handler(req, opts->arg);
 	else
