@@ -165,8 +165,7 @@ static int sides_read(struct side sides[2], uint64_t deadline_ns)
 			return -ETIMEDOUT;
 		if (poll(p, 2, ms) < 0 && errno != EINTR)
 			return -errno;
-		/* stderr first: it says why stdout has ended; both, since what
-		 * stdout said last is to be heard although both have. */
+		/* stderr first, then stdout's last words. */
 		for (int i = 1; i >= 0; i--) {
 			int one = p[i].revents ? side_read(&sides[i]) : 0;
 
@@ -194,8 +193,6 @@ static int write_all(struct remote *r, const struct strbuf *text,
 			return -ETIMEDOUT;
 		if (poll(&p, 1, ms) < 0 && errno != EINTR)
 			return -errno;
-		if (!p.revents)
-			continue;
 		n = write(r->proc.in, text->p + done, text->n - done);
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return -errno;
