@@ -19,15 +19,13 @@
 #include "master/get.h"
 #include "master/object.h"
 #include "master/put.h"
-#include "master/segment.h"
+#include "segments.h"
 
-#define SEGMENTS     8
-#define OBJECT_BYTES MiB
-#define KEY_BYTES    64
-#define BATCH	     HTAB_WARM_MAX
-#define GETS	     200000 /* per line */
-#define LINES	     10
-#define GOAL_BYTES   350.0
+#define KEY_BYTES  64
+#define BATCH	   HTAB_WARM_MAX
+#define GETS	   200000 /* per line */
+#define LINES	   10
+#define GOAL_BYTES 350.0
 
 static const struct uuid client = {{1}};
 
@@ -60,39 +58,6 @@ static uint64_t cpu_ns(void)
 
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
-
-static void add_segments(struct core *core, uint64_t objects)
-{
-	for (unsigned i = 0; i < SEGMENTS; i++) {
-		char path[160];
-		char *paths[] = {path};
-		struct segment_desc desc = {
-			.id = {{(uint8_t)(i + 1)}},
-			.kind = KIND_NOF,
-			.name = path,
-			.endpoints = paths,
-			.endpoint_count = 1,
-			.base = MiB,
-			.size = (objects / SEGMENTS + 1024) * 5 / 4 *
-				OBJECT_BYTES,
-			.block_bytes = 4096,
-			.identity = path,
-		};
-		struct segment *seg;
-		struct err err = {0};
-
-		snprintf(
-			path, sizeof(path),
-			"traddr:10.0.0.%u trsvcid:4420 subnqn:nqn.2024-01.b:%u "
-			"trtype:TCP adrfam:IPv4 ns:1",
-			i + 1, i);
-		desc.ns_bytes = desc.size;
-		if (segment_add(core, &desc, &seg, &err) < 0) {
-			fprintf(stderr, "objects_bench: %s\n", err.text);
-			exit(2);
-		}
-	}
 }
 
 /* As one request that puts many keys, and one that ends them. */
@@ -211,7 +176,7 @@ int main(int argc, char **argv)
 		return 2;
 	rng_seed(&rng, 1);
 	core_enter(core, time_mono_ns());
-	add_segments(core, objects);
+	segments_add(core, objects);
 	empty = resident_bytes();
 	printf("%10s %10s %10s %10s %14s\n", "objects", "bytes each",
 	       "ns per put", "ns per get", "worst batch us");

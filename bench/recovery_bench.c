@@ -23,13 +23,11 @@
 #include "master/put.h"
 #include "master/recover.h"
 #include "master/scan.h"
-#include "master/segment.h"
+#include "segments.h"
 
-#define SEGMENTS     8
-#define OBJECT_BYTES MiB
-#define BATCH	     128
-#define GOAL_S	     3.0 /* for a million */
-#define GOAL_MIB     16	 /* of a snapshot, however many there are */
+#define BATCH	 128
+#define GOAL_S	 3.0 /* for a million */
+#define GOAL_MIB 16  /* of a snapshot, however many there are */
 
 static const struct uuid client = {{1}};
 
@@ -102,39 +100,6 @@ static void end(struct life *life)
 	loop_destroy(life->loop);
 }
 
-static void add_segments(struct core *core, uint64_t objects)
-{
-	for (unsigned i = 0; i < SEGMENTS; i++) {
-		char path[160];
-		char *paths[] = {path};
-		struct segment_desc desc = {
-			.id = {{(uint8_t)(i + 1)}},
-			.kind = KIND_NOF,
-			.name = path,
-			.endpoints = paths,
-			.endpoint_count = 1,
-			.base = MiB,
-			.size = (objects / SEGMENTS + 1024) * 5 / 4 *
-				OBJECT_BYTES,
-			.block_bytes = 4096,
-			.identity = path,
-		};
-		struct segment *seg;
-		struct err err = {0};
-
-		snprintf(
-			path, sizeof(path),
-			"traddr:10.0.0.%u trsvcid:4420 subnqn:nqn.2024-01.b:%u "
-			"trtype:TCP adrfam:IPv4 ns:1",
-			i + 1, i);
-		desc.ns_bytes = desc.size;
-		if (segment_add(core, &desc, &seg, &err) < 0) {
-			fprintf(stderr, "recovery_bench: %s\n", err.text);
-			exit(2);
-		}
-	}
-}
-
 static void put(struct core *core, uint64_t i)
 {
 	static const uint8_t crcs[64];
@@ -163,7 +128,7 @@ static void fill(struct life *life, uint64_t objects)
 	uint64_t start = time_mono_ns();
 	double seconds;
 
-	add_segments(life->core, objects);
+	segments_add(life->core, objects);
 	for (uint64_t i = 0; i < objects; i++) {
 		put(life->core, i);
 		if (i % BATCH == BATCH - 1)

@@ -22,3 +22,11 @@ def new_store(cluster, **more):
               "master_server_addr": cluster.master_addr, **more}
     assert store.setup(config) == 0, store.setup_error()
     return store
+
+
+def fault(cluster, name, rule):
+    """Of a target whose RPC socket is NAME.sock; no rule: none any more."""
+    r = cluster.run("mooncakectl", "target",
+                    f"--rpc_socket={cluster.path(name)}.sock", "fault",
+                    *(("set", rule) if rule else ("clear",)))
+    assert r.returncode == 0, r.stderr

@@ -18,6 +18,14 @@ def cluster():
         yield c
 
 
+@pytest.fixture
+def short_deadlines(monkeypatch):
+    """For this client, the programs started from here, and their targets."""
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "1500")
+    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "1500000")
+    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "2000")
+
+
 @pytest.fixture(scope="module")
 def pool():
     """Master, one RAM target of two namespaces, one memory segment."""

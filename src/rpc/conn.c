@@ -156,7 +156,6 @@ void rpc_encode(struct rpc_req *req, int32_t status,
 	int ret;
 
 	ASSERT(!rsp || codec_response(req->method) == rsp->descriptor);
-	req->arena.limit = 0; /* our own words, not the peer's */
 	ret = wire_encode(&req->arena, rsp, &req->out, &req->out_len);
 	if (ret == -EMSGSIZE) {
 		log_err("rpc answer is too large",

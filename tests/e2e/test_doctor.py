@@ -4,7 +4,6 @@ each thing that goes wrong gives its finding, with advice and exit status."""
 import json
 import os
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -13,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from conftest import FAST
+from frames import HEAD, read_all
 
 NO_PROXY = {name: "" for base in ("http_proxy", "https_proxy", "all_proxy",
                                   "no_proxy") for name in (base, base.upper())}
@@ -443,19 +443,6 @@ def crc32c(data):
         for _ in range(8):
             crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
     return crc ^ 0xffffffff
-
-
-def read_all(sock, count):
-    data = b""
-    while len(data) < count:
-        more = sock.recv(count - len(data))
-        if not more:
-            raise OSError("end")
-        data += more
-    return data
-
-
-HEAD = struct.Struct("<IBBHQIiII")  # src/proto/frame.h
 
 
 def copy_frames(source, sink, old, new):

@@ -4,26 +4,15 @@ gets the same one, so that nothing is left half-done."""
 import os
 import random
 import socket
-import struct
 import threading
 
 import pytest
 
 from conftest import FAST, new_store
+from frames import HEAD, read_all
 
 SEED = int(os.environ.get("T_SEED") or random.SystemRandom().getrandbits(32))
-HEAD = struct.Struct("<IBBHQIiII")  # magic version type method … length crc
 PUT_START, PUT_END = 6, 7
-
-
-def read(sock, n):
-    data = b""
-    while len(data) < n:
-        more = sock.recv(n - len(data))
-        if not more:
-            raise OSError("closed")
-        data += more
-    return data
 
 
 class Relay:
@@ -52,9 +41,9 @@ class Relay:
     def copy(self, source, sink):
         try:
             while True:
-                head = read(source, HEAD.size)
+                head = read_all(source, HEAD.size)
                 kind, method, size = (HEAD.unpack(head)[i] for i in (2, 3, 7))
-                body = read(source, size)
+                body = read_all(source, size)
                 if kind == 2 and method == self.lose:
                     self.lose, self.lost = None, self.lost + 1
                     raise OSError("lost")

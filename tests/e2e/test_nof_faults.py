@@ -23,12 +23,8 @@ SEED = int(os.environ.get("T_SEED") or random.SystemRandom().getrandbits(32))
 
 
 @pytest.fixture(autouse=True)
-def short_deadlines(monkeypatch):
-    """For this client, the programs started from here, and their targets."""
+def seed(short_deadlines):
     print(f"seed: T_SEED={SEED}")
-    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "1500")
-    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "1500000")
-    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "2000")
 
 
 class Pool:

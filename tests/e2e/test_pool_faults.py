@@ -16,7 +16,7 @@ import pytest
 
 from clients import Client, bytes_of
 from cluster import free_port
-from common import BUILD
+from common import BUILD, fault
 from conftest import FAST, new_store
 from mooncake.store import ReplicateConfig
 
@@ -27,11 +27,8 @@ POOL = {"replica_num": "0", "nof_replica_num": "1"}
 
 
 @pytest.fixture(autouse=True)
-def short_deadlines(monkeypatch):
+def seed(short_deadlines):
     print(f"seed: T_SEED={SEED}")
-    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "1500")
-    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "1500000")
-    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "2000")
 
 
 def start(cluster, names, *flags, size="64m"):
@@ -40,13 +37,6 @@ def start(cluster, names, *flags, size="64m"):
         cluster.target(name, f"{name}.img:{size}",
                        flags=(f"--rpc_socket={cluster.path(name)}.sock",))
         cluster.register(name)
-
-
-def fault(cluster, name, rule):
-    r = cluster.run("mooncakectl", "target",
-                    f"--rpc_socket={cluster.path(name)}.sock", "fault",
-                    *(("set", rule) if rule else ("clear",)))
-    assert r.returncode == 0, r.stderr
 
 
 def config(n, pin=False):

@@ -21,11 +21,8 @@ MEMORY = {"replica_num": "1", "nof_replica_num": "0"}
 
 
 @pytest.fixture(autouse=True)
-def short_deadlines(monkeypatch):
+def seed(short_deadlines):
     print(f"seed: T_SEED={SEED}")
-    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "1500")
-    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "1500000")
-    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "2000")
 
 
 class Machine:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from common import fault
 from conftest import FAST, new_store
 from mooncake.store import ReplicateConfig
 
@@ -27,13 +28,6 @@ def start(cluster, *names):
         cluster.target(name, "ram:64m",
                        flags=(f"--rpc_socket={cluster.path(name)}.sock",))
         cluster.register(name)
-
-
-def fault(cluster, name, rule):
-    r = cluster.run("mooncakectl", "target",
-                    f"--rpc_socket={cluster.path(name)}.sock", "fault",
-                    *(("set", rule) if rule else ("clear",)))
-    assert r.returncode == 0, r.stderr
 
 
 def fill(store, n, replicas=2, size=SIZE):

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from clients import Client, bytes_of
+from common import fault
 from conftest import FAST, new_store
 from mooncake.store import ReplicateConfig
 
@@ -31,13 +32,6 @@ def start(cluster, size="64m"):
     cluster.register("a")
 
 
-def fault(cluster, rule):
-    r = cluster.run("mooncakectl", "target",
-                    f"--rpc_socket={cluster.path('a')}.sock", "fault",
-                    *(("set", rule) if rule else ("clear",)))
-    assert r.returncode == 0, r.stderr
-
-
 def used(cluster):
     return cluster.metric("master_nof_allocated_bytes")
 
@@ -59,13 +53,13 @@ def test_f04_writer_killed_before_the_end(cluster):
     moment at which the writer might have written."""
     start(cluster)
     store = new_store(cluster, **POOL)
-    fault(cluster, "kind=delay,op=write,ms=60000")
+    fault(cluster, "a", "kind=delay,op=write,ms=60000")
     with Client(cluster) as writer:
         begin = time.monotonic()
         writer.ask("put", "k", 40 * MIB)
         cluster.wait_until("space is taken", lambda:
                            used(cluster) >= 40 * MIB)
-    fault(cluster, "")
+    fault(cluster, "a", "")
     assert store.get("k") == b"" and store.is_exist("k") == 0
     assert store.put("other", bytes(40 * MIB)) == -200 or \
         time.monotonic() - begin > 6
@@ -86,13 +80,13 @@ def test_f05_stale_writer(cluster, pause):
     with Client(cluster, **WRITER) as writer:
         writer.ask("put", "warm", 4096)
         assert writer.answer() == "0"
-        fault(cluster, "kind=rate,op=write,bytes_per_s=7m")
+        fault(cluster, "a", "kind=rate,op=write,bytes_per_s=7m")
         writer.ask("put", "k", 40 * MIB)
         cluster.wait_until("space is taken", lambda:
                            used(cluster) >= 40 * MIB)
         time.sleep(pause)  # where in the put is all the same
         writer.stop()
-        fault(cluster, "")
+        fault(cluster, "a", "")
         keys = fill(cluster, store, "other", 48)
         writer.go_on()
         assert writer.answer() != "0"
@@ -110,13 +104,13 @@ def test_f06_lease_ends_during_a_read(cluster):
     with Client(cluster, **READER) as reader:
         reader.ask("put", "k", 40 * MIB)
         assert reader.answer() == "0"
-        fault(cluster, "kind=rate,op=read,bytes_per_s=1m")
+        fault(cluster, "a", "kind=rate,op=read,bytes_per_s=1m")
         reader.ask("get", "k", 40 * MIB)
         cluster.wait_until("it reads", lambda: cluster.metric(
             "total_get_nums_") > 0)
         assert store.remove("k", True) == 0
         keys = fill(cluster, store, "other", 48)
-        fault(cluster, "")
+        fault(cluster, "a", "")
         assert reader.answer() == "miss"
         reader.ask("get", keys[0], MIB)
         assert reader.answer() == "right"
@@ -131,13 +125,13 @@ def test_f06_reader_stands_still(cluster):
     with Client(cluster, **READER) as reader:
         reader.ask("put", "k", 40 * MIB)
         assert reader.answer() == "0"
-        fault(cluster, "kind=rate,op=read,bytes_per_s=20m")
+        fault(cluster, "a", "kind=rate,op=read,bytes_per_s=20m")
         reader.ask("get", "k", 40 * MIB)
         cluster.wait_until("it reads", lambda: cluster.metric(
             "total_get_nums_") > 0)
         reader.proc.send_signal(signal.SIGSTOP)
         assert store.remove("k", True) == 0
-        fault(cluster, "")
+        fault(cluster, "a", "")
         fill(cluster, store, "other", 48)
         reader.go_on()
         assert reader.answer() in ("right", "miss")
