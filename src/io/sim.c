@@ -106,6 +106,7 @@ static void sim_close(struct loop *loop)
 
 	if (!sl)
 		return;
+	sl->sim->loops_gone++;
 	list_del(&sl->node);
 	free(sl);
 	loop->state = NULL;
@@ -227,23 +228,31 @@ void io_sim_freeze(struct loop *loop, bool is_frozen)
 	sl->is_frozen = is_frozen;
 }
 
+/* Not one that waits in its turn: the world goes on around it. */
+static bool can_turn(const struct sim_loop *sl)
+{
+	return !sl->is_frozen && !loop_is_turning(sl->loop);
+}
+
 static bool sim_turn_loops(struct io_sim *sim)
 {
+	uint64_t gone = sim->loops_gone;
 	struct sim_loop *sl, *next;
-	unsigned node = sim->node;
+	unsigned host, node = sim->node;
 	bool was_runnable = false;
 
 	list_for_each_safe (sl, next, &sim->loops, node) {
-		if (sl->is_frozen)
+		if (!can_turn(sl))
 			continue;
 		if (!loop_has_work(sl->loop) &&
 		    loop_next_deadline(sl->loop) > sim->now_ns)
 			continue;
 		was_runnable = true;
-		sim->node = sl->host;
+		host = sim->node = sl->host;
 		loop_turn(sl->loop, 0);
 		sim->node = node;
-		if (sim_node_turned(sim, sl->host))
+		sim_node_turned(sim, host);
+		if (sim->loops_gone != gone)
 			return true; /* the list is another one */
 	}
 	return sim_turn_fibers(sim) || was_runnable;
@@ -259,7 +268,7 @@ static uint64_t sim_next_ns(const struct io_sim *sim)
 			      list_first(&sim->events, struct sim_event, node)
 				      ->at_ns);
 	list_for_each (sl, &sim->loops, node)
-		if (!sl->is_frozen)
+		if (can_turn(sl))
 			next_ns = MIN(next_ns, loop_next_deadline(sl->loop));
 	return next_ns;
 }

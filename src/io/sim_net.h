@@ -70,6 +70,7 @@ struct io_sim {
 	uint64_t now_ns;
 	struct io_sim_faults faults;
 	struct list loops;
+	uint64_t loops_gone;
 	struct list events;	 /* by at_ns, then by age */
 	struct sim_sock **socks; /* [fd - SIM_FD_BASE], NULL when closed */
 	size_t sock_count, sock_cap;
@@ -109,7 +110,8 @@ void sim_node_addr(unsigned node, uint16_t port, struct addr *out);
 bool sim_link_passes(struct io_sim *sim, struct sim_event *ev);
 /* What cut links keep of the socket's is lost. */
 void sim_link_forget(struct io_sim *sim, int fd);
-/* A turn of the node's is over; true when that was its last. */
+/* A turn of the node's is over; true when that was its last.  While another one
+ * of its turns waits, that one is to end first. */
 bool sim_node_turned(struct io_sim *sim, unsigned node);
 
 /* --- fibers --- */

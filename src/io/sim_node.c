@@ -87,6 +87,7 @@ static void kill_loops(struct io_sim *sim, unsigned node)
 		if (sl->host != node)
 			continue;
 		ASSERT(!sl->loop->in_turn);
+		sim->loops_gone++;
 		list_del(&sl->node);
 		close(sl->loop->mbox.event_fd); /* there are not so many */
 	}
@@ -141,10 +142,25 @@ void io_sim_doom(struct io_sim *sim, unsigned node, bool is_silent)
 	io_sim_kill_after(sim, node, 1, is_silent);
 }
 
+/* Is one of its turns not over? */
+static bool is_turning(const struct io_sim *sim, unsigned node)
+{
+	const struct sim_loop *sl;
+
+	list_for_each (sl, &sim->loops, node)
+		if (sl->host == node && sl->loop->in_turn)
+			return true;
+	return false;
+}
+
 bool sim_node_turned(struct io_sim *sim, unsigned node)
 {
-	if (!sim->kill_in[node] || --sim->kill_in[node])
+	if (!sim->kill_in[node])
 		return false;
+	if (sim->kill_in[node] > 1 || is_turning(sim, node)) {
+		sim->kill_in[node] -= sim->kill_in[node] > 1;
+		return false;
+	}
 	io_sim_kill(sim, node, sim->kill_silent[node]);
 	return true;
 }

@@ -5,10 +5,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "io/listener.h"
 #include "io/stream.h"
+#include "io/thread.h"
 
 /*
  * A server loop that echoes and a client loop that sends, checks, and connects
@@ -326,6 +329,127 @@ static void posting_works_and_files_do_not(void **state)
 	io_sim_destroy(sim);
 }
 
+/* --- nodes that die while a turn waits --- */
+
+static struct shard first, second;
+static struct timer tick;
+static unsigned ticks, reached;
+
+/* What the dead hold is lost with the process. */
+static void in_a_world(void (*story)(void))
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		alarm(60); /* if it goes round for ever */
+		sim = io_sim_create(1);
+		io_sim_enter(sim);
+		story();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void must(bool is_so)
+{
+	if (!is_so)
+		_exit(1);
+}
+
+static void start(struct shard *shard, const char *name)
+{
+	struct err err = {0};
+
+	must(shard_start(shard, &(struct loop_opts){.name = name}, &err) == 0);
+}
+
+static void post_to_first(void *arg)
+{
+	static struct mbox_msg msg = {.run = msg_run};
+
+	loop_post(first.loop, &msg);
+}
+
+static void die_and_wait(void *arg)
+{
+	io_sim_doom(sim, 1, false);
+	shard_call(&second, post_to_first, NULL);
+	must(io_sim_is_alive(sim, 1));
+	reached = 1;
+}
+
+static void dying_main(void *arg)
+{
+	start(&first, "first");
+	start(&second, "second");
+	shard_call(&first, die_and_wait, NULL);
+	reached = 2;
+}
+
+static void play_own_death(void)
+{
+	io_sim_spawn(sim, 1, dying_main, NULL);
+	world_run(NS_PER_S);
+	must(reached == 1);
+	must(!io_sim_is_alive(sim, 1));
+}
+
+/* Its other loops turn meanwhile, and it dies when that turn is over. */
+static void a_node_dies_when_its_turn_has_waited(void **state)
+{
+	in_a_world(play_own_death);
+}
+
+static void tick_fire(struct timer *timer)
+{
+	ticks++;
+	timer_set(second.loop, timer, NS_PER_MS);
+}
+
+static void tick_start(void *arg)
+{
+	tick.fire = tick_fire;
+	tick_fire(&tick);
+}
+
+static void ticking_main(void *arg)
+{
+	start(&second, "second");
+	shard_call(&second, tick_start, NULL);
+}
+
+static void kill_and_wait(void *arg)
+{
+	io_sim_kill_after(sim, 2, 3, false);
+	io_sim_sleep(20 * NS_PER_MS);
+	reached = ticks;
+}
+
+static void waiting_main(void *arg)
+{
+	start(&first, "first");
+	io_sim_sleep(NS_PER_MS / 2);
+	shard_call(&first, kill_and_wait, NULL);
+}
+
+static void play_neighbours_death(void)
+{
+	io_sim_spawn(sim, 1, waiting_main, NULL);
+	io_sim_spawn(sim, 2, ticking_main, NULL);
+	world_run(NS_PER_S);
+	must(io_sim_is_alive(sim, 1) && !io_sim_is_alive(sim, 2));
+	must(reached > 0 && reached == ticks);
+}
+
+static void a_neighbour_dies_while_a_turn_waits(void **state)
+{
+	in_a_world(play_neighbours_death);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -333,6 +457,8 @@ int main(void)
 		cmocka_unit_test(partition_cuts_and_heals),
 		cmocka_unit_test(a_day_passes_at_once),
 		cmocka_unit_test(posting_works_and_files_do_not),
+		cmocka_unit_test(a_node_dies_when_its_turn_has_waited),
+		cmocka_unit_test(a_neighbour_dies_while_a_turn_waits),
 	};
 
 	return cmocka_run_group_tests_name("sim", tests, NULL, NULL);
