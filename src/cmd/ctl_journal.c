@@ -197,6 +197,11 @@ static void report_text(struct strbuf *out, const struct jr_report *r)
 			    "%s: a torn tail of %llu bytes, which the next "
 			    "start cuts\n",
 			    r->torn.text, (unsigned long long)r->torn_bytes);
+	if (r->bare_logs)
+		strbuf_addf(out,
+			    "%s: no header, nothing was ever in it; the next "
+			    "start removes it\n",
+			    r->bare.text);
 	if (r->void_from)
 		strbuf_addf(out,
 			    "logs from record %llu on do not count: their "

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "journal/dir.h"
 #include "journal/files.h"
 
@@ -42,6 +43,39 @@ void jr_drop_logs_from(int dir_fd, uint64_t sequence)
 		if (list.names[i].kind == JR_LOG &&
 		    list.names[i].sequence >= sequence)
 			unlinkat(dir_fd, list.names[i].text, 0);
+	jr_list_fini(&list);
+}
+
+static bool is_bare(int dir_fd, const char *name)
+{
+	int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+	uint8_t head[JR_HEADER_BYTES];
+	ssize_t n = -1;
+
+	if (fd >= 0) {
+		n = read(fd, head, sizeof(head));
+		close(fd);
+	}
+	return n >= 0 && jr_is_bare(head, (size_t)n);
+}
+
+void jr_drop_bare_logs(int dir_fd, const char *path)
+{
+	struct jr_list list;
+	struct err err = {0};
+
+	if (jr_dir_list(dir_fd, &list, &err) < 0)
+		return;
+	for (size_t i = 0; i < list.count; i++) {
+		const char *name = list.names[i].text;
+
+		if (list.names[i].kind != JR_LOG || !is_bare(dir_fd, name))
+			continue;
+		log_warn("a log without a header was removed",
+			 "file=%s/%s (it was never begun: nothing was in it)",
+			 path, name);
+		unlinkat(dir_fd, name, 0);
+	}
 	jr_list_fini(&list);
 }
 

@@ -456,6 +456,7 @@ static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 			 (unsigned long long)report->torn_bytes);
 	if (report->void_from)
 		jr_drop_logs_from(f->dir_fd, report->void_from);
+	jr_drop_bare_logs(f->dir_fd, f->path);
 	jr_dir_sweep(f->dir_fd);
 	ret = f->never_sync ? 0 : jr_sync_logs(f->dir_fd);
 	if (ret < 0)

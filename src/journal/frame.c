@@ -118,6 +118,14 @@ int jr_header_decode(const uint8_t in[JR_HEADER_BYTES], struct jr_header *out,
 	return 0;
 }
 
+bool jr_is_bare(const uint8_t *head, size_t n)
+{
+	for (size_t i = 0; n >= JR_HEADER_BYTES && i < JR_HEADER_BYTES; i++)
+		if (head[i])
+			return false;
+	return true;
+}
+
 void jr_frame_encode(const struct jr_frame *frame, uint8_t out[JR_FRAME_BYTES])
 {
 	struct frame_wire w = {

@@ -40,6 +40,10 @@ void jr_header_encode(const struct jr_header *h, uint8_t out[JR_HEADER_BYTES]);
 int jr_header_decode(const uint8_t in[JR_HEADER_BYTES], struct jr_header *out,
 		     struct err *err);
 
+/* The beginning of a file whose header never reached the disk: short, or
+ * zeros. */
+bool jr_is_bare(const uint8_t *head, size_t n);
+
 struct jr_frame {
 	uint32_t type; /* enum jr_type, record.h; checked by who knows it */
 	uint64_t sequence;

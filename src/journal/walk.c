@@ -20,7 +20,7 @@
 struct log {
 	struct jr_name name;
 	struct jr_header header;
-	bool has_header;
+	bool has_header, has_records;
 };
 
 struct walk {
@@ -51,15 +51,6 @@ static int check_header(const struct walk *w, const struct jr_name *name,
 	return 0;
 }
 
-/* A file whose header never reached the disk is short, or zeros. */
-static bool is_unwritten(const uint8_t *head, ssize_t n)
-{
-	for (ssize_t i = 0; n == JR_HEADER_BYTES && i < n; i++)
-		if (head[i])
-			return false;
-	return true;
-}
-
 /* The descriptor behind the header, or -errno; -ENODATA: no header yet. */
 static int open_file(const struct walk *w, const struct jr_name *name,
 		     struct jr_header *h, struct err *err)
@@ -77,7 +68,7 @@ static int open_file(const struct walk *w, const struct jr_name *name,
 	if (n < 0)
 		ret = err_set(err, -errno, "cannot read %s: %s", name->text,
 			      strerror(errno));
-	else if (is_unwritten(head, n))
+	else if (jr_is_bare(head, (size_t)n))
 		ret = -ENODATA;
 	else if (jr_header_decode(head, h, &why) < 0)
 		ret = err_set(err, why.code, "%s: %s" LOOK, name->text,
@@ -90,36 +81,97 @@ static int open_file(const struct walk *w, const struct jr_name *name,
 	return ret;
 }
 
+/* All of it, {NULL, 0} when it is empty. */
+static int map_file(const struct walk *w, const struct jr_name *name,
+		    struct str *out, struct err *err)
+{
+	int fd = openat(w->dir_fd, name->text, O_RDONLY | O_CLOEXEC);
+	int ret = fd < 0 ? -errno : 0;
+	struct stat st = {0};
+	void *p = NULL;
+
+	if (ret == 0 && fstat(fd, &st) < 0)
+		ret = -errno;
+	if (ret == 0 && st.st_size > 0)
+		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd,
+			 0);
+	if (p == MAP_FAILED)
+		ret = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (ret < 0)
+		return err_set(err, ret, "cannot read %s: %s", name->text,
+			       strerror(-ret));
+	*out = (struct str){p, (size_t)st.st_size};
+	if (p)
+		madvise(p, out->n, MADV_SEQUENTIAL);
+	return 0;
+}
+
+static void unmap_file(struct str file)
+{
+	if (file.n)
+		munmap((void *)(uintptr_t)file.p, file.n);
+}
+
+/* No header, but is that all? */
+static int check_bare(struct walk *w, const struct jr_name *name,
+		      struct err *err)
+{
+	bool has_records;
+	struct str file;
+	int ret = map_file(w, name, &file, err);
+
+	if (ret < 0)
+		return ret;
+	has_records = jr_has_record_behind((const uint8_t *)file.p, file.n,
+					   name->sequence - 1);
+	unmap_file(file);
+	if (!has_records)
+		return 0;
+	w->report->fault = *name;
+	return err_set(err, -EBADMSG,
+		       "%s has zeros instead of a header, and there are whole "
+		       "records behind it; nothing was changed. Restore the "
+		       "directory from a copy, or give up this log and what "
+		       "is behind with 'mooncakectl journal cut'",
+		       name->text);
+}
+
 static int read_log_header(struct walk *w, struct log *log, struct err *err)
 {
 	int fd = open_file(w, &log->name, &log->header, err);
+	struct stat st;
 
 	log->has_header = fd >= 0;
-	if (fd >= 0)
-		close(fd);
-	return fd == -ENODATA ? 0 : MIN(fd, 0);
+	if (fd < 0)
+		return fd == -ENODATA ? check_bare(w, &log->name, err) : fd;
+	log->has_records = fstat(fd, &st) < 0 || st.st_size > JR_HEADER_BYTES;
+	close(fd);
+	return 0;
 }
 
-/* May the log end anywhere?  The last one may, and one of which nothing was on
- * disk yet when the next began. */
+/* May the log end anywhere?  As long as no later one says that it was on disk
+ * before. */
 static bool is_open_ended(const struct walk *w, const struct log *log)
 {
-	const struct log *next = log + 1;
-
-	if (next == w->logs + w->log_count)
-		return true;
-	return next->has_header ? next->header.flags & JR_EARLY
-				: is_open_ended(w, next);
+	for (log++; log < w->logs + w->log_count; log++)
+		if (log->has_header && !(log->header.flags & JR_EARLY))
+			return false;
+	return true;
 }
 
-/* A log's making may have been cut off: then nothing was ever in it. */
-static int check_headers(const struct walk *w, struct err *err)
+/* Those of which all is in the snapshot are not looked at, whatever they look
+ * like: who deleted them had no reason to get them to the disk. */
+static void skip_old(struct walk *w)
 {
-	for (size_t i = 0; i < w->log_count; i++)
-		if (!w->logs[i].has_header && !is_open_ended(w, &w->logs[i]))
-			return err_set(err, -EBADMSG, "%s has no header" LOOK,
-				       w->logs[i].name.text);
-	return 0;
+	size_t old = 0;
+
+	while (w->report->has_snapshot && old + 1 < w->log_count &&
+	       w->logs[old + 1].name.sequence <= w->snapshot.sequence + 1)
+		old++;
+	w->log_count -= old;
+	memmove(w->logs, w->logs + old, w->log_count * sizeof(*w->logs));
 }
 
 static int list_files(struct walk *w, struct err *err)
@@ -140,9 +192,11 @@ static int list_files(struct walk *w, struct err *err)
 	}
 	w->report->has_snapshot = ret == 0 && list.count > w->log_count;
 	jr_list_fini(&list);
+	if (ret == 0)
+		skip_old(w);
 	for (size_t i = 0; ret == 0 && i < w->log_count; i++)
 		ret = read_log_header(w, &w->logs[i], err);
-	return ret == 0 ? check_headers(w, err) : ret;
+	return ret;
 }
 
 /* --- the snapshot --- */
@@ -246,24 +300,14 @@ static int read_records(struct walk *w, const struct log *log, struct str file,
 
 static int read_log(struct walk *w, const struct log *log, struct err *err)
 {
-	struct stat st;
-	void *p = MAP_FAILED;
-	int fd, ret;
+	struct str file;
+	int ret = map_file(w, &log->name, &file, err);
 
-	fd = openat(w->dir_fd, log->name.text, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0)
-		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd,
-			 0);
-	ret = -errno;
-	if (fd >= 0)
-		close(fd);
-	if (p == MAP_FAILED)
-		return err_set(err, ret ? ret : -EIO, "cannot read %s: %s",
-			       log->name.text, strerror(-ret));
-	madvise(p, (size_t)st.st_size, MADV_SEQUENTIAL);
+	if (ret < 0)
+		return ret;
 	w->report->logs++;
-	ret = read_records(w, log, (struct str){p, (size_t)st.st_size}, err);
-	munmap(p, (size_t)st.st_size);
+	ret = read_records(w, log, file, err);
+	unmap_file(file);
 	return ret;
 }
 
@@ -271,47 +315,75 @@ static int read_log(struct walk *w, const struct log *log, struct err *err)
 static int gap(const struct walk *w, const struct log *log, struct err *err)
 {
 	uint64_t from = w->report->next, to = log->name.sequence - 1;
+	const struct jr_name *bare = &w->report->bare;
+	bool was_bare = w->report->bare_logs && bare->sequence >= from;
 
 	w->report->fault = log->name;
 	return err_set(err, -EBADMSG,
-		       "records %llu to %llu are missing: a file of the "
-		       "journal is gone. Restore the directory from a copy, or "
-		       "give up what is behind with 'mooncakectl journal cut'",
-		       (unsigned long long)from, (unsigned long long)to);
+		       "records %llu to %llu are missing: %s %s. Restore the "
+		       "directory from a copy, or give up what is behind with "
+		       "'mooncakectl journal cut'",
+		       (unsigned long long)from, (unsigned long long)to,
+		       was_bare ? bare->text : "a file of the journal",
+		       was_bare ? "has no header" : "is gone");
+}
+
+static int twice(const struct walk *w, const struct log *log, struct err *err)
+{
+	w->report->fault = log->name;
+	return err_set(err, -EBADMSG,
+		       "record %llu is in %s and in the log before it. Restore "
+		       "the directory from a copy, or give up this log and "
+		       "what is behind with 'mooncakectl journal cut'",
+		       (unsigned long long)log->name.sequence, log->name.text);
+}
+
+/*
+ * Does the log follow those before it?  1: so it does, 0: nothing is in it, or
+ * -errno.  A log that could not be begun leaves a file without a header, or one
+ * without a record, and records go on in the log before it.
+ */
+static int follows(struct walk *w, const struct log *log, bool is_first,
+		   struct err *err)
+{
+	struct jr_report *report = w->report;
+	uint64_t at = log->name.sequence;
+
+	if (at > report->next && is_first)
+		return gap(w, log, err);
+	if (!log->has_header) {
+		report->bare = log->name;
+		report->bare_logs++;
+		return 0;
+	}
+	if (at == report->next || is_first)
+		return 1;
+	if (at < report->next)
+		return log->has_records ? twice(w, log, err) : 0;
+	if (!is_open_ended(w, log - 1))
+		return gap(w, log, err);
+	report->void_from = at;
+	return 0;
 }
 
 static int read_logs(struct walk *w, struct err *err)
 {
 	struct jr_report *report = w->report;
+	int ret = 0;
 
 	report->next = report->snapshot + 1;
-	for (size_t i = 0; i < w->log_count; i++) {
-		const struct log *log = &w->logs[i];
-		bool is_last = i + 1 == w->log_count;
-		int ret;
-
-		/* All of it is in the snapshot. */
-		if (!is_last &&
-		    w->logs[i + 1].name.sequence <= report->snapshot + 1)
-			continue;
-		if (log->name.sequence > report->next)
-			return gap(w, log, err);
-		if (!log->has_header)
-			return torn(w, log, 0, 0);
-		ret = read_log(w, log, err);
-		if (ret < 0)
-			return ret;
-		if (is_last || report->next == w->logs[i + 1].name.sequence)
-			continue;
-		if (!is_open_ended(w, log))
-			return gap(w, &w->logs[i + 1], err);
-		/* Torn between two records, or in one. */
-		report->void_from = w->logs[i + 1].name.sequence;
-		break;
+	for (size_t i = 0; ret >= 0 && i < w->log_count; i++) {
+		ret = follows(w, &w->logs[i], i == 0, err);
+		if (ret > 0)
+			ret = read_log(w, &w->logs[i], err);
+		/* The rest is void. */
+		if (report->torn.text[0] ||
+		    report->void_from == w->logs[i].name.sequence)
+			break;
 	}
 	/* The last log may end before the snapshot. */
 	report->next = MAX(report->next, report->snapshot + 1);
-	return 0;
+	return ret;
 }
 
 int jr_walk(int dir_fd, const char *cluster_id, jr_record_fn fn, void *arg,

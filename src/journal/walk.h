@@ -23,6 +23,10 @@ struct jr_report {
 	/* The torn tail of a log; bytes 0 = none. */
 	struct jr_name torn;
 	uint64_t torn_at, torn_bytes;
+	/* Logs without a header, in which nothing can have been, and the last
+	 * of them. */
+	unsigned bare_logs;
+	struct jr_name bare;
 	/* Logs from this sequence on are void: they wait for a snapshot that
 	 * never came to be, or stand behind a torn tail; 0 = none. */
 	uint64_t void_from;

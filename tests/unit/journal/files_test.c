@@ -513,6 +513,44 @@ static void test_cut(void **state)
 	t_dir_close(&d);
 }
 
+/* A file of a log that was never begun, as a power failure brings it back. */
+static void test_bare_logs_go(void **state)
+{
+	static const char *const bare[] = {"journal-0000000000000002.log",
+					   "journal-0000000000000004.log"};
+	struct jr_report report;
+	struct err err = {0};
+	struct life life;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	for (char c = 1; c < 4; c++)
+		append(&life, c);
+	end(&life);
+	for (size_t i = 0; i < ARRAY_SIZE(bare); i++)
+		t_dir_write(&d, bare[i], "MCJRNLOG", 8);
+	begin(&life, &d);
+	assert_int_equal(life.count, 3);
+	append(&life, 4);
+	end(&life);
+	assert_int_equal(faccessat(d.fd, bare[0], F_OK, 0), -1);
+	assert_int_equal(faccessat(d.fd, bare[1], F_OK, 0), 0); /* a new one */
+	begin(&life, &d);
+	assert_int_equal(life.count, 4);
+	end(&life);
+	/* One that had something in it: nothing is removed, but by an
+	 * operator. */
+	t_dir_write(&d, bare[1], "", 0);
+	assert_int_equal(try_begin(&life, &d, "c"), -EBADMSG);
+	assert_int_equal(faccessat(d.fd, bare[1], F_OK, 0), 0);
+	assert_int_equal(files_cut(d.path, &report, &err), 1);
+	begin(&life, &d);
+	assert_int_equal(life.count, 3);
+	end(&life);
+	t_dir_close(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -527,6 +565,7 @@ int main(void)
 		cmocka_unit_test(test_logs_are_synced_at_start),
 		cmocka_unit_test(test_one_master),
 		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_bare_logs_go),
 	};
 
 	signal(SIGXFSZ, SIG_IGN);

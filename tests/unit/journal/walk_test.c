@@ -338,6 +338,207 @@ static void test_early(void **state)
 	t_dir_close(&d);
 }
 
+/* --- logs that were never begun --- */
+
+static void add_log(struct t_dir *d, uint64_t first, unsigned count,
+		    uint32_t flags)
+{
+	uint8_t bytes[1024];
+
+	write_log(d, first, bytes, make_log(bytes, first, count, flags));
+}
+
+/* What is left of the beginning: nothing, a part of the header, or zeros. */
+static const size_t bare_bytes[] = {0, 44, JR_HEADER_BYTES - 1, JR_HEADER_BYTES,
+				    4000};
+
+static void write_bare(struct t_dir *d, uint64_t first, size_t n)
+{
+	uint8_t bytes[4096] = {0};
+
+	if (n < JR_HEADER_BYTES)
+		make_log(bytes, first, 0, JR_FRESH);
+	write_log(d, first, bytes, n);
+}
+
+static void assert_same_walk(struct t_dir *d, uint64_t count, uint64_t next)
+{
+	struct jr_report report;
+	struct seen seen;
+
+	assert_int_equal(walk(d, &seen, &report), 0);
+	assert_int_equal(seen.count, count);
+	assert_int_equal(report.next, next);
+}
+
+static int walk_error(struct t_dir *d, struct jr_report *report,
+		      struct err *err)
+{
+	struct seen seen = {0};
+
+	*err = (struct err){0};
+	return jr_walk(d->fd, "c", count_record, &seen, report, err);
+}
+
+/* A log whose records are all in the snapshot was deleted, and a power failure
+ * has brought back its name and whatever was on disk of it. */
+static void test_deleted_log_is_back(void **state)
+{
+	uint8_t bytes[1024];
+	size_t n = make_log(bytes, 1, RECORDS, 0);
+	struct t_dir d;
+
+	t_dir_open(&d);
+	write_snapshot(&d, RECORDS, 3);
+	for (uint32_t flags = 0; flags <= JR_EARLY; flags++) {
+		add_log(&d, RECORDS + 1, 2, flags);
+		for (size_t i = 0; i < ARRAY_SIZE(bare_bytes); i++) {
+			write_bare(&d, 1, bare_bytes[i]);
+			assert_same_walk(&d, 5, RECORDS + 3);
+		}
+		for (size_t at = 0; at < n; at += 29) {
+			bytes[at] ^= 0x41;
+			write_log(&d, 1, bytes, n);
+			assert_same_walk(&d, 5, RECORDS + 3);
+			bytes[at] ^= 0x41;
+		}
+	}
+	t_dir_close(&d);
+}
+
+/* One could not be begun, and those before it went on. */
+static void test_never_begun(void **state)
+{
+	struct jr_report report;
+	struct err err;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	add_log(&d, 1, RECORDS, 0);
+	for (uint32_t flags = 0; flags <= JR_EARLY; flags += JR_EARLY) {
+		add_log(&d, RECORDS + 1, 2, flags);
+		for (size_t i = 0; i < ARRAY_SIZE(bare_bytes); i++) {
+			write_bare(&d, 4, bare_bytes[i]);
+			assert_same_walk(&d, RECORDS + 2, RECORDS + 3);
+		}
+		add_log(&d, 4, 0, JR_EARLY);
+		assert_same_walk(&d, RECORDS + 2, RECORDS + 3);
+	}
+	/* One that was begun is another matter. */
+	add_log(&d, 4, 1, JR_EARLY);
+	assert_int_equal(walk_error(&d, &report, &err), -EBADMSG);
+	assert_int_equal(report.fault.sequence, 4);
+	assert_non_null(strstr(err.text, "journal cut"));
+	t_dir_close(&d);
+}
+
+/* The same, before and behind one that begins after a failure. */
+static void test_bare_and_fresh(void **state)
+{
+	struct jr_report report;
+	struct seen seen;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	for (size_t i = 0; i < ARRAY_SIZE(bare_bytes); i++) {
+		t_dir_empty(&d);
+		add_log(&d, 1, 2, 0);
+		write_bare(&d, 3, bare_bytes[i]);
+		add_log(&d, 5, 2, JR_FRESH);
+		assert_int_equal(walk(&d, &seen, &report), 0);
+		assert_int_equal(seen.count, 2);
+		assert_int_equal(report.next, 3);
+		assert_int_equal(report.void_from, 5);
+		assert_int_equal(report.bare_logs, 1);
+		assert_int_equal(report.bare.sequence, 3);
+		write_snapshot(&d, 4, 1);
+		assert_same_walk(&d, 3, 7);
+		write_bare(&d, 7, bare_bytes[i]);
+		assert_same_walk(&d, 3, 7);
+		/* And a third one, with and without what is between. */
+		add_log(&d, 8, 1, JR_EARLY);
+		assert_same_walk(&d, 3, 7);
+		add_log(&d, 5, 3, JR_FRESH);
+		assert_same_walk(&d, 5, 9);
+	}
+	t_dir_close(&d);
+}
+
+/* One that was cut to nothing is not taken for one that was never begun. */
+static void test_cut_to_nothing(void **state)
+{
+	struct jr_report report;
+	struct err err;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	for (size_t i = 0; i < ARRAY_SIZE(bare_bytes); i++) {
+		t_dir_empty(&d);
+		add_log(&d, 1, RECORDS, 0);
+		write_bare(&d, 7, bare_bytes[i]);
+		add_log(&d, 8, 2, 0);
+		assert_int_equal(walk_error(&d, &report, &err), -EBADMSG);
+		assert_non_null(strstr(err.text, "records 7 to 7"));
+		assert_non_null(
+			strstr(err.text, "journal-0000000000000007.log"));
+		assert_non_null(strstr(err.text, "journal cut"));
+		assert_int_equal(report.fault.sequence, 8);
+		/* The first of all, and the only one of some. */
+		write_bare(&d, 1, bare_bytes[i]);
+		assert_int_equal(walk_error(&d, &report, &err), -EBADMSG);
+		assert_non_null(strstr(err.text, "records 1 to 7"));
+		t_dir_empty(&d);
+		write_bare(&d, 7, bare_bytes[i]);
+		assert_int_equal(walk_error(&d, &report, &err), -EBADMSG);
+		assert_non_null(strstr(err.text, "records 1 to 6"));
+	}
+	t_dir_close(&d);
+}
+
+/* Records without a header: that is damage. */
+static void test_header_is_lost(void **state)
+{
+	uint8_t bytes[1024];
+	size_t n = make_log(bytes, 7, 1, 0);
+	struct jr_report report;
+	struct err err;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	add_log(&d, 1, RECORDS, 0);
+	memset(bytes, 0, JR_HEADER_BYTES);
+	write_log(&d, 7, bytes, n);
+	assert_int_equal(walk_error(&d, &report, &err), -EBADMSG);
+	assert_int_equal(report.fault.sequence, 7);
+	assert_non_null(strstr(err.text, "journal cut"));
+	bytes[n - 1] ^= 1;
+	write_log(&d, 7, bytes, n);
+	assert_same_walk(&d, RECORDS, 7);
+	t_dir_close(&d);
+}
+
+/* A torn end is believed only when no later log says that it was whole. */
+static void test_early_then_not(void **state)
+{
+	uint8_t bytes[1024];
+	size_t n = make_log(bytes, 1, RECORDS, 0);
+	struct jr_report report;
+	struct err err;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	write_log(&d, 1, bytes, n - 1);
+	add_log(&d, 7, 2, JR_EARLY);
+	add_log(&d, 9, 2, JR_EARLY);
+	assert_same_walk(&d, RECORDS - 1, RECORDS);
+	add_log(&d, 9, 2, 0);
+	assert_int_equal(walk_error(&d, &report, &err), -EBADMSG);
+	assert_int_equal(report.fault.sequence, 1);
+	write_log(&d, 1, bytes, n);
+	assert_same_walk(&d, RECORDS + 4, 11);
+	t_dir_close(&d);
+}
+
 static void test_strangers(void **state)
 {
 	struct jr_header h = {
@@ -377,6 +578,12 @@ int main(void)
 		cmocka_unit_test(test_snapshot_every_byte),
 		cmocka_unit_test(test_fresh),
 		cmocka_unit_test(test_early),
+		cmocka_unit_test(test_deleted_log_is_back),
+		cmocka_unit_test(test_never_begun),
+		cmocka_unit_test(test_bare_and_fresh),
+		cmocka_unit_test(test_cut_to_nothing),
+		cmocka_unit_test(test_header_is_lost),
+		cmocka_unit_test(test_early_then_not),
 		cmocka_unit_test(test_strangers),
 	};
 
