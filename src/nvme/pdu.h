@@ -111,8 +111,9 @@ union pdu_hdr {
  * header digest.  Data PDUs stay within 128. */
 #define PDU_HEAD_MAX 144
 /* A gather ends at so much payload whose digest was computed for it, so that
- * it is still in the cache when the kernel copies it. */
-#define PDU_SUMMED_MAX	 (256u << 10)
+ * it is still in the cache when the kernel copies it: with less there are more
+ * sends, with more it is read from memory twice (docs/performance.md). */
+#define PDU_SUMMED_MAX	 (512u << 10)
 #define PDU_DIGEST_LEN	 4
 #define PDU_TERM_MAX	 152
 #define PDU_DEFAULT_PORT 4420
