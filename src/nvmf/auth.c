@@ -64,10 +64,13 @@ void nt_auth_destroy(struct nt_auth *auth)
 	free(auth);
 }
 
+/* Who lets whom in is a question of names: both are said, and cut so that the
+ * reason still fits. */
 static void fail(struct nt_auth *auth, const char *why)
 {
-	nt_fail(auth->conn, -EACCES, "subsystem '%.100s' at %s: %s",
-		auth->opts->subnqn, auth->conn->peer, why);
+	nt_fail(auth->conn, -EACCES,
+		"subsystem '%.60s' at %s, host '%.80s': %s", auth->opts->subnqn,
+		auth->conn->peer, auth->opts->host.nqn, why);
 }
 
 static void cmd_done(struct nt_cmd *cmd);
@@ -138,11 +141,10 @@ static void got_failure(struct nt_auth *auth)
 
 	auth_failure_decode(auth->msg, auth->len, &msg);
 	nt_fail(auth->conn, -EACCES,
-		"subsystem '%.80s' at %s refused this host (%s): check that "
-		"the key here (MC_NVME_DHCHAP_KEY_FILE) is the target's key "
-		"for host '%.50s'",
-		auth->opts->subnqn, auth->conn->peer, auth_why_text(msg.why),
-		auth->opts->host.nqn);
+		"subsystem '%.60s' at %s refused this host, '%.80s' (%s): "
+		"check the key of MC_NVME_DHCHAP_KEY_FILE",
+		auth->opts->subnqn, auth->conn->peer, auth->opts->host.nqn,
+		auth_why_text(msg.why));
 }
 
 static enum auth_why check_challenge(struct nt_auth *auth,
@@ -272,8 +274,8 @@ static void got_result(struct nt_auth *auth)
 	} else if (!msg.rval ||
 		   !dhchap_is_equal(msg.rval, auth->want, auth->hl)) {
 		refuse(auth, AUTH_WHY_FAILED,
-		       "it did not prove to be the one it says: its controller "
-		       "key is not that of MC_NVME_DHCHAP_CTRL_KEY_FILE");
+		       "it did not prove that it has the key of "
+		       "MC_NVME_DHCHAP_CTRL_KEY_FILE");
 	} else {
 		auth->len = auth_success2_encode(auth->t_id, auth->msg);
 		go(auth, STEP_SUCCESS2);
@@ -283,9 +285,8 @@ static void got_result(struct nt_auth *auth)
 static void cmd_failed(struct nt_auth *auth, uint16_t sc)
 {
 	if ((sc & NVME_SC_MASK) == NVME_SC_BAD_OPCODE)
-		fail(auth, "it does not know authentication, but a key is set "
-			   "here: give the target keys, or unset "
-			   "MC_NVME_DHCHAP_KEY_FILE");
+		fail(auth, "it does not know authentication: give the target "
+			   "keys, or unset MC_NVME_DHCHAP_KEY_FILE");
 	else
 		nt_fail(auth->conn, nvme_sc_errno(sc),
 			"subsystem '%.100s' at %s: authentication, %s: %s",

@@ -69,30 +69,43 @@ static const struct {
 	{48, false, "KATO", "keep alive timeout not supported"},
 };
 
-void connect_refused(struct nt_conn *conn, const struct nvmf_opts *opts,
-		     uint16_t sc, uint32_t dw0)
+/* Targets say in both ways that they don't want a host: which one we are, only
+ * we know. */
+static void bad_param(struct nt_conn *conn, const struct nvmf_opts *opts,
+		      uint32_t dw0)
 {
 	bool in_data = dw0 >> 16 & 1;
 	uint16_t off = (uint16_t)dw0;
 	const char *name = "no field named", *hint = "refused by the target";
 
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		if (fields[i].off != off || fields[i].in_data != in_data)
+			continue;
+		name = fields[i].name;
+		hint = fields[i].hint;
+	}
+	nt_fail(conn, -EINVAL,
+		"subsystem '%.70s' at %s refused this host, '%.70s': %s "
+		"(invalid parameters, %s)",
+		opts->subnqn, conn->peer, opts->host.nqn, hint, name);
+}
+
+void connect_refused(struct nt_conn *conn, const struct nvmf_opts *opts,
+		     uint16_t sc, uint32_t dw0)
+{
+	const char *hint = "refused by the target";
+
 	switch (sc & NVME_SC_MASK) {
 	case NVME_SC_CONNECT_BAD_PARAM:
-		for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-			if (fields[i].off != off ||
-			    fields[i].in_data != in_data)
-				continue;
-			name = fields[i].name;
-			hint = fields[i].hint;
-		}
-		nt_fail(conn, -EINVAL,
-			"subsystem '%s' at %s refused the connection: %s "
-			"(invalid parameters, %s)",
-			opts->subnqn, conn->peer, hint, name);
+		bad_param(conn, opts, dw0);
 		return;
 	case NVME_SC_CONNECT_BAD_HOST:
-		hint = "this host is not on its list";
-		break;
+		nt_fail(conn, nvme_sc_errno(sc),
+			"subsystem '%.70s' at %s refused this host, '%.70s': "
+			"it is not on its list (status %03xh)",
+			opts->subnqn, conn->peer, opts->host.nqn,
+			sc & NVME_SC_MASK);
+		return;
 	case NVME_SC_CONNECT_CTRL_BUSY:
 		hint = "it has no room for another connection";
 		break;

@@ -23,16 +23,25 @@ int nt_tls_derive(const struct nvmf_opts *opts, struct tls_psk *out)
 			      opts->subnqn, out);
 }
 
+/* The key is one of a host for a subsystem: which, says the identity. */
+static void key_refused(struct nt_conn *conn)
+{
+	char host[NVME_NQN_LEN] = "", subsystem[NVME_NQN_LEN] = "";
+
+	tls_identity_names(str_of(conn->opts.psk.identity), host, subsystem,
+			   sizeof(host));
+	nt_fail(conn, -EACCES,
+		"subsystem '%.60s' at %s does not accept the TLS key of this "
+		"host, '%.80s': check MC_NVME_TLS_KEY_FILE and "
+		"MC_NVME_TLS_IDENTITY",
+		subsystem, conn->peer, host);
+}
+
 static void refused(struct nt_conn *conn, int res)
 {
 	switch (res) {
 	case -EKEYREJECTED:
-		nt_fail(conn, -EACCES,
-			"connect to %s: the target does not accept the TLS key "
-			"of this host for that subsystem; is the key of "
-			"MC_NVME_TLS_KEY_FILE the one it has, and "
-			"MC_NVME_TLS_IDENTITY right?",
-			conn->peer);
+		key_refused(conn);
 		break;
 	case -ECONNRESET:
 		nt_fail(conn, res,

@@ -165,6 +165,8 @@ static void refused(const char *words)
 	assert_int_equal(host.err.code, -EACCES);
 	if (!strstr(host.err.text, words))
 		fail_msg("'%s' is not in: %s", words, host.err.text);
+	if (!strstr(host.err.text, host.opts.host.nqn))
+		fail_msg("which host? %s", host.err.text);
 	leave();
 }
 

@@ -208,6 +208,9 @@ static void refused(const char *words)
 	assert_false(join());
 	if (!strstr(host.err.text, words))
 		fail_msg("'%s' is not in: %s", words, host.err.text);
+	if (strstr(words, "key of") &&
+	    !strstr(host.err.text, host.opts.host.nqn))
+		fail_msg("which host? %s", host.err.text);
 	leave();
 }
 
@@ -254,19 +257,19 @@ static void test_keys_that_do_not_fit(void **state)
 {
 	target_key(NULL, NULL, &key_a);
 	host_key(&key_b, TLS_FORM_V1);
-	refused("does not accept the TLS key");
+	refused("does not accept the TLS key of this host");
 	assert_int_equal(host.err.code, -EACCES);
 	/* The identity is the same, the key is not. */
 	key_b = key_a;
 	key_b.bytes[0] ^= 1;
 	host_key(&key_b, TLS_FORM_V0);
-	refused("does not accept the TLS key");
+	refused("does not accept the TLS key of this host");
 	assert_int_equal(tls_key_make(TLS_SHA384, &key_b), 0);
 	/* Nobody has a key. */
 	assert_int_equal(target_key(NULL, NULL, NULL), 0);
 	assert_int_equal(target_key(NULL, NULL, NULL), -ENOENT);
 	host_key(&key_a, TLS_FORM_V1);
-	refused("does not accept the TLS key");
+	refused("does not accept the TLS key of this host");
 }
 
 /* Neither end ever goes on in the clear. */

@@ -100,6 +100,8 @@ static void test_connect_refused(void **state)
 		w.fake.hook = refuse_connect;
 		expect_failure(cases[i].code, cases[i].word);
 		assert_non_null(strstr(w.err.text, FAKE_NQN));
+		if (cases[i].code == -EINVAL || cases[i].code == -EACCES)
+			assert_non_null(strstr(w.err.text, w.opts.host.nqn));
 		world_reset();
 	}
 }
