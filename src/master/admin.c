@@ -128,6 +128,31 @@ static void on_ha_status(struct http_req *req)
 	http_reply(req, 200, NULL, STR("serving"));
 }
 
+/* There is no other one, and no view but the first. */
+static void on_leader(struct http_req *req)
+{
+	const struct admin *admin = req->arg;
+	char rpc[ADDR_TEXT_LEN];
+	struct strbuf text = {0};
+
+	addr_format(&admin->opts.rpc, rpc);
+	strbuf_addf(&text,
+		    "{\"present\":true,\"leader_address\":\"%s\","
+		    "\"view_version\":0}\n",
+		    rpc);
+	http_reply(req, text.failed ? 500 : 200, "application/json",
+		   strbuf_str(&text));
+	strbuf_fini(&text);
+}
+
+static void on_kv_events(struct http_req *req)
+{
+	http_reply(req, 200, "application/json",
+		   STR("{\"enabled\":false,\"published_batches\":0,"
+		       "\"published_events\":0,\"dropped_events\":0,"
+		       "\"skipped_unparsed_keys\":0}\n"));
+}
+
 static void on_metrics(struct http_req *req)
 {
 	ask(req, NULL, admin_metrics);
@@ -177,6 +202,8 @@ static const struct http_route routes[] = {
 	{"GET", "/health", false, on_health},
 	{"GET", "/role", false, on_role},
 	{"GET", "/ha_status", false, on_ha_status},
+	{"GET", "/leader", false, on_leader},
+	{"GET", "/kv_events/status", false, on_kv_events},
 	{"GET", "/metrics", false, on_metrics},
 	{"GET", "/metrics/summary", false, on_summary},
 	{"GET", "/get_all_segments", false, on_segments},

@@ -15,6 +15,7 @@ struct admin_opts {
 	struct loop *loop; /* the HTTP shard */
 	struct service *svc;
 	struct addr addr;
+	struct addr rpc; /* what /leader tells */
 };
 /* On the HTTP shard, or before it has requests. */
 int admin_open(const struct admin_opts *opts, struct addr *bound,

@@ -46,7 +46,7 @@ static const struct flag flags[] = {
 	     "Close RPC connections that are idle so long; 0 = never.",
 	     .min = 0, .max = 86400, .arg = "S"),
 	FLAG(BOOL, "enable_metric_reporting", enable_metric_reporting, "true",
-	     "Log a summary line every 10 s when something changed."),
+	     "Log a summary line every 10 s."),
 	FLAG(UINT, "metrics_port", metrics_port, "9003",
 	     "Port of the admin HTTP server.", .min = 0, .max = 65535,
 	     .arg = "PORT"),

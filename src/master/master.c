@@ -169,6 +169,7 @@ static void open_web(void *arg)
 		.loop = m->web.loop,
 		.svc = m->svc,
 		.addr = m->admin_addr,
+		.rpc = m->rpc_addr,
 	};
 
 	m->ret = admin_open(&opts, &m->admin_addr, &m->admin, m->err);

@@ -174,8 +174,11 @@ void stats_summary(struct core *core, const struct stats *before,
 		    (unsigned long long)st->released,
 		    (unsigned long long)(st->released + st->discarded));
 	strbuf_add_size(out, u.quarantined);
-	strbuf_adds(out, " | Promotion: in_flight=0, admitted=0, completed=0, "
-			 "failed=0, cancelled=0, expired=0, bytes=0 B, "
-			 "rejected(freq/wm/cap)=0/0/0 | Snapshots: Success=0, "
-			 "Fail=0");
+	strbuf_addf(out,
+		    " | Promotion: in_flight=0, admitted=0, completed=0, "
+		    "failed=0, cancelled=0, expired=0, bytes=0 B, "
+		    "rejected(freq/wm/cap)=0/0/0 | Snapshots: Success=%llu, "
+		    "Fail=%llu",
+		    (unsigned long long)st->snapshots_ok,
+		    (unsigned long long)st->snapshots_failed);
 }

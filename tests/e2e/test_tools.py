@@ -83,6 +83,9 @@ def test_unknown_command(up):
 def test_admin_pages(up):
     health = json.loads(up.admin("/health"))
     assert health["status"] == "ok"
+    assert json.loads(up.admin("/leader")) == {
+        "present": True, "leader_address": up.master_addr, "view_version": 0}
+    assert json.loads(up.admin("/kv_events/status"))["enabled"] is False
     store = new_store(up)
     assert store.put("admin-key", b"v" * 10_000) == 0
     assert store.get("admin-key")

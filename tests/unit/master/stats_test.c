@@ -220,7 +220,7 @@ static const char summary[] =
 	"Discard: Released/Total=5/11, StagingSize=0 B | "
 	"Promotion: in_flight=0, admitted=0, completed=0, failed=0, "
 	"cancelled=0, expired=0, bytes=0 B, rejected(freq/wm/cap)=0/0/0 | "
-	"Snapshots: Success=0, Fail=0";
+	"Snapshots: Success=3, Fail=1";
 
 static void test_summary(void **state)
 {
@@ -249,6 +249,8 @@ static void test_summary(void **state)
 	st->partial_allocs = 9;
 	st->released = 5;
 	st->discarded = 6;
+	st->snapshots_ok = 3;
+	st->snapshots_failed = 1;
 	stats_summary(core, &before, 4, &text);
 	assert_string_equal(text.p, summary);
 	strbuf_fini(&text);
