@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of DH-HMAC-CHAP keys, whose text must not turn up anywhere."""
+"""Files of keys, of DH-HMAC-CHAP and of TLS, whose text must not turn up
+anywhere."""
 import glob
 import os
 import re
@@ -13,15 +14,18 @@ class Keys:
     def __init__(self, cluster, monkeypatch):
         self.cluster, self.monkeypatch, self.secrets = cluster, monkeypatch, []
 
-    def make(self, name, *flags):
+    def make(self, name, *flags, command="gen-dhchap-key"):
         path = self.cluster.path(name + ".key")
-        r = self.cluster.run("mooncakectl", "gen-dhchap-key",
-                             f"--output={path}", *flags)
+        r = self.cluster.run("mooncakectl", command, f"--output={path}",
+                             *flags)
         assert r.returncode == 0, r.stderr
         with open(path, encoding="ascii") as f:
             self.secrets.append(f.read().strip().split(":")[2])
         assert self.secrets[-1] not in r.stdout + r.stderr
         return path
+
+    def make_tls(self, name, *flags):
+        return self.make(name, *flags, command="gen-tls-key")
 
     def use(self, key=None, ctrl_key=None):
         """What this process and those that it starts have from now on."""
@@ -42,8 +46,8 @@ class Keys:
         for child in self.cluster.children.values():
             with open(f"/proc/{child.pid}/cmdline", encoding="utf-8") as f:
                 said += f.read()
-        assert self.secrets and not re.search("DHHC-1:[0-9]+:[A-Za-z0-9+/]",
-                                              said)
+        assert self.secrets and not re.search(
+            "(DHHC|NVMeTLSkey)-1:[0-9]+:[A-Za-z0-9+/]", said)
         for secret in self.secrets:
             # any piece of it that is long enough to be no accident
             for i in range(0, len(secret) - 12, 4):
