@@ -10,9 +10,9 @@
 #include <stdio.h>
 
 #include "base/hash.h"
+#include "deploy/limit.h"
 
 #define ROUNDS_MAX 8
-#define START_S	   20 /* for a target to open its socket */
 
 int deployment_facts(struct deployment *d, const char *script,
 		     void (*take)(void *arg, struct str key, struct str value),
@@ -108,14 +108,25 @@ struct relay deployment_relay(const struct deployment *d)
 
 /* --- services --- */
 
-static void add_wait(struct strbuf *out, const char *socket, const char *log)
+/* dead: true when it has come to nothing. */
+static void add_wait(struct strbuf *out, const char *socket, const char *dead,
+		     const char *log)
 {
 	strbuf_addf(out,
-		    "i=0\nwhile [ ! -S '%s' ]; do\n"
-		    "  i=$((i + 1)); [ $i -lt %d ] || {\n"
+		    "%sdead() { %s; }\n"
+		    "while [ ! -S '%s' ]; do\n"
+		    "  ! { late || dead; } || {\n"
 		    "    echo \"it does not open %s:\" $(%s) >&2; exit 1; }\n"
 		    "  sleep 0.1\ndone\n",
-		    socket, START_S * 10, socket, log);
+		    shell_late, dead, socket, socket, log);
+}
+
+static void limit_service(struct step *step)
+{
+	if (!step)
+		return;
+	step->timeout_ms = LIMIT_START_MS;
+	step->undo_ms = LIMIT_END_MS;
 }
 
 void deployment_unit(struct deployment *d, const char *name, const char *text,
@@ -133,7 +144,8 @@ void deployment_unit(struct deployment *d, const char *name, const char *text,
 		    "  systemctl disable %s.service || :\n",
 		    stop, path, name);
 	snprintf(title, sizeof(title), "start %s", name);
-	plan_script(&d->plan, title, start, undo.p ? undo.p : "");
+	limit_service(
+		plan_script(&d->plan, title, start, undo.p ? undo.p : ""));
 	d->plan.failed |= undo.failed;
 	strbuf_fini(&undo);
 }
@@ -141,7 +153,7 @@ void deployment_unit(struct deployment *d, const char *name, const char *text,
 static void plan_unit(struct deployment *d, const char *name, const char *text)
 {
 	struct strbuf file = {0}, start = {0};
-	char stop[256], log[128];
+	char stop[256], log[128], dead[160];
 
 	strbuf_addf(&file,
 		    "[Unit]\nDescription=%s\nAfter=network-online.target\n"
@@ -156,7 +168,12 @@ static void plan_unit(struct deployment *d, const char *name, const char *text)
 		    "systemctl enable --now %s.service\n",
 		    name);
 	snprintf(log, sizeof(log), "journalctl -u %s -n 3 -o cat", name);
-	add_wait(&start, d->socket, log);
+	/* systemd starts it again, and again. */
+	snprintf(dead, sizeof(dead),
+		 "[ \"$(systemctl show -p NRestarts --value %s)\" -ge 3 ] "
+		 "2>/dev/null",
+		 name);
+	add_wait(&start, d->socket, dead, log);
 	snprintf(stop, sizeof(stop), "systemctl stop %s.service || :\nrm -f %s",
 		 name, d->socket);
 	deployment_unit(d, name, file.p ? file.p : "", start.p ? start.p : "",
@@ -179,10 +196,10 @@ static void plan_process(struct deployment *d, const char *name)
 	strbuf_addf(&start,
 		    "set -e\nsetsid nohup /bin/sh " DEPLOY_FOLDER "/%s.sh "
 		    "</dev/null >/var/log/%s.log 2>&1 &\n"
-		    "echo $! >/run/%s.pid\n",
+		    "p=$!; echo $p >/run/%s.pid\n",
 		    name, name, name);
 	snprintf(log, sizeof(log), "tail -n 3 /var/log/%s.log", name);
-	add_wait(&start, d->socket, log);
+	add_wait(&start, d->socket, "! kill -0 $p 2>/dev/null", log);
 	/* Its end is waited for, so that what is taken back next stays so. */
 	strbuf_addf(&stop,
 		    "p=$(cat /run/%s.pid) && i=0 && kill -- -$p &&\n"
@@ -192,8 +209,8 @@ static void plan_process(struct deployment *d, const char *name)
 		    "rm -f /run/%s.pid %s\n",
 		    name, name, d->socket);
 	snprintf(title, sizeof(title), "start %s", name);
-	plan_script(&d->plan, title, start.p ? start.p : "",
-		    stop.p ? stop.p : "");
+	limit_service(plan_script(&d->plan, title, start.p ? start.p : "",
+				  stop.p ? stop.p : ""));
 	d->plan.failed |= start.failed || stop.failed;
 	strbuf_fini(&start);
 	strbuf_fini(&stop);

@@ -10,8 +10,7 @@
 #include <stdio.h>
 
 #include "base/base64.h"
-
-#define READ_MS 60000
+#include "deploy/limit.h"
 
 /*
  * Prints key=value lines.  A mount or swap is found by device number, so that
@@ -131,7 +130,7 @@ static int run_on(struct remote *r, const struct disk *d, const char *script,
 				       &(struct remote_cmd){
 					       .script = text.p,
 					       .as_root = true,
-					       .timeout_ms = READ_MS,
+					       .timeout_ms = LIMIT_DISK_MS,
 				       },
 				       res, err);
 	strbuf_fini(&text);

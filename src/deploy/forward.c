@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "base/time.h"
+#include "deploy/limit.h"
 #include "deploy/sshproc.h"
 
-#define OPEN_MS	  20000
 #define REFUSE_MS 500 /* for ssh to say why it closed a connection */
 #define SAID_MAX  8192
 
@@ -58,7 +58,7 @@ int forward_open(const struct remote_opts *opts, const char *there,
 		 struct forward **out)
 {
 	struct forward *f = calloc(1, sizeof(*f));
-	uint32_t ms = opts->connect_ms ? opts->connect_ms : OPEN_MS;
+	uint32_t ms = opts->connect_ms ? opts->connect_ms : LIMIT_LOGIN_MS;
 	struct err ignored = {0};
 	int ret;
 

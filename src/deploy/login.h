@@ -67,8 +67,8 @@ struct login_config {
 	 .max = 86400000,						\
 	 .arg = "TIME",							\
 	 .help = "Patience for each command there. Default: 30s to "	\
-		 "look, 1m to change something, 2m to reserve "		\
-		 "hugepages."}
+		 "look, 1m to change something, 2m to start or end a "	\
+		 "target. What takes back has 30s at least."}
 /* clang-format on */
 
 /* The password, from wherever it comes; NULL when there is none.  Asks at most

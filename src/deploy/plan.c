@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include "crypt/key.h"
+#include "deploy/limit.h"
 #include "deploy/relay.h"
 
-#define STEP_MS	 60000
 #define COPY_MAX ((size_t)256 << 20)
 
 static void step_fini(struct step *step)
@@ -85,7 +85,9 @@ static struct step *step_new(struct plan *plan, enum step_kind kind,
 		plan->cap = cap;
 	}
 	steps = &plan->steps[plan->count++];
-	*steps = (struct step){.kind = kind, .timeout_ms = STEP_MS};
+	*steps = (struct step){.kind = kind,
+			       .timeout_ms = LIMIT_CHANGE_MS,
+			       .undo_ms = LIMIT_CHANGE_MS};
 	steps->title = copy(plan, title);
 	steps->text = copy(plan, text);
 	return steps;
@@ -412,7 +414,8 @@ static int step_undo(const struct step *step, const struct plan_target *t,
 				  &(struct remote_cmd){
 					  .script = step->undo_script,
 					  .as_root = true,
-					  .timeout_ms = step->timeout_ms,
+					  .is_undo = true,
+					  .timeout_ms = step->undo_ms,
 				  },
 				  err);
 	if (ret == 0 && step->undo_method) {
@@ -511,7 +514,7 @@ void plan_settle(const struct plan *plan, const struct plan_target *t)
 			    &(struct remote_cmd){
 				    .script = script.p,
 				    .as_root = true,
-				    .timeout_ms = STEP_MS,
+				    .timeout_ms = LIMIT_CHANGE_MS,
 			    },
 			    &ignored);
 	strbuf_fini(&script);

@@ -26,7 +26,7 @@ struct step {
 	json_t *params; /* of the method */
 	char *data;	/* of the file, text */
 	unsigned mode;	/* of the file */
-	uint32_t timeout_ms;
+	uint32_t timeout_ms, undo_ms;
 	/* How it is taken back: a script, then a method with parameters.  NULL:
 	 * there is nothing to take back. */
 	char *undo_script, *undo_method;

@@ -25,14 +25,13 @@
 #include "base/time.h"
 #include "deploy/askpass.h"
 #include "deploy/forward.h"
+#include "deploy/limit.h"
 #include "deploy/sshproc.h"
 
 #define SCRIPT_MAX ((size_t)96 << 10)
 #define FILE_CHUNK ((size_t)48 << 10) /* of base64 in one script */
 #define MARK_LEN   24
 #define READ_BYTES 16384
-#define HELLO_MS   20000
-#define COMMAND_MS 30000
 #define SAID_MAX   200 /* bytes of stderr that fit into a sentence */
 
 struct remote {
@@ -69,18 +68,6 @@ void remote_result_fini(struct remote_result *res)
 const char *remote_host(const struct remote *r)
 {
 	return r->host;
-}
-
-void shell_quote(struct strbuf *out, const char *text)
-{
-	strbuf_addc(out, '\'');
-	for (; *text; text++) {
-		if (*text == '\'')
-			strbuf_adds(out, "'\\''");
-		else
-			strbuf_addc(out, *text);
-	}
-	strbuf_addc(out, '\'');
 }
 
 static const char *find_mark(const struct strbuf *sb, const char *mark)
@@ -206,6 +193,15 @@ static void new_mark(struct remote *r, char mark[MARK_LEN])
 	snprintf(mark, MARK_LEN, "MOONCAKE%015" PRIX64, rng_u64(&r->rng) >> 4);
 }
 
+static uint32_t time_limit(const struct remote *r, const struct remote_cmd *cmd)
+{
+	uint32_t ms = cmd->timeout_ms ? cmd->timeout_ms : LIMIT_LOOK_MS;
+
+	if (r->command_ms)
+		ms = r->command_ms;
+	return cmd->is_undo ? MAX(ms, LIMIT_UNDO_MS) : ms;
+}
+
 static void frame(struct strbuf *out, const struct remote *r,
 		  const struct remote_cmd *cmd, const char *mark)
 {
@@ -214,6 +210,7 @@ static void frame(struct strbuf *out, const struct remote *r,
 	/* By its stdin, because everybody there can read its arguments. */
 	strbuf_addf(out, "%ssh -c 'eval \"$(cat)\" </dev/null' <<'%s'\n",
 		    sudo ? "sudo -n -- " : "", mark);
+	strbuf_addf(out, "limit_s=%u\n", limit_inner_s(time_limit(r, cmd)));
 	strbuf_adds(out, cmd->script);
 	strbuf_addf(out, "\n%s\n", mark);
 	strbuf_addf(out, "printf '\\n%s %%d\\n' \"$?\"\n", mark);
@@ -244,13 +241,6 @@ static int take_status(struct remote_result *res, const char *mark)
 		res->errors.p[res->errors.n] = '\0';
 	}
 	return 0;
-}
-
-static uint32_t time_limit(const struct remote *r, const struct remote_cmd *cmd)
-{
-	if (r->command_ms)
-		return r->command_ms;
-	return cmd->timeout_ms ? cmd->timeout_ms : COMMAND_MS;
 }
 
 static int explain(struct remote *r, const struct remote_cmd *cmd, int ret,
@@ -452,7 +442,7 @@ static int hello(struct remote *r, uint32_t ms, struct err *err)
 
 static int start(struct remote *r, struct err *err)
 {
-	uint32_t ms = r->opts.connect_ms ? r->opts.connect_ms : HELLO_MS;
+	uint32_t ms = r->opts.connect_ms ? r->opts.connect_ms : LIMIT_LOGIN_MS;
 	int ret = sshproc_start(&r->proc, &r->opts, ms, err);
 
 	r->is_broken = false;

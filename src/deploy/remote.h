@@ -12,7 +12,7 @@
 #define DEPLOY_REMOTE_H
 
 #include "base/err.h"
-#include "base/str.h"
+#include "deploy/shell.h"
 
 struct remote;
 
@@ -65,15 +65,17 @@ void remote_result_fini(struct remote_result *res);
 
 /*
  * Runs the text of a POSIX shell script (at most 96 KiB; stdin is /dev/null)
- * and waits for its end.  as_root: by "sudo -n" when the user is not root.
- * 0 when it ran, whatever its status; -ETIMEDOUT: it is still running there
- * and the session is closed; -EPIPE: the connection was lost.  After a failure
- * the remote is only good for remote_recover() and remote_close().
+ * and waits for its end; the script finds in $limit_s how many seconds it may
+ * wait itself.  as_root: by "sudo -n" when the user is not root. 0 when it ran,
+ * whatever its status; -ETIMEDOUT: it is still running there and the session is
+ * closed; -EPIPE: the connection was lost.  After a failure the remote is only
+ * good for remote_recover() and remote_close().
  */
 struct remote_cmd {
 	const char *script;
 	bool as_root;
 	uint32_t timeout_ms;
+	bool is_undo; /* has LIMIT_UNDO_MS at least */
 };
 int remote_run(struct remote *r, const struct remote_cmd *cmd,
 	       struct remote_result *res, struct err *err);
@@ -94,9 +96,6 @@ struct remote_file {
 };
 int remote_write(struct remote *r, const struct remote_file *file,
 		 struct err *err);
-/* Adds text as one word for a POSIX shell: 'it'\''s'. */
-void shell_quote(struct strbuf *out, const char *text);
-
 /* main() of programs that open remotes calls this first: true when ssh has
  * started the program to ask for a password, which has been answered then. */
 bool remote_askpass(int argc, char **argv, int *exit_status);

@@ -3,7 +3,8 @@
  * Ending one target so that it can come back.  The caller's thread.
  * Invariant: until the new one serves, what starts the old one again is kept
  * on the node: its unit, or its command, folder and environment; and, beside
- * the saved configuration, what it was told.
+ * the saved configuration, what it was told.  From before it is told to end,
+ * that is kept, too: who takes this back waits for its end first.
  */
 #include "deploy/replace.h"
 
@@ -11,12 +12,13 @@
 #include <time.h>
 
 #include "base/time.h"
+#include "deploy/limit.h"
 
 /* Both scripts know these. */
 static void add_names(const struct deployment *d, const struct replace *r,
 		      const char *when, struct strbuf *out)
 {
-	strbuf_addf(out, "%s", r->find);
+	strbuf_addf(out, "%s%s", shell_late, r->find);
 	strbuf_addf(out, "k=/run/mooncake-replaced-%s pid=/run/%s.pid\n",
 		    r->service, r->service);
 	strbuf_addf(out, "saved=%s before=%s.before-%s running=", r->saved,
@@ -53,14 +55,21 @@ static const char end_script[] =
 	">>$k/argv\n"
 	"  [ ! -e $pid ] || : >$k/pid; fi\n"
 	"[ ! -e $saved ] || mv -f $saved $before || exit 1\n"
-	"if [ -n \"$u\" ]; then systemctl stop \"$u\"; else kill $p; fi\n"
-	"i=0; while [ -n \"$(one)\" ]; do i=$((i + 1))\n"
-	"  [ $i -lt 300 ] || { echo 'it does not end' >&2; exit 1; }\n"
+	"echo $p >$k/told\n"
+	"if [ -n \"$u\" ]; then systemctl stop --no-block \"$u\" || exit 1\n"
+	"else kill $p; fi\n"
+	"while [ -n \"$(one)\" ]; do\n"
+	"  ! late || { echo \"process $p does not end\" >&2; exit 1; }\n"
 	"  sleep 0.1; done\nrm -f \"$socket\"\n";
 
 static const char back_script[] =
 	"[ -d $k ] || exit 0\n"
 	"[ ! -e $before ] || mv -f $before $saved || exit 1\n"
+	"t=$(cat $k/told 2>/dev/null)\n"
+	"while [ -n \"$t\" ] && one | grep -qx \"$t\"; do\n"
+	"  ! late || { echo \"process $t was told to end, and runs\" >&2\n"
+	"    exit 1; }\n"
+	"  sleep 0.1; done\n"
 	"[ -z \"$(one)\" ] || { rm -rf $k; exit 0; }\n"
 	"rm -f \"$socket\"\n"
 	"if [ -e $k/unit ]; then u=$(cat $k/unit)\n"
@@ -72,8 +81,8 @@ static const char back_script[] =
 	"else o=$(cat $k/log); [ -f \"$o\" ] || o=/dev/null\n"
 	"  (cd \"$(cat $k/cwd)\" && exec xargs -0 -a $k/argv setsid -f env -i "
 	"</dev/null >>\"$o\" 2>&1) || exit 1\nfi\n"
-	"i=0; while [ ! -S \"$socket\" ]; do i=$((i + 1))\n"
-	"  [ $i -lt 300 ] || { echo 'it does not start' >&2; exit 1; }\n"
+	"while [ ! -S \"$socket\" ]; do\n"
+	"  ! late || { echo 'it does not start' >&2; exit 1; }\n"
 	"  sleep 0.1; done\n"
 	"[ ! -e $k/swapped ] || rm -f $saved\n"
 	"[ ! -e $k/saved ] || mv -f $k/saved $saved\n"
@@ -126,6 +135,8 @@ void deployment_replace(struct deployment *d, const struct replace *r)
 	step = plan_script(&d->plan, title, go.p ? go.p : "",
 			   undo.p ? undo.p : "");
 	if (step) {
+		step->timeout_ms = LIMIT_END_MS;
+		step->undo_ms = LIMIT_BACK_MS;
 		snprintf(title, sizeof(title),
 			 "rm -rf /run/mooncake-replaced-%s\n", r->service);
 		step_settle_script(&d->plan, step, title);

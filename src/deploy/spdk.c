@@ -12,13 +12,13 @@
 #include <stdlib.h>
 
 #include "deploy/deployment.h"
+#include "deploy/limit.h"
 #include "deploy/replace.h"
 #include "deploy/rpcplan.h"
 #include "deploy/spdkfind.h"
 
 #define SERVICE	    "mooncake-spdk-tgt"
 #define CONFIG_FILE DEPLOY_FOLDER "/" SERVICE ".json"
-#define START_MS    120000 /* setup.sh reserves hugepages */
 
 struct pci_disk {
 	char bdf[16], driver[32];
@@ -309,7 +309,7 @@ static void plan_bind(struct deployment *d, const struct choice *all,
 	step = plan_script(&d->plan, title.p ? title.p : "", go.p ? go.p : "",
 			   undo.p ? undo.p : "");
 	if (step)
-		step->timeout_ms = START_MS;
+		step->timeout_ms = step->undo_ms = LIMIT_START_MS;
 	strbuf_fini(&go);
 	strbuf_fini(&undo);
 	strbuf_fini(&title);

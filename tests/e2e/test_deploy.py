@@ -230,6 +230,43 @@ def test_replaced_target_comes_back(cluster, nodes, whose, fail):
     assert files(n.state()) == files(before)
 
 
+def test_replaced_target_ends_late(cluster, nodes):
+    """Only when it is being taken back: that waits, and starts it again."""
+    n, spdk = node_with_spdk(nodes)
+    args = (info(n, spdk, f"pci:0000:81:00.0 nqn:{NQN}"),
+            "--transport-type=TCP")
+    assert create(cluster, nodes, *args).returncode == 0
+    was, before = processes(n), files(n.state())
+    # Put aside for the new one, and back before anything else is.
+    with open(f"{spdk}/ends-after", "w") as f:
+        f.write("/etc/mooncake/mooncake-spdk-tgt.json")
+    r = create(cluster, nodes, *args, "--replace", "--command_timeout=8s")
+    assert r.returncode == 1, r.stdout
+    pid = was.popitem()[1]
+    assert f"process {pid} does not end; all taken back" in r.stdout, r.stdout
+    assert pid not in processes(n).values()
+    assert len(subsystem(n)["namespaces"]) == 1
+    assert files(n.state()) == before
+
+
+def test_replaced_target_never_ends(cluster, nodes):
+    """It goes on, and nobody says that it was taken back."""
+    n, spdk = node_with_spdk(nodes)
+    args = (info(n, spdk, f"pci:0000:81:00.0 nqn:{NQN}"),
+            "--transport-type=TCP")
+    assert create(cluster, nodes, *args).returncode == 0
+    was, kept = processes(n), n.must("md5sum /etc/mooncake/*.json")
+    with open(f"{spdk}/never-ends", "w"):
+        pass
+    r = create(cluster, nodes, *args, "--replace", "--command_timeout=8s")
+    assert r.returncode == 1, r.stdout
+    assert "does not end; NOT taken back: end the target at" in r.stdout
+    assert processes(n) == was and subsystem(n)
+    assert n.must("md5sum /etc/mooncake/*.json") == kept
+    # What would start it again is there.
+    assert "nvmf_tgt" in n.must("cat /run/mooncake-replaced-*/argv")
+
+
 def test_failure_puts_the_node_back(cluster, nodes):
     n, spdk = node_with_spdk(nodes)
     with open(spdk + "/no-listener", "w"):

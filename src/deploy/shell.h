@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What scripts for a POSIX shell are made of.  Pure. */
+#ifndef DEPLOY_SHELL_H
+#define DEPLOY_SHELL_H
+
+#include "base/str.h"
+
+/* Adds text as one word for a POSIX shell: 'it'\''s'. */
+void shell_quote(struct strbuf *out, const char *text);
+
+/* What a script that waits begins with: "late" is true when it has run for
+ * $limit_s seconds. */
+extern const char shell_late[];
+
+#endif
