@@ -21,7 +21,7 @@
 
 struct forward {
 	struct sshproc proc;
-	char dir[32], path[48], there[108];
+	char dir[32], control[48], path[48], there[108];
 	struct strbuf said;
 };
 
@@ -40,12 +40,19 @@ static bool listen_to(struct forward *f, int ms)
 	return n > 0 || (n < 0 && errno == EAGAIN);
 }
 
+static bool is_socket(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+/* Logged in: it takes orders. */
 static int wait_open(struct forward *f, uint32_t ms)
 {
 	uint64_t until_ns = time_mono_ns() + ms * NS_PER_MS;
-	struct stat st;
 
-	while (stat(f->path, &st) || !S_ISSOCK(st.st_mode)) {
+	while (!is_socket(f->control)) {
 		if (time_mono_ns() >= until_ns)
 			return -ETIMEDOUT;
 		if (!listen_to(f, 10))
@@ -74,11 +81,17 @@ int forward_open(const struct remote_opts *opts, const char *there,
 		goto fail;
 	}
 	snprintf(f->path, sizeof(f->path), "%s/s", f->dir);
-	ret = sshproc_forward(&f->proc, opts, f->path, there, &ignored);
+	snprintf(f->control, sizeof(f->control), "%s/c", f->dir);
+	ret = sshproc_master(&f->proc, opts, f->control, &ignored);
 	if (ret == 0)
 		ret = wait_open(f, ms);
 	if (ret)
 		goto fail;
+	sshproc_forward(opts, f->control, f->path, there);
+	if (!is_socket(f->path)) {
+		ret = -EHOSTUNREACH;
+		goto fail;
+	}
 	*out = f;
 	return 0;
 
@@ -91,10 +104,12 @@ void forward_close(struct forward *f)
 {
 	if (!f)
 		return;
-	sshproc_kill(&f->proc); /* it would not end by itself */
+	sshproc_kill(&f->proc); /* nothing there is worth a word */
 	sshproc_end(&f->proc);
 	if (f->path[0])
 		unlink(f->path);
+	if (f->control[0])
+		unlink(f->control);
 	if (f->dir[0])
 		rmdir(f->dir);
 	strbuf_fini(&f->said);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A Unix socket of a host, here: a second ssh child that forwards it.  Needs a
- * server that allows it and a user who may connect to the socket there.
+ * A Unix socket of a host, here: a second ssh child that forwards it, and
+ * nothing else that the user's configuration has.  It ends when we do, however
+ * that is.  Needs a server that allows it and a user who may connect to the
+ * socket there.
  */
 #ifndef DEPLOY_FORWARD_H
 #define DEPLOY_FORWARD_H

@@ -22,7 +22,7 @@
 #define ARGS_MAX      40
 #define ARG_TEXT_MAX  320
 #define END_MS	      2000 /* for ssh to end by itself */
-#define WHO_MS	      5000 /* for ssh to print its configuration */
+#define ASK_MS	      5000 /* for ssh to answer by itself */
 #define ALIVE_OPTIONS "-oServerAliveInterval=5", "-oServerAliveCountMax=3"
 
 /* argv of "sh -c 'exec COMMAND "$@"' ssh ARG …" */
@@ -257,42 +257,49 @@ void sshproc_end(struct sshproc *proc)
 	proc->pid = 0;
 }
 
+/* What ssh says on stdout or stderr until it ends, which it does by itself. */
+static void hear(const struct argv *a, bool is_err, struct strbuf *text)
+{
+	struct sshproc ask = SSHPROC_NONE;
+	uint64_t until_ns = time_mono_ns() + ASK_MS * NS_PER_MS;
+	struct err ignored = {0};
+	char part[4096];
+	ssize_t n = 1;
+
+	if (spawn(&ask, a, &ignored) == 0) {
+		struct pollfd p = {is_err ? ask.err : ask.out, POLLIN, 0};
+
+		close(ask.in);
+		ask.in = -1;
+		while (n && time_mono_ns() < until_ns && text->n < 65536) {
+			n = poll(&p, 1, 100) > 0
+				    ? read(p.fd, part, sizeof(part))
+				    : -1;
+			strbuf_add(text, part, n > 0 ? (size_t)n : 0);
+		}
+		if (n)
+			sshproc_kill(&ask);
+	}
+	sshproc_end(&ask);
+}
+
 /* Whom will ssh ask for the password of?  Its configuration knows: -G prints
  * it.  Another command in its place may not: then the name that was given. */
 static void find_who(struct sshproc *proc, const struct remote_opts *opts,
 		     struct argv *a)
 {
-	struct sshproc ask = SSHPROC_NONE;
-	uint64_t until_ns = time_mono_ns() + WHO_MS * NS_PER_MS;
 	struct strbuf text = {0};
-	struct err ignored = {0};
-	char part[4096];
-	ssize_t n = 1;
 
 	snprintf(proc->who.user, sizeof(proc->who.user), "%s",
 		 opts->user ? opts->user : "");
 	snprintf(proc->who.host, sizeof(proc->who.host), "%s", opts->host);
 	add_command(a);
-	add_options(a, opts, WHO_MS);
+	add_options(a, opts, ASK_MS);
 	arg(a, "-G");
 	arg(a, "--");
 	arg(a, "%s", opts->host);
-	if (spawn(&ask, a, &ignored) == 0) {
-		close(ask.in);
-		ask.in = -1;
-		while (n && time_mono_ns() < until_ns && text.n < 65536) {
-			struct pollfd p = {ask.out, POLLIN, 0};
-
-			n = poll(&p, 1, 100) > 0
-				    ? read(ask.out, part, sizeof(part))
-				    : -1;
-			strbuf_add(&text, part, n > 0 ? (size_t)n : 0);
-		}
-		askpass_who_parse(strbuf_str(&text), &proc->who);
-		if (n)
-			sshproc_kill(&ask);
-	}
-	sshproc_end(&ask);
+	hear(a, false, &text);
+	askpass_who_parse(strbuf_str(&text), &proc->who);
 	strbuf_fini(&text);
 	*a = (struct argv){0};
 }
@@ -340,24 +347,48 @@ int sshproc_start(struct sshproc *proc, const struct remote_opts *opts,
 	return ret;
 }
 
-int sshproc_forward(struct sshproc *proc, const struct remote_opts *opts,
-		    const char *path, const char *there, struct err *err)
+int sshproc_master(struct sshproc *proc, const struct remote_opts *opts,
+		   const char *control, struct err *err)
 {
 	struct argv *a;
 	int ret = begin(proc, opts, opts->connect_ms, &a, err);
 
 	if (ret == 0) {
-		arg(a, "-N");
 		/* What is refused is told on stderr. */
 		arg(a, "-oLogLevel=INFO");
 		arg(a, "-oStreamLocalBindMask=0177");
-		/* Ends with us, and is nobody else's. */
-		arg(a, "-oControlPath=none");
-		arg(a, "-L%s:%s", path, there);
+		/* Those of the configuration, which are not ours to open; ours
+		 * would go with them if it were named here. */
+		arg(a, "-oClearAllForwardings=yes");
+		arg(a, "-oControlMaster=yes");
+		arg(a, "-oControlPersist=no");
+		arg(a, "-oControlPath=%s", control);
 		arg(a, "--");
 		arg(a, "%s", opts->host);
+		arg(a, "exec cat >/dev/null");
 		ret = spawn(proc, a, err);
 	}
 	free(a);
 	return ret;
+}
+
+void sshproc_forward(const struct remote_opts *opts, const char *control,
+		     const char *path, const char *there)
+{
+	struct argv *a = calloc(1, sizeof(*a));
+	struct strbuf ignored = {0};
+
+	if (!a)
+		return;
+	add_command(a);
+	/* The configuration has nothing to add to that. */
+	arg(a, "-F/dev/null");
+	arg(a, "-S%s", control);
+	arg(a, "-Oforward");
+	arg(a, "-L%s:%s", path, there);
+	arg(a, "--");
+	arg(a, "%s", opts->host);
+	hear(a, true, &ignored);
+	strbuf_fini(&ignored);
+	free(a);
 }

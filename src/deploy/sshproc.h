@@ -24,9 +24,14 @@ struct sshproc {
 /* A shell on opts->host that reads commands from in.  0, -EINVAL, -errno. */
 int sshproc_start(struct sshproc *proc, const struct remote_opts *opts,
 		  uint32_t connect_ms, struct err *err);
-/* Forwards the Unix socket there to one at path here, until it is killed. */
-int sshproc_forward(struct sshproc *proc, const struct remote_opts *opts,
-		    const char *path, const char *there, struct err *err);
+/* A login that forwards what it is asked to, at the socket control here.  It
+ * ends with in, so also when we are killed. */
+int sshproc_master(struct sshproc *proc, const struct remote_opts *opts,
+		   const char *control, struct err *err);
+/* Asks such a login to forward the Unix socket there to one at path here;
+ * which is there then, or it has refused. */
+void sshproc_forward(const struct remote_opts *opts, const char *control,
+		     const char *path, const char *there);
 /* After every start, also a failed one: closes the descriptors, so
  * that both sides end, and waits a little; then kills. */
 void sshproc_end(struct sshproc *proc);

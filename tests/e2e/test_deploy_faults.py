@@ -41,8 +41,8 @@ def fails(cluster, nodes, *args, **env):
 
 
 def spdk_node(nodes, **more):
-    n = nodes.add(SYSFS=f"{nodes.folder}/ssd{len(nodes.nodes)}/sys")
-    root = n.spdk(disks=("0000:81:00.0", "0000:82:00.0"), **more)
+    n = nodes.add(SYSFS=f"{nodes.folder}/ssd{len(nodes.nodes)}/sys", **more)
+    root = n.spdk(disks=("0000:81:00.0", "0000:82:00.0"))
     return n, (f"--node=ip:{n.addr} path:{root} pci:0000:81:00.0,0000:82:00.0",
                "--transport-type=TCP")
 
@@ -232,6 +232,44 @@ def test_disk_disappears(cluster, nodes, make):
     else:
         n.must("truncate -s 64m /srv/pool.img")
     assert n.state() == before
+
+
+def ssh_children(pid):
+    """{pid: command line} of what the process has started, ssh in it."""
+    out = {}
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
+            for child in f.read().split():
+                with open(f"/proc/{child}/cmdline", encoding="utf-8") as c:
+                    out[int(child)] = c.read().replace("\0", " ")
+    return out
+
+
+def test_tool_is_killed(cluster, nodes):
+    """While a socket is forwarded: the ssh that does so ends by itself, and
+    has opened nothing but that, whatever the user's configuration has."""
+    n, args = spdk_node(nodes, forwards=True)
+    assert create(cluster, nodes, args[0].replace(",0000:82:00.0", ""),
+                  args[1])[0]["ok"]
+    users = os.path.join(nodes.folder, "users")
+    with open(nodes.config, "a", encoding="utf-8") as f:
+        f.write(f"  LocalForward {users}.local /run/no.sock\n"
+                f"  RemoteForward /run/users.remote {users}.local\n")
+    hangs = os.path.join(n.path, "hangs")
+    with open(os.path.join(n.path, "spdk/scripts/setup.sh"), "a",
+              encoding="utf-8") as f:
+        f.write(f": >{hangs}; sleep 1234\n")
+    tool = cluster.start("tool", "spdk_tgt_create", *args, env=nodes.env())
+    tool.wait_for(lambda: os.path.exists(hangs), timeout=DEADLINE)
+    forwards = [pid for pid, line in ssh_children(tool.pid).items()
+                if "ControlPath=" in line]
+    assert len(forwards) == 1
+    assert not os.path.exists(users + ".local")
+    assert n.must("ls /run | grep users || :") == ""
+    tool.kill(signal.SIGKILL)
+    tool.proc.wait()
+    cluster.wait_until("ssh has ended", lambda: not os.path.exists(
+        f"/proc/{forwards[0]}"), timeout=DEADLINE)
 
 
 # --- who answers is not who was meant ---
