@@ -23,9 +23,8 @@ static void take(char *out, size_t size, struct str value)
 
 void askpass_who_parse(struct str text, struct askpass_who *who)
 {
-	bool has_alias = false, is_named = false;
+	bool has_alias = false;
 
-	who->is_alone = true;
 	while (text.n) {
 		struct str line = str_cut(text, '\n', &text), value;
 		struct str key = str_cut(line, ' ', &value);
@@ -35,37 +34,46 @@ void askpass_who_parse(struct str text, struct askpass_who *who)
 		if (str_eq(key, STR("user"))) {
 			take(who->user, sizeof(who->user), value);
 		} else if (str_eq(key, STR("hostname"))) {
-			is_named = true;
 			if (!has_alias)
 				take(who->host, sizeof(who->host), value);
 		} else if (str_eq(key, STR("hostkeyalias"))) {
 			has_alias = true;
 			take(who->host, sizeof(who->host), value);
-		} else if (str_eq(key, STR("proxyjump")) ||
-			   str_eq(key, STR("proxycommand"))) {
-			who->is_alone &= str_eq(value, STR("none"));
 		}
 	}
-	who->is_alone &= is_named;
 }
 
 void askpass_who_format(const struct askpass_who *who,
 			char out[ASKPASS_WHO_LEN])
 {
-	snprintf(out, ASKPASS_WHO_LEN, "%d %s@%s", who->is_alone, who->user,
-		 who->host);
+	snprintf(out, ASKPASS_WHO_LEN, "%s@%s", who->user, who->host);
 }
 
 void askpass_who_read(const char *text, struct askpass_who *who)
 {
-	struct str rest, host, word = str_cut(str_of(text), ' ', &rest);
-	struct str user = str_cut(rest, '@', &host);
+	struct str host, user = str_cut(str_of(text), '@', &host);
 
-	*who = (struct askpass_who){.is_alone = str_eq(word, STR("1"))};
+	*who = (struct askpass_who){0};
 	if (!host.p)
 		return;
 	take(who->user, sizeof(who->user), user);
 	take(who->host, sizeof(who->host), host);
+}
+
+/* OpenSSH has put the name before a server's question from 8.5 on.  Before, a
+ * jump host could ask in the node's words (and before 8.4 this program would
+ * not have been asked for certain). */
+bool askpass_is_told(struct str version, char name[ASKPASS_SSH_LEN])
+{
+	unsigned major, minor;
+
+	version = str_trim(version);
+	snprintf(name, ASKPASS_SSH_LEN, STR_FMT,
+		 (int)MIN(version.n, (size_t)ASKPASS_SSH_LEN - 1),
+		 version.p ? version.p : "");
+	name[strcspn(name, " ,\r\n")] = '\0';
+	return sscanf(name, "OpenSSH_%4u.%4u", &major, &minor) == 2 &&
+	       (major > 8 || (major == 8 && minor >= 5));
 }
 
 /* --- the question --- */
@@ -96,13 +104,9 @@ bool askpass_is_for(const struct askpass_who *who, const char *question)
 		return rest.n && is_name(who, name, SIZE_MAX, SIZE_MAX) &&
 		       strcasestr(rest.p, "password");
 	}
-	if (end && strcmp(end, "'s password: ") == 0)
-		return is_name(who,
-			       (struct str){question, (size_t)(end - question)},
-			       30, 128);
-	/* As ssh before 8.5 passes a server's question on. */
-	return who->is_alone && !strchr(question, '@') &&
-	       strcasestr(question, "password");
+	return end && strcmp(end, "'s password: ") == 0 &&
+	       is_name(who, (struct str){question, (size_t)(end - question)},
+		       30, 128);
 }
 
 static int answer(const char *path)

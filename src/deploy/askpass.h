@@ -20,9 +20,6 @@
 struct askpass_who {
 	char user[64];	/* "" = any */
 	char host[256]; /* as ssh names it in its question */
-	/* No other host is asked on the way: a question without a name is the
-	 * node's. */
-	bool is_alone;
 };
 
 /* From what "ssh -G" prints; what it lacks stays as it is. */
@@ -31,6 +28,11 @@ void askpass_who_parse(struct str text, struct askpass_who *who);
 void askpass_who_format(const struct askpass_who *who,
 			char out[ASKPASS_WHO_LEN]);
 void askpass_who_read(const char *text, struct askpass_who *who);
+
+/* Does that ssh tell whose questions it passes on?  version is what "ssh -V"
+ * prints; name gets its first word. */
+#define ASKPASS_SSH_LEN 40
+bool askpass_is_told(struct str version, char name[ASKPASS_SSH_LEN]);
 
 /* Is the question one for that user's password on that host? */
 bool askpass_is_for(const struct askpass_who *who, const char *question);

@@ -304,6 +304,30 @@ static void find_who(struct sshproc *proc, const struct remote_opts *opts,
 	*a = (struct argv){0};
 }
 
+/* A password is for an ssh that says whose question it answers. */
+static int check_version(const struct remote_opts *opts, struct argv *a,
+			 struct err *err)
+{
+	struct strbuf text = {0};
+	char name[ASKPASS_SSH_LEN];
+	bool is_told;
+
+	add_command(a);
+	arg(a, "-V");
+	hear(a, true, &text);
+	is_told = askpass_is_told(strbuf_str(&text), name);
+	strbuf_fini(&text);
+	*a = (struct argv){0};
+	if (is_told)
+		return 0;
+	return err_set(err, -ENOTSUP,
+		       "%s: no password is given to %s%s, which does not say "
+		       "who asks for it: OpenSSH does from 8.5 on; or use "
+		       "--key_file or an agent",
+		       opts->host, name[0] ? "the ssh here, " : "this ssh",
+		       name);
+}
+
 /* Command and options; begin() and run() around what is wanted. */
 static int begin(struct sshproc *proc, const struct remote_opts *opts,
 		 uint32_t connect_ms, struct argv **out, struct err *err)
@@ -318,11 +342,14 @@ static int begin(struct sshproc *proc, const struct remote_opts *opts,
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return err_set(err, -ENOMEM, "out of memory");
+	*out = a;
 	if (opts->password) {
+		ret = check_version(opts, a, err);
+		if (ret)
+			return ret;
 		find_who(proc, opts, a);
 		proc->secret = secret_open(opts->password);
 	}
-	*out = a;
 	if (opts->password && proc->secret < 0)
 		return err_set(err, -ENOMEM, "no memory for the password");
 	add_command(a);

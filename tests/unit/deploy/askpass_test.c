@@ -39,10 +39,7 @@ static void test_questions(void **state)
 	check(&who, "(op@10.0.0.7", false);
 	check(&who, "()", false);
 	check(&who, "", false);
-	/* Without a name: as old ones ask, when there is nobody else. */
 	check(&who, "Password: ", false);
-	who.is_alone = true;
-	check(&who, "Password: ", true);
 	check(&who, "op@jump's password: ", false);
 	check(&who, "(op@jump) Password: ", false);
 	who.user[0] = '\0';
@@ -74,25 +71,42 @@ static void test_configuration(void **state)
 
 	askpass_who_parse(STR("command not found\n"), &who);
 	assert_string_equal(who.host, "ssd7");
-	assert_false(who.is_alone);
 	askpass_who_parse(STR("user op\nhostname 10.0.0.7\nport 22\n"), &who);
 	assert_string_equal(who.user, "op");
 	assert_string_equal(who.host, "10.0.0.7");
-	assert_true(who.is_alone);
 	askpass_who_format(&who, text);
 	askpass_who_read(text, &back);
 	assert_string_equal(back.user, "op");
 	assert_string_equal(back.host, "10.0.0.7");
-	assert_true(back.is_alone);
 	askpass_who_parse(STR("hostkeyalias seven\nhostname 10.0.0.7\n"
 			      "proxyjump op@jump\n"),
 			  &who);
 	assert_string_equal(who.host, "seven");
-	assert_false(who.is_alone);
-	askpass_who_parse(STR("hostname h\nproxycommand none\n"), &who);
-	assert_true(who.is_alone);
 	askpass_who_read("", &back);
 	check(&back, "op@10.0.0.7's password: ", false);
+}
+
+static void check_version(const char *text, bool is_told, const char *name)
+{
+	char got[ASKPASS_SSH_LEN];
+
+	assert_int_equal(askpass_is_told(str_of(text), got), is_told);
+	assert_string_equal(got, name);
+}
+
+static void test_versions(void **state)
+{
+	check_version("OpenSSH_9.2p1 Debian-2+deb12u10, OpenSSL 3.0.22\n", true,
+		      "OpenSSH_9.2p1");
+	check_version("OpenSSH_8.5p1, OpenSSL 1.1.1k\n", true, "OpenSSH_8.5p1");
+	check_version("OpenSSH_10.0p2\n", true, "OpenSSH_10.0p2");
+	check_version("OpenSSH_8.4p1 Debian-5\n", false, "OpenSSH_8.4p1");
+	check_version("OpenSSH_7.9p1\n", false, "OpenSSH_7.9p1");
+	check_version("plink: Release 0.78\n", false, "plink:");
+	check_version("OpenSSH_9\n", false, "OpenSSH_9");
+	check_version("", false, "");
+	check_version("OpenSSH_99999999999999999999999999999999999999999999",
+		      false, "OpenSSH_9999999999999999999999999999999");
 }
 
 int main(void)
@@ -101,6 +115,7 @@ int main(void)
 		cmocka_unit_test(test_questions),
 		cmocka_unit_test(test_long_names),
 		cmocka_unit_test(test_configuration),
+		cmocka_unit_test(test_versions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

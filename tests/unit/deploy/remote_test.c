@@ -22,10 +22,13 @@
 static char dir[] = "/tmp/mooncake-remote-XXXXXX";
 static char ssh_path[64];
 
-/* Options and host are skipped; what is left is the remote command. */
+/* A version is told.  Options and host are skipped; what is left is the remote
+ * command. */
+static const char *version = "OpenSSH_9.2p1";
 #define SKIP                                                                   \
 	"#!/bin/sh\n"                                                          \
-	"printf '%s\\n' \"$@\" >\"$(dirname \"$0\")/args\"\n"                  \
+	"[ \"$1\" != -V ] || { echo %s >&2; exit; }\n"                         \
+	"printf '%%s\\n' \"$@\" >\"$(dirname \"$0\")/args\"\n"                 \
 	"while [ \"$1\" != -- ]; do shift; done\n"                             \
 	"host=$2; shift 2\n"
 
@@ -34,7 +37,7 @@ static void fake_ssh(const char *body)
 	FILE *f = fopen(ssh_path, "w");
 
 	assert_non_null(f);
-	fprintf(f, "%s%s\n", SKIP, body);
+	fprintf(f, SKIP "%s\n", version, body);
 	fclose(f);
 	assert_int_equal(chmod(ssh_path, 0700), 0);
 }
@@ -346,6 +349,29 @@ static void test_password(void **state)
 			  "key or an agent there");
 }
 
+/* One that may pass another host's question on as the node's is asked to do
+ * nothing. */
+static void test_old_ssh(void **state)
+{
+	struct remote_opts opts = {.host = "node7", .password = "s3cret"};
+	struct err err;
+
+	version = "OpenSSH_8.4p1";
+	fake_ssh("exec sh -c \"$*\"");
+	assert_int_equal(open_with(&opts, &err), -ENOTSUP);
+	assert_string_equal(
+		err.text,
+		"node7: no password is given to the ssh here, OpenSSH_8.4p1, "
+		"which does not say who asks for it: OpenSSH does from 8.5 on; "
+		"or use --key_file or an agent");
+	version = "''";
+	fake_ssh("exec sh -c \"$*\"");
+	assert_int_equal(open_with(&opts, &err), -ENOTSUP);
+	opts.password = NULL;
+	assert_int_equal(open_with(&opts, &err), 0);
+	version = "OpenSSH_9.2p1";
+}
+
 /* --- many at once --- */
 
 static int ask_one(struct fleet_host *host, struct err *err)
@@ -397,6 +423,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_password),
+		cmocka_unit_test(test_old_ssh),
 		cmocka_unit_test(test_fleet),
 	};
 	int status;
