@@ -308,10 +308,13 @@ static void cancel_cmd(struct nvmf_io *io, struct nt_cmd *cmd)
 {
 	int ret = nt_cmd_forget(cmd);
 
-	if (ret == 0)
+	/* The others may succeed; the I/O has not. */
+	if (ret == 0) {
 		io->cmds--;
-	else if (ret != -EBUSY)
+		io->sc = NVME_SC_ABORT_REQUESTED;
+	} else if (ret != -EBUSY) {
 		nt_cmd_cancel(cmd);
+	}
 }
 
 void nvmf_io_cancel(struct nvmf_qp *qp, struct nvmf_io *io)

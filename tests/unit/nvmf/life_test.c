@@ -282,6 +282,48 @@ static void test_cancel_read_arriving(void **state)
 	cancel_read(false, true);
 }
 
+/* Half of it has come, whole: that is not the read. */
+static void test_cancel_read_of_two_commands(void **state)
+{
+	static char data[8192], buf[2 * sizeof(data)];
+	struct test_io *t = &ios[0];
+
+	w.fake.id.mdts = 1; /* 8 KiB */
+	open_with_ctrl();
+	start_hang(2);
+	memset(buf, 0, sizeof(buf));
+	memset(data, 0x77, sizeof(data));
+	t->done = 0;
+	t->iov = (struct iovec){buf, sizeof(buf)};
+	t->io = (struct nvmf_io){.done = io_done,
+				 .op = NVMF_READ,
+				 .nsid = 1,
+				 .lba_bytes = FAKE_LBA,
+				 .bytes = sizeof(buf),
+				 .iov = &t->iov,
+				 .iovcnt = 1};
+	nvmf_io_submit(w.qp, &t->io);
+	world_run_ms(5);
+	assert_int_equal(h.cid_count, 2);
+	io_sim_set_faults(
+		w.sim, &(struct io_sim_faults){.latency_max_ns = 20 * NS_PER_MS,
+					       .max_segment = 1000});
+	fake_c2h(h.io_conn, h.cids[0], 0, PDU_F_LAST | PDU_F_SUCCESS,
+		 (struct str){data, sizeof(data)});
+	while (!buf[0])
+		world_run_ms(1);
+	assert_int_equal(buf[sizeof(data) - 1], 0); /* in the middle of it */
+	nvmf_io_cancel(w.qp, &t->io);
+	world_until(&t->done);
+	assert_int_equal(t->io.sc, NVME_SC_ABORT_REQUESTED);
+	fake_c2h(h.io_conn, h.cids[1], 0, PDU_F_LAST | PDU_F_SUCCESS,
+		 (struct str){data, sizeof(data)});
+	world_run_ms(100);
+	assert_int_equal(buf[sizeof(data)], 0);
+	assert_int_equal(t->done, 1);
+	assert_int_equal(h.aborts + w.qp_failed, 0);
+}
+
 /* One that is never answered is late like any other. */
 static void test_cancel_read_lost(void **state)
 {
@@ -529,6 +571,7 @@ int main(void)
 		T(test_cancel_read),
 		T(test_cancel_read_digest),
 		T(test_cancel_read_arriving),
+		T(test_cancel_read_of_two_commands),
 		T(test_cancel_read_lost),
 		T(test_deadline),
 		T(test_cancel_unsent),
