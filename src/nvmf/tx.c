@@ -162,7 +162,8 @@ static bool add_data(struct nt_conn *conn, struct nt_cmd *cmd)
 
 /* Who was stopped for a while finds data asked for that must not be written
  * any more: its place on the medium may be another's.  Who waits for the
- * command cancels it. */
+ * command cancels it; one that was answered meanwhile had only to send that,
+ * and is done. */
 static bool stop_late(struct nt_conn *conn, struct nt_cmd *cmd)
 {
 	if (!cmd->stop_ns || loop_now_ns(conn->loop) < cmd->stop_ns)
@@ -170,7 +171,14 @@ static bool stop_late(struct nt_conn *conn, struct nt_cmd *cmd)
 	list_del(&cmd->tx_node);
 	cmd->r2t_count = 0;
 	cmd->requested = cmd->sent;
+	nt_cmd_settle(cmd);
 	return true;
+}
+
+static bool has_room(const struct nt_conn *conn)
+{
+	return conn->tx_pdus < NT_TX_PDUS && conn->tx_iovs < NT_TX_IOVS &&
+	       conn->tx_summed < PDU_SUMMED_MAX;
 }
 
 static void gather_start(struct nt_conn *conn);
@@ -207,15 +215,17 @@ static void gather_start(struct nt_conn *conn)
 		return;
 	conn->tx_pdus = conn->tx_iovs = 0;
 	conn->tx_summed = 0;
-	while (conn->tx_pdus < NT_TX_PDUS && conn->tx_iovs < NT_TX_IOVS &&
-	       conn->tx_summed < PDU_SUMMED_MAX &&
-	       !list_is_empty(&conn->tx_queue)) {
+	while (has_room(conn) && !list_is_empty(&conn->tx_queue)) {
 		struct nt_cmd *cmd =
 			list_first(&conn->tx_queue, struct nt_cmd, tx_node);
 		bool is_added;
 
-		if (stop_late(conn, cmd))
+		if (stop_late(conn, cmd)) {
+			/* A completion may close the connection. */
+			if (conn->state != NT_READY)
+				return;
 			continue;
+		}
 		is_added = cmd->is_capsule_sent ? add_data(conn, cmd)
 						: add_capsule(conn, cmd);
 		if (!is_added)

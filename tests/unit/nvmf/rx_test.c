@@ -231,10 +231,13 @@ static bool keep_waiting(struct fake_conn *c, const union pdu_hdr *hdr,
 	return true;
 }
 
-static void write_asked_late(uint64_t deadline_ms, uint8_t *buf)
+/* Asked for after 100 ms, and with is_answered refused in the same breath. */
+static void write_asked_late(uint64_t deadline_ms, bool is_answered)
 {
+	static uint8_t buf[BYTES];
 	struct iovec iov = {buf, BYTES};
-	union pdu_hdr ask = R2T(0, BYTES);
+	union pdu_hdr ask = R2T(0, BYTES), refusal = RESP;
+	struct strbuf all = {0};
 	struct nvmf_io io = {.done = io_done,
 			     .op = NVMF_WRITE,
 			     .nsid = 1,
@@ -254,11 +257,21 @@ static void write_asked_late(uint64_t deadline_ms, uint8_t *buf)
 	world_run_ms(100);
 	assert_non_null(asker);
 	ask.r2t.cccid = asked_cid;
-	fake_send_raw(asker, &ask, sizeof(ask.r2t));
+	refusal.resp.cqe.cid = asked_cid;
+	refusal.resp.cqe.status = NVME_SC_INTERNAL << 1;
+	strbuf_add(&all, &ask, sizeof(ask.r2t));
+	if (is_answered)
+		strbuf_add(&all, &refusal, sizeof(refusal.resp));
+	fake_send_raw(asker, all.p, all.n);
+	strbuf_fini(&all);
 	world_run_ms(100);
 	assert_int_equal(data_pdus, deadline_ms == 50 ? 0 : 1);
+	assert_int_equal(done, is_answered);
 	world_until(&done); /* by the command's own deadline */
-	assert_int_not_equal(io.sc, NVME_SC_OK);
+	if (is_answered)
+		assert_int_equal(io.sc, NVME_SC_INTERNAL);
+	else
+		assert_int_not_equal(io.sc, NVME_SC_OK);
 	world_reset();
 }
 
@@ -266,11 +279,16 @@ static void write_asked_late(uint64_t deadline_ms, uint8_t *buf)
  * written may belong to somebody else by now. */
 static void test_no_data_after_the_deadline(void **state)
 {
-	static uint8_t buf[BYTES];
+	write_asked_late(0, false);
+	write_asked_late(5000, false);
+	write_asked_late(50, false);
+}
 
-	write_asked_late(0, buf);
-	write_asked_late(5000, buf);
-	write_asked_late(50, buf);
+/* Nor does it wait for them: what was answered is over. */
+static void test_answered_after_the_deadline(void **state)
+{
+	write_asked_late(5000, true);
+	write_asked_late(50, true);
 }
 
 /* --- ICResp --- */
@@ -476,10 +494,15 @@ static void test_half_done(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_rude),      TEST(test_stale_cid),
-		TEST(test_icresp),    TEST(test_c2h_term),
-		TEST(test_banner),    TEST(test_digests),
-		TEST(test_half_done), TEST(test_no_data_after_the_deadline),
+		TEST(test_rude),
+		TEST(test_stale_cid),
+		TEST(test_icresp),
+		TEST(test_c2h_term),
+		TEST(test_banner),
+		TEST(test_digests),
+		TEST(test_half_done),
+		TEST(test_no_data_after_the_deadline),
+		TEST(test_answered_after_the_deadline),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
