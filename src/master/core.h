@@ -158,6 +158,7 @@ struct segment {
 	uint64_t smart_ns;	 /* when smart was read; 0 = never */
 	struct nvmf_smart smart; /* of its controller */
 	struct watch *watch;	 /* owned by watch.c */
+	struct doubts *doubts;	 /* owned by doubt.c */
 
 	/* use */
 	uint64_t hits, hit_bytes;  /* gets that are sent here first */

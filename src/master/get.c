@@ -138,20 +138,55 @@ static void count_bad(struct core *core, struct segment *seg,
 	}
 }
 
-enum mooncake_status get_report_bad(struct core *core, struct str key,
-				    const struct bad_replica *what)
+/* Nobody could read the object without it. */
+static bool is_last(const struct replica *rep)
+{
+	const struct replica *other;
+
+	obj_for_each_replica (other, rep->obj)
+		if (other != rep && replica_is_readable(other))
+			return false;
+	return true;
+}
+
+static struct object *find_known(struct core *core, struct str key,
+				 uint64_t generation)
 {
 	struct object *obj = obj_find(core, key);
+
+	return obj && obj->generation == generation && obj->is_complete ? obj
+									: NULL;
+}
+
+struct replica *get_bad_replica(struct core *core, struct str key,
+				const struct bad_replica *what)
+{
+	struct object *obj = find_known(core, key, what->generation);
+	struct segment *seg;
+
+	return obj ? find_bad(obj, what, &seg) : NULL;
+}
+
+int get_report_bad(struct core *core, struct str key,
+		   const struct bad_replica *what)
+{
+	struct object *obj = find_known(core, key, what->generation);
 	struct segment *seg;
 	struct replica *rep;
 
-	if (!obj || obj->generation != what->generation || !obj->is_complete)
+	if (!obj)
 		return MOONCAKE_OBJECT_NOT_FOUND;
 	rep = find_bad(obj, what, &seg);
 	if (!rep)
 		return MOONCAKE_REPLICA_NOT_FOUND;
-	if (what->is_media_error && seg->failures)
-		return MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS;
+	if (what->is_media_error) {
+		if (seg->failures || seg->state != SEG_ONLINE)
+			return MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS;
+		/* Memory is asked by nobody, and a cache at best. */
+		if (!what->is_confirmed && rep->kind == KIND_NOF &&
+		    is_last(rep))
+			return GET_DOUBTED;
+	}
 	count_bad(core, seg, what);
 	log_warn(what->is_media_error ? "replica dropped: media error"
 				      : "replica dropped: checksum mismatch",

@@ -165,6 +165,16 @@ void health_probed(struct core *core, struct segment *seg,
 	}
 }
 
+bool health_is_well(const struct segment *seg, const struct vol_probe *probe)
+{
+	char why[256];
+
+	if (seg->state != SEG_ONLINE || seg->failures || probe->ret < 0)
+		return false;
+	judge(seg, probe, why, sizeof(why));
+	return !why[0];
+}
+
 bool health_is_awaited(struct core *core, struct segment *seg,
 		       const struct vol_probe *probe, struct superblock *sb)
 {

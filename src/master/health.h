@@ -19,6 +19,9 @@ void health_path_probed(struct core *core, struct segment *seg, unsigned path,
  * Sets the state, counts and logs. */
 void health_probed(struct core *core, struct segment *seg,
 		   const struct vol_probe *probe);
+/* What a probe beside those found, of which the state takes no notice: the
+ * segment is ONLINE, nothing has failed since, and it is what is there. */
+bool health_is_well(const struct segment *seg, const struct vol_probe *probe);
 /* It is awaited, and this is what is awaited: *sb is what has to be written
  * there for it to be of this life. */
 bool health_is_awaited(struct core *core, struct segment *seg,

@@ -5,6 +5,7 @@
  */
 #include "master/get.h"
 
+#include "master/doubt.h"
 #include "master/health.h"
 #include "master/object.h"
 #include "master/reply.h"
@@ -158,8 +159,9 @@ enum mooncake_status rpc_take_report(struct service *svc,
 		.index = item->replica,
 		.is_media_error = item->problem == MC__PROBLEM__PROBLEM_MEDIA,
 	};
-	enum mooncake_status st;
+	struct str key = reply_str(&item->key);
 	struct segment *seg;
+	int st;
 
 	if (!reply_uuid(&item->segment_id, &bad.segment))
 		return MOONCAKE_INVALID_PARAMS;
@@ -168,12 +170,14 @@ enum mooncake_status rpc_take_report(struct service *svc,
 	if (item->problem != MC__PROBLEM__PROBLEM_CHECKSUM &&
 	    !bad.is_media_error)
 		return MOONCAKE_INVALID_PARAMS;
-	st = get_report_bad(svc->core, reply_str(&item->key), &bad);
+	st = get_report_bad(svc->core, key, &bad);
+	if (st == GET_DOUBTED)
+		st = doubt_report(svc, key, &bad);
 	/* Is it one block, or all of them? */
 	seg = bad.is_media_error ? segment_find(svc->core, &bad.segment) : NULL;
 	if (seg)
 		watch_now(seg);
-	return st;
+	return (enum mooncake_status)st;
 }
 
 void rpc_report(struct service *svc, struct rpc_req *req)

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "master/client.h"
+#include "master/doubt.h"
 #include "master/evict.h"
 #include "master/mount_nof.h"
 #include "master/put.h"
@@ -157,6 +158,7 @@ void service_reap(struct service *svc)
 static void segment_gone(struct segment *seg, void *arg)
 {
 	watch_stop(seg);
+	doubts_stop(seg);
 	release_segment(arg, seg);
 	rpc_unmount_gone(seg, arg);
 }
@@ -355,8 +357,10 @@ void service_stop(struct service *svc, void (*done)(void *arg), void *arg)
 	rpc_put_run_parked(svc);
 	nof_mounts_abort(svc);
 	releases_stop(svc);
-	list_for_each (seg, &svc->core->segments, node)
+	list_for_each (seg, &svc->core->segments, node) {
 		watch_stop(seg);
+		doubts_stop(seg);
+	}
 	if (svc->keeper)
 		keeper_stop(svc->keeper);
 	if (!slice) {

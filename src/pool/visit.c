@@ -127,16 +127,18 @@ static void visit_io_done(struct nvmf_io *io)
 	v->is_io = false;
 	if (v->is_closing)
 		visit_close(v);
-	else if (io->sc != NVME_SC_OK)
-		visit_fail(v, nvme_sc_errno(io->sc), nvme_sc_text(io->sc));
-	else
+	else if (io->sc == NVME_SC_OK ||
+		 (v->may_lose && nvme_sc_errno(io->sc) == -ENODATA))
 		v->io_next(v);
+	else
+		visit_fail(v, nvme_sc_errno(io->sc), nvme_sc_text(io->sc));
 }
 
 void visit_io(struct visit *v, const struct visit_io *r)
 {
 	v->step = r->step;
 	v->io_next = r->next;
+	v->may_lose = r->may_lose;
 	v->iov = (struct iovec){r->buf, r->bytes};
 	v->io = (struct nvmf_io){
 		.done = visit_io_done,
@@ -225,7 +227,10 @@ static void probe_judge(struct visit *v, uint64_t head_bytes)
 		v->ret = v->err.code;
 		p->label = LABEL_FOREIGN;
 	}
-	probe_end(v);
+	if (p->range_count)
+		visit_look(v);
+	else
+		probe_end(v);
 }
 
 static void probe_tail_done(struct visit *v)
@@ -554,6 +559,8 @@ void vol_probe_submit(struct vol_set *set, struct vol_probe *probe)
 	probe->has_smart = false;
 	probe->owner = (struct vol_owner){0};
 	probe->err = (struct err){0};
+	for (unsigned i = 0; i < probe->range_count; i++)
+		probe->ranges[i].ret = -ECANCELED;
 	probe->msg.run = probe_run;
 	loop_post(set_loop(set), &probe->msg);
 }

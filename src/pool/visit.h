@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inside of a visit: a connection of its own to one namespace.  visit.c
- * connects, looks and ends; claim.c does what changes something there.
+ * connects, looks and ends; look.c reads what is asked for; claim.c does what
+ * changes something there.
  */
 #ifndef POOL_VISIT_H
 #define POOL_VISIT_H
@@ -32,6 +33,10 @@ struct visit {
 	int ret;
 	bool is_closing, is_qp_closing, is_ctrl_closing;
 	bool is_io, is_ns, is_smart; /* under way */
+	bool may_lose;		     /* visit_io */
+	/* look.c */
+	unsigned range; /* of the probe */
+	uint64_t range_at;
 	/* claim.c */
 	struct nvmf_resv resv;
 	struct nvmf_resv_report report;
@@ -46,6 +51,7 @@ struct visit_io {
 	uint64_t off, bytes;
 	void *buf;
 	void (*next)(struct visit *v);
+	bool may_lose; /* a medium error is next()'s to judge, in v->io.sc */
 };
 void visit_io(struct visit *v, const struct visit_io *r);
 /* v->resv has op and keys; next() judges resv.sc itself. */
@@ -55,6 +61,9 @@ void visit_resv(struct visit *v, const char *step,
 void visit_fail(struct visit *v, int code, const char *why);
 /* The visit has done what it was for, or failed. */
 void visit_close(struct visit *v);
+
+/* look.c: the superblock has been read; the probe's ranges, then the end. */
+void visit_look(struct visit *v);
 
 /* claim.c: the queue pair is live. */
 void visit_label(struct visit *v);

@@ -12,6 +12,7 @@
 #ifndef POOL_VOL_H
 #define POOL_VOL_H
 
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 #include "base/uuid.h"
@@ -139,6 +140,13 @@ int vol_submit(struct vol_set *set, struct vol_io *io);
 void vol_cancel(struct vol_set *set, const struct vol_io *io);
 
 /* --- for the master: looking at a namespace before it is a volume --- */
+/* Can it be read?  Nobody looks at the bytes. */
+struct vol_range {
+	uint64_t off, bytes; /* of the namespace, whole blocks */
+	/* result: 0; -ENODATA: the medium has lost some of it; -ECANCELED: it
+	 * did not come to that */
+	int ret;
+};
 struct vol_probe {
 	void (*done)(struct vol_probe *probe); /* on a worker's thread */
 	char endpoint[ENDPOINT_TEXT_LEN];      /* with ns */
@@ -150,6 +158,11 @@ struct vol_probe {
 	/* Who holds the namespace; OURS is who has that key. */
 	bool want_owner;
 	uint64_t key;
+	/* Read after the superblock, one after the other; then neither SMART
+	 * log nor owner.  timeout_ms (not 0) is for each LABEL_HEAD_BYTES. */
+	struct vol_range *ranges;
+	unsigned range_count;
+	atomic_bool has_enough; /* any thread: the rest is not wanted */
 	/* result */
 	int ret;
 	struct err err;

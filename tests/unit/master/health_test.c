@@ -79,7 +79,8 @@ static void test_reports(void **state)
 }
 
 /* Blocks that can't be read cost the replicas that have them, however many they
- * are; but not where probes fail, too. */
+ * are; but the last one only if somebody has looked, and none where probes
+ * fail, too. */
 static void test_media_errors(void **state)
 {
 	struct core *core = t_core(NULL);
@@ -93,6 +94,11 @@ static void test_media_errors(void **state)
 		snprintf(key, sizeof(key), "k%u", i);
 		assert_int_equal(t_put(core, key, 100, 0, 1), 0);
 		what.generation = obj_find(core, str_of(key))->generation;
+		what.is_confirmed = false;
+		assert_int_equal(get_report_bad(core, str_of(key), &what),
+				 GET_DOUBTED);
+		assert_int_equal(t_get(core, key), 0);
+		what.is_confirmed = true;
 		if (i == HEALTH_REPORTS) {
 			health_probed(core, seg, &bad);
 			assert_int_equal(
@@ -108,6 +114,57 @@ static void test_media_errors(void **state)
 	assert_int_equal(seg->errors[SEG_ERROR_MEDIA], HEALTH_REPORTS + 1);
 	assert_int_equal(core->stats.media_errors, HEALTH_REPORTS + 1);
 	assert_int_equal(core->stats.checksum_mismatches, 0);
+	core_destroy(core);
+}
+
+/* Who else has the bytes decides; what is OFFLINE loses none of them. */
+static void test_media_errors_and_others(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *one = segment(core);
+	struct segment *two = t_segment(core, KIND_NOF, 1, 16 * MiB);
+	struct bad_replica what = {.is_media_error = true, .segment = one->id};
+	struct object *obj;
+
+	assert_int_equal(t_put(core, "k", 100, 0, 2), 0);
+	obj = obj_find(core, STR("k"));
+	what.generation = obj->generation;
+	while (obj_replica(obj, what.index)->extents[0].seg != one)
+		what.index++;
+	segment_set_state(core, two, SEG_OFFLINE, "");
+	assert_int_equal(get_report_bad(core, STR("k"), &what), GET_DOUBTED);
+	segment_set_state(core, one, SEG_OFFLINE, "");
+	segment_set_state(core, two, SEG_ONLINE, "");
+	assert_int_equal(get_report_bad(core, STR("k"), &what),
+			 MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS);
+	segment_set_state(core, one, SEG_ONLINE, "");
+	assert_int_equal(obj->replica_count, 2);
+	assert_ptr_equal(get_bad_replica(core, STR("k"), &what),
+			 obj_replica(obj, what.index));
+	assert_int_equal(get_report_bad(core, STR("k"), &what), 0);
+	assert_int_equal(obj->replica_count, 1);
+	assert_null(get_bad_replica(core, STR("k"), &what));
+	core_destroy(core);
+}
+
+/* A look beside the probes. */
+static void test_well(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *seg = segment(core);
+	struct vol_probe bad = {.ret = -ENODATA}, ok = good(seg),
+			 other = good(seg);
+
+	other.sb.epoch++;
+	assert_true(health_is_well(seg, &ok));
+	assert_false(health_is_well(seg, &bad));
+	assert_false(health_is_well(seg, &other));
+	assert_int_equal(seg->failures, 0); /* it decides nothing */
+	health_probed(core, seg, &bad);
+	assert_false(health_is_well(seg, &ok));
+	health_probed(core, seg, &other);
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	assert_false(health_is_well(seg, &ok));
 	core_destroy(core);
 }
 
@@ -220,6 +277,8 @@ int main(void)
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_reports),
 		cmocka_unit_test(test_media_errors),
+		cmocka_unit_test(test_media_errors_and_others),
+		cmocka_unit_test(test_well),
 		cmocka_unit_test(test_fenced),
 		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_client_ttl),

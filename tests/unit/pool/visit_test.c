@@ -172,6 +172,63 @@ static void test_no_smart(void **state)
 	shard_call(&env->shard, do_rule, &(struct rule){.env = env});
 }
 
+/* Of what is asked for only the part that the medium has lost is lost; what
+ * else goes wrong is no word about it. */
+static void test_ranges(void **state)
+{
+	static struct seen s;
+	struct env *env = *state;
+	struct superblock sb = {.segment = env->segments[0],
+				.ns_bytes = NS_BYTES,
+				.block_bytes = 512,
+				.epoch = 3};
+	struct vol_range ranges[] = {
+		{4 * MiB, 3 * MiB},
+		{8 * MiB, 3 * MiB},
+		{NS_BYTES - 512, 512},
+	};
+	struct rule rule = {.env = env};
+	static const struct {
+		const char *rule;
+		int third;
+	} table[] = {
+		/* The last block of the third piece, to be sure. */
+		{"kind=error,op=read,lba=22527-22527", 0},
+		{"kind=error,op=read,lba=22527-131071", -ENODATA},
+		{"kind=error,op=read,lba=22527-22527,status=0x6", -ECANCELED},
+		{"kind=disconnect,op=read,lba=22527-22527,how=rst", -ECANCELED},
+	};
+
+	vol_identity(&probe_ns(env, 1, false)->ns, sb.identity);
+	assert_int_equal(label(env, 1, &sb), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		s = (struct seen){.probe = {.done = probe_done,
+					    .timeout_ms = 5000,
+					    .sb_only = true,
+					    .ranges = ranges,
+					    .range_count = ARRAY_SIZE(ranges)}};
+		env_endpoint(env, 1, s.probe.endpoint);
+		snprintf(rule.text, sizeof(rule.text), "%s", table[i].rule);
+		shard_call(&env->shard, do_rule, &rule);
+		gate_init(&s.gate);
+		vol_probe_submit(env->set, &s.probe);
+		if (!gate_wait_for(&s.gate, 20 * NS_PER_S))
+			fail_msg("the probe has not ended");
+		assert_int_equal(ranges[0].ret, 0);
+		assert_int_equal(ranges[2].ret, table[i].third);
+		if (i < 2) {
+			assert_int_equal(s.probe.ret, 0);
+			assert_int_equal(s.probe.label, LABEL_OURS);
+			assert_int_equal(ranges[1].ret, -ENODATA);
+		} else {
+			assert_true(s.probe.ret < 0);
+			assert_int_equal(ranges[1].ret, -ECANCELED);
+		}
+	}
+	rule.text[0] = '\0';
+	shard_call(&env->shard, do_rule, &rule);
+}
+
 static void test_foreign(void **state)
 {
 	struct env *env = *state;
@@ -277,9 +334,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_label_and_probe), TEST(test_smart),
-		TEST(test_no_smart),	    TEST(test_foreign),
-		TEST(test_sentences),	    TEST(test_silent_peer),
-		TEST(test_names),
+		TEST(test_no_smart),	    TEST(test_ranges),
+		TEST(test_foreign),	    TEST(test_sentences),
+		TEST(test_silent_peer),	    TEST(test_names),
 	};
 
 	log_level_max = LOG_ERROR;
