@@ -2,11 +2,17 @@
 """The checker of tools/soak real, fed with histories: what must fail fails,
 what may be is let pass."""
 import json
+import os
+import shutil
+import subprocess
+import sys
+import time
 import types
 
 import pytest
 
-import common  # noqa: F401 (tools/lib on the path)
+from common import ROOT
+from soak import real
 from soak.history import History
 from soak.losses import Losses
 from soak.values import Values, WrongBytes
@@ -147,3 +153,55 @@ def test_every_byte_counts():
     for other in (values.make("b", 3, 5000), data[:-1], b"", bytes(5000)):
         with pytest.raises(WrongBytes):
             values.version_of("a", other)
+
+
+# A namespace of its own for the network, none for mounts.
+HALF_PRIVATE = ["unshare", "--user", "--map-root-user", "--net"]
+LOOPBACK = """
+import socket, sys
+sys.path.insert(0, sys.argv[1])
+from soak import net
+net.PATH = sys.argv[2] or net.PATH
+made = net.make()
+assert isinstance(made, net.NoNet), made
+print(made.why)
+server = socket.create_server((made.add("m"), 0))
+socket.create_connection(server.getsockname(), 5).close()
+"""
+
+
+@pytest.mark.parametrize("path", ["", "/nowhere"], ids=["mount", "ip"])
+def test_without_hosts_of_its_own_loopback_works(path):
+    """Whatever fails on the way there, programs find each other."""
+    unshare = shutil.which("unshare")
+    if not unshare or subprocess.run(
+            [*HALF_PRIVATE, "true"], check=False,
+            capture_output=True).returncode:
+        pytest.skip("namespaces are not allowed here")
+    r = subprocess.run(
+        [unshare, *HALF_PRIVATE[1:], sys.executable, "-c", LOOPBACK,
+         os.path.join(ROOT, "tools", "lib"), path], check=False, text=True,
+        capture_output=True, timeout=60,
+        env={**os.environ, "MOONCAKE_SOAK_NET": "private"})
+    assert r.returncode == 0, r.stderr
+    assert r.stdout.strip()
+
+
+def test_a_late_answer_is_asked_for_again():
+    answers = [TimeoutError("timed out"), ConnectionResetError("gone"), "all"]
+    ticks = []
+
+    def master_http(path, timeout):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    soak = types.SimpleNamespace(
+        world=types.SimpleNamespace(master_http=master_http),
+        tick=lambda: ticks.append(1))
+    assert real.Soak.ask_master(soak, "/", time.monotonic() + 60) == "all"
+    assert len(ticks) == 2
+    answers.append(TimeoutError("timed out"))
+    with pytest.raises(real.Failure, match="timed out"):
+        real.Soak.ask_master(soak, "/", 0)

@@ -4,8 +4,11 @@ nothing of it is seen outside and all of it goes with the last process.
 
 tools/soak has called unshare(1) before and says so in MOONCAKE_SOAK_NET.
 """
+import fcntl
 import os
 import shutil
+import socket
+import struct
 import subprocess
 
 PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
@@ -18,6 +21,16 @@ def sh(*argv, stdin=None):
     if r.returncode:
         raise OSError(f"{' '.join(argv[:6])}: {r.stderr.strip()[:200]}")
     return r.stdout
+
+
+def up(device):
+    """Without ip(8), which may be missing."""
+    get, put, flags = 0x8913, 0x8914, 1  # SIOC[GS]IFFLAGS, IFF_UP
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        name = device.encode()
+        now = struct.unpack("16xH", fcntl.ioctl(
+            s, get, struct.pack("16sH22x", name, 0))[:18])[0]
+        fcntl.ioctl(s, put, struct.pack("16sH22x", name, now | flags))
 
 
 class NoNet:
@@ -46,7 +59,6 @@ class Net:
         self.addr = {}
         sh("mount", "-t", "tmpfs", "none", "/run")
         os.mkdir("/run/netns")
-        sh(self.ip, "link", "set", "lo", "up")
         sh(self.ip, "link", "add", "br0", "type", "bridge")
         sh(self.ip, "addr", "add", f"{SUBNET}.1/24", "dev", "br0")
         sh(self.ip, "link", "set", "br0", "up")
@@ -104,6 +116,7 @@ def make():
     why = os.environ.get("MOONCAKE_SOAK_NET", "not asked for")
     if why != "private":
         return NoNet(why)
+    up("lo")  # whatever comes of the rest, programs talk over it
     try:
         return Net()
     except OSError as e:

@@ -254,12 +254,22 @@ class Soak:
 
     # --- what was acknowledged is there ---
 
-    def ask_places(self, keys):
+    def ask_master(self, path, until):
+        """An answer may be late or lost on a busy machine: asked again."""
+        while True:
+            try:
+                return self.world.master_http(path, timeout=20)
+            except OSError as e:
+                if time.monotonic() > until:
+                    raise Failure(f"the master does not answer: {e}") from e
+            self.tick()
+
+    def ask_places(self, keys, until):
         """Where objects lie, as the master has it."""
         for at in range(0, len(keys), 50):
             part = keys[at:at + 50]
-            data = json.loads(self.world.master_http(
-                "/batch_query_keys?keys=" + ",".join(part)))["data"]
+            data = json.loads(self.ask_master(
+                "/batch_query_keys?keys=" + ",".join(part), until))["data"]
             for key in part:
                 for r in (data.get(key, {}).get("values", [])
                           + data.get(key, {}).get("nof_values", [])):
@@ -271,7 +281,7 @@ class Soak:
         that have lived through it all."""
         versions = dict(self.history.acknowledged())
         self.audited += len(versions)
-        self.ask_places(list(versions))
+        self.ask_places(list(versions), until)
         todo, first = list(versions), True
         while todo:
             paths = []
