@@ -18,6 +18,7 @@ struct item {
 	uint64_t bytes;	   /* sum of the pieces */
 	int64_t result;	   /* what the caller gets; ITEM_OPEN until decided */
 	struct item *same; /* an earlier item with the same key, or NULL */
+	bool is_being_written; /* by another put: 0 does not say "stored" yet */
 	/* Get without pieces: memory is made there once the size is known, and
 	 * is the caller's whatever the result; NULL with pieces. */
 	mooncake_buffer_t *into;

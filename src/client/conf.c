@@ -43,6 +43,7 @@ static const struct {
 #define CONNECT_TIMEOUT_MS  3000
 #define RPC_TIMEOUT_MS	    5000
 #define TRANSFER_TIMEOUT_MS 60000
+#define PUT_WAIT_MS	    100
 
 /* --- text pairs --- */
 
@@ -247,6 +248,7 @@ static int env_parse(struct client_conf *out, struct err *err)
 		{"MC_STORE_TRANSFER_TIMEOUT_MS", 1, TRANSFER_TIMEOUT_MS,
 		 &out->transfer_timeout_ms},
 		{"MC_STORE_GET_TIMEOUT_MS", 0, 0, &out->get_timeout_ms},
+		{"MC_STORE_PUT_WAIT_MS", 0, PUT_WAIT_MS, &out->put_wait_ms},
 		{"MC_STORE_HEDGE", 0, 1, &out->hedge},
 		{"MC_STORE_TASKS", 0, 1, &out->tasks},
 		{"MC_STORE_CLIENT_MIN_PORT", 1, 12300, &out->port_min},

@@ -27,6 +27,7 @@ struct client_conf {
 	uint32_t rpc_timeout_ms;
 	uint32_t transfer_timeout_ms;
 	uint32_t get_timeout_ms; /* of a get call; 0 = transfer_timeout_ms */
+	uint32_t put_wait_ms;	 /* for another put of the same key to end */
 	uint32_t hedge;		 /* 1 = slow reads are begun a second time */
 	uint32_t tasks;		 /* 1 = copies and checks for the master */
 	uint32_t port_min, port_max, port_tries;

@@ -3,6 +3,10 @@
  * Put: PutStart for the batch, all replicas of all objects at once, then PutEnd
  * for what was written and PutRevoke for the rest.  In the caller's thread.
  *
+ * A key that another put is at is asked for again, for a short while: then 0
+ * says that it is stored, by whom ever, or that somebody is still writing it
+ * (MC_STORE_PUT_WAIT_MS; counted as puts_unfinished).
+ *
  * Invariant: a grant that the master gave is answered with exactly one of
  * PutEnd and PutRevoke (or its client is unreachable and it expires).
  */
@@ -16,7 +20,8 @@
 #include "client/call.h"
 #include "client/xfer.h"
 
-#define AVOID_MAX 16 /* what a PutStart may name */
+#define AVOID_MAX	16 /* what a PutStart may name */
+#define OTHERS_PAUSE_NS (64 * NS_PER_MS)
 
 struct put_one {
 	struct item *item;
@@ -192,7 +197,10 @@ static void put_write(struct put_batch *b)
 		one->grant = b->rsp->grants[i];
 		if (one->grant->status == MOONCAKE_OBJECT_ALREADY_EXISTS) {
 			one->item->result = MOONCAKE_OK;
-			stats_add(&b->client->stats, STAT_puts_existing, 1);
+			one->item->is_being_written = one->grant->being_written;
+			if (!one->grant->being_written)
+				stats_add(&b->client->stats, STAT_puts_existing,
+					  1);
 		} else if (one->grant->status != MOONCAKE_OK) {
 			one->item->result = one->grant->status;
 		} else {
@@ -446,6 +454,58 @@ static void put_again(const struct put_batch *first, struct item *items,
 			b.ones[i].item->result = MOONCAKE_TRANSFER_FAIL;
 }
 
+/* How many another put is at; they are OPEN again when is_again. */
+static size_t put_others(struct item *items, size_t count, bool is_again)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!items[i].is_being_written)
+			continue;
+		n++;
+		if (!is_again)
+			continue;
+		items[i].is_being_written = false;
+		items[i].result = ITEM_OPEN;
+	}
+	return n;
+}
+
+static void put_sleep(uint64_t ns)
+{
+	struct gate gate;
+
+	gate_init(&gate);
+	gate_wait_for(&gate, ns); /* nobody opens it */
+}
+
+/*
+ * Another put has the key.  It mostly ends in a moment; if it fails, or its
+ * writer has been away for too long, ours is granted.  Who takes longer than
+ * the caller has patience for is believed to end well.
+ */
+static void put_wait_for_others(struct client *c, struct item *items,
+				size_t count, const struct put_opts *opts,
+				struct arena *arena)
+{
+	uint64_t now_ns = time_mono_ns(), pause_ns = NS_PER_MS;
+	uint64_t until_ns = now_ns + c->conf.put_wait_ms * NS_PER_MS;
+	size_t left = put_others(items, count, false);
+
+	while (left > 0 && now_ns < until_ns) {
+		struct put_batch b = {.client = c, .arena = arena};
+
+		put_sleep(MIN(pause_ns, until_ns - now_ns));
+		put_others(items, count, true);
+		put_try(&b, items, count, opts);
+		left = put_others(items, count, false);
+		now_ns = time_mono_ns();
+		pause_ns = MIN(pause_ns * 2, OTHERS_PAUSE_NS);
+	}
+	stats_add(&c->stats, STAT_puts_existing, left);
+	stats_add(&c->stats, STAT_puts_unfinished, left);
+}
+
 void put_items(struct client *c, struct item *items, size_t count,
 	       const struct put_opts *opts, struct arena *arena)
 {
@@ -454,6 +514,7 @@ void put_items(struct client *c, struct item *items, size_t count,
 
 	if (b.avoid_count > 0)
 		put_again(&b, items, count, opts);
+	put_wait_for_others(c, items, count, opts, arena);
 	for (size_t i = 0; i < count; i++) {
 		if (items[i].same)
 			items[i].result = items[i].same->result;

@@ -243,7 +243,8 @@ static int place_all(struct core *core, struct put_ask *ask, struct object *obj)
 }
 
 /* What to do with an object that has the key already. */
-static enum mooncake_status give_way(struct core *core, struct object *old)
+static enum mooncake_status give_way(struct core *core, struct object *old,
+				     struct put_ask *ask)
 {
 	struct object *put = old;
 
@@ -256,8 +257,10 @@ static enum mooncake_status give_way(struct core *core, struct object *old)
 	}
 	if (!put)
 		return MOONCAKE_OK;
-	if (put->writing->started_ns + core->opts.discard_ns > core->now_ns)
+	if (put->writing->started_ns + core->opts.discard_ns > core->now_ns) {
+		ask->is_being_written = true;
 		return MOONCAKE_OBJECT_ALREADY_EXISTS;
+	}
 	core->stats.discarded++;
 	obj_destroy(core, put);
 	return MOONCAKE_OK;
@@ -308,13 +311,14 @@ int put_start(struct core *core, struct put_ask *ask, struct str key,
 	struct object *obj;
 	int ret;
 
+	ask->is_being_written = false;
 	if (st != MOONCAKE_OK)
 		return st;
 	obj = obj_find(core, key);
 	*out = find_begun(ask, obj, size);
 	if (*out)
 		return MOONCAKE_OK;
-	st = obj ? give_way(core, obj) : MOONCAKE_OK;
+	st = obj ? give_way(core, obj, ask) : MOONCAKE_OK;
 	if (st != MOONCAKE_OK)
 		return st;
 	put_expire(core);

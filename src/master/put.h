@@ -18,6 +18,8 @@ struct put_ask {
 	struct str group;     /* of the next key; n 0 = none */
 	unsigned budget;      /* evictions that this slice may still cost */
 	uint64_t retry_ns;
+	/* With OBJECT_ALREADY_EXISTS: it does not yet, somebody is at it. */
+	bool is_being_written;
 };
 
 /* Checks what is said for the whole batch and fills in the counts. */

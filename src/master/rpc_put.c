@@ -184,6 +184,7 @@ static bool put_run(struct service *svc, struct put_job *job)
 		job->next++;
 		grant->status =
 			st == PUT_LATER ? MOONCAKE_NO_AVAILABLE_HANDLE : st;
+		grant->being_written = job->ask.is_being_written;
 		if (st == MOONCAKE_OK)
 			grant->generation = obj->generation;
 	}

@@ -60,9 +60,11 @@ static void test_repeat(void **state)
 	ask.request = 7;
 	ask.client.b[3]++;
 	assert_int_equal(put_start(core, &ask, STR("a"), 100, &again), -705);
+	assert_true(ask.is_being_written);
 	ask.client.b[3]--;
 	assert_int_equal(t_end(core, "a"), 0);
 	assert_int_equal(put_start(core, &ask, STR("a"), 100, &again), -705);
+	assert_false(ask.is_being_written);
 	core_destroy(core);
 }
 
@@ -81,6 +83,7 @@ static void test_repeat_of_a_successor(void **state)
 	ask = t_ask(core, 0, 1);
 	assert_int_equal(put_start(core, &ask, STR("a"), 100, &first), 0);
 	assert_int_equal(put_start(core, &ask, STR("a"), 100, &again), -705);
+	assert_true(ask.is_being_written); /* the new one */
 	assert_int_equal(t_end(core, "a"), 0);
 	seg = first->replicas->extents[0].seg;
 	segment_set_state(core, seg, SEG_OFFLINE, "");
