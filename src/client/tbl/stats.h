@@ -3,8 +3,7 @@
 STAT(puts, "Objects that were put")
 STAT(put_bytes, "Bytes of objects that were put")
 STAT(puts_existing, "Puts of objects that were there already")
-STAT(puts_unfinished,
-     "Of these, those that somebody else was still writing in the end")
+STAT(puts_unfinished, "Of these, those that were still being written")
 STAT(put_errors, "Puts that failed")
 STAT(gets, "Objects that were got")
 STAT(get_bytes, "Bytes of objects that were got")
