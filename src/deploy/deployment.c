@@ -337,6 +337,24 @@ static struct plan_target target_of(const struct deployment *d)
 	};
 }
 
+/* A dry run ends with the first round: where a target is configured by calls,
+ * what comes next depends on what it says then. */
+static void note_outcome(struct deployment *d)
+{
+	const struct node *node = d->node;
+	struct strbuf addrs = {0};
+
+	if (!d->plan.count || node->backend == NODE_NVMET)
+		return;
+	for (size_t i = 0; i < node->addr_count; i++)
+		strbuf_addf(&addrs, "%s%s", i ? ", " : "", node->addr[i]);
+	plan_note(&d->plan,
+		  "first these steps, then what the target lacks when it runs; "
+		  "in the end %s is served on %s port %u",
+		  d->nqn, addrs.p ? addrs.p : "", node->trsvcid);
+	strbuf_fini(&addrs);
+}
+
 static int rounds(struct deployment *d, struct err *err)
 {
 	struct plan_target target;
@@ -348,6 +366,8 @@ static int rounds(struct deployment *d, struct err *err)
 		ret = hostkeys_plan(d, err);
 		if (ret == 0)
 			ret = backend_of(d->node)->look(d, err);
+		if (ret == 0 && d->opts->is_dry_run)
+			note_outcome(d);
 		if (ret || d->plan.count == d->done || d->opts->is_dry_run)
 			return ret;
 		target = target_of(d);

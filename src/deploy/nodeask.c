@@ -196,8 +196,9 @@ static int ask_one(struct fleet_host *host, struct err *err)
 		remote_recover(remote, err);
 	remote_close(remote);
 	if (ret == 0)
-		fleet_step(host, "serves %zu namespaces",
-			   a->answer->list.count);
+		fleet_step(host, "serves %zu namespace%s",
+			   a->answer->list.count,
+			   a->answer->list.count == 1 ? "" : "s");
 	return ret;
 }
 

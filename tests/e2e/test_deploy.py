@@ -59,6 +59,7 @@ def test_spdk_as_the_guide_says(cluster, nodes, release):
     r = create(cluster, nodes, *args, "--dry-run", "--verbose")
     assert r.returncode == 0, r.stderr
     assert "PCI_ALLOWED" in r.stdout and "nvmf_tgt" in r.stdout
+    assert f"in the end {NQN} is served on {n.addr} port 4420" in r.stdout
     assert n.ssh("pgrep -x reactor_0").returncode != 0
 
     r = create(cluster, nodes, *args)
