@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "deploy/deployment.h"
 #include "deploy/login.h"
+#include "deploy/report.h"
 #include "deploy/secret.h"
 #include "deploy/table.h"
 
@@ -313,7 +314,7 @@ static void print_json(const struct config *c, struct job *jobs,
 		json_object_set_new(item, "ok", json_boolean(!hosts[i].ret));
 		if (hosts[i].ret)
 			json_object_set_new(item, "error",
-					    json_string(hosts[i].err.text));
+					    report_text(hosts[i].err.text));
 		json_array_append_new(list, item);
 	}
 	root = json_pack("{s:b, s:I, s:I, s:o}", "dry_run", c->dry_run, "total",

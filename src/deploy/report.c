@@ -6,7 +6,6 @@
 #include "deploy/report.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 
 #include "deploy/table.h"
@@ -91,12 +90,27 @@ void report_format(const struct report *report, bool is_removal,
 	add_summary(report, is_removal, out);
 }
 
+json_t *report_text(const char *text)
+{
+	json_t *out = json_string(text); /* NULL: no UTF-8 */
+	char *copy = out ? NULL : str_dup(str_of(text));
+
+	for (char *c = copy; c && *c; c++)
+		if (*c & 0x80)
+			*c = '?';
+	if (copy)
+		out = json_string(copy);
+	free(copy);
+	return out;
+}
+
 static json_t *row_json(const struct report_row *row)
 {
-	return json_pack("{s:s, s:s, s:s, s:I, s:s}", "state",
-			 outcome_names[row->outcome], "endpoint", row->endpoint,
-			 "segment", row->segment, "size",
-			 (json_int_t)row->bytes, "message", row->text);
+	return json_pack("{s:s, s:o, s:s, s:I, s:o}", "state",
+			 outcome_names[row->outcome], "endpoint",
+			 report_text(row->endpoint), "segment", row->segment,
+			 "size", (json_int_t)row->bytes, "message",
+			 report_text(row->text));
 }
 
 void report_format_json(const struct report *report, struct strbuf *out)

@@ -6,6 +6,8 @@
 #ifndef DEPLOY_REPORT_H
 #define DEPLOY_REPORT_H
 
+#include <jansson.h>
+
 #include "nvme/endpoint.h"
 
 enum outcome {
@@ -37,6 +39,9 @@ int report_add(struct report *report, const struct report_row *row);
 void report_format(const struct report *report, bool is_removal,
 		   struct strbuf *out);
 void report_format_json(const struct report *report, struct strbuf *out);
+/* What another machine said may be in any encoding, or cut inside of a
+ * character: JSON gets what is readable.  NULL: out of memory. */
+json_t *report_text(const char *text);
 /* 0, or 1 when something failed or there was nothing at all. */
 int report_exit_status(const struct report *report);
 

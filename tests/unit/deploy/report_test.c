@@ -121,6 +121,33 @@ static void test_removal(void **state)
 	strbuf_fini(&out);
 }
 
+/* A node's words in Latin-1, and a character that was cut in two. */
+static void test_foreign_words(void **state)
+{
+	struct report_row row = {
+		.outcome = OUTCOME_FAILED,
+		.endpoint = "10.0.0.7\xe2",
+		.text = "10.0.0.7: no shell: Gr\xfc\xdf"
+			"e",
+	};
+	struct report report = {0};
+	struct strbuf out = {0};
+	json_t *root, *got;
+
+	assert_int_equal(report_add(&report, &row), 0);
+	report_format_json(&report, &out);
+	root = json_loads(out.p, 0, NULL);
+	got = json_array_get(json_object_get(root, "namespaces"), 0);
+	assert_non_null(got);
+	assert_string_equal(json_string_value(json_object_get(got, "message")),
+			    "10.0.0.7: no shell: Gr??e");
+	assert_string_equal(json_string_value(json_object_get(got, "endpoint")),
+			    "10.0.0.7?");
+	json_decref(root);
+	report_fini(&report);
+	strbuf_fini(&out);
+}
+
 static void test_json(void **state)
 {
 	struct report report = {0};
@@ -153,6 +180,7 @@ int main(void)
 		cmocka_unit_test(test_endpoint_name),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_removal),
+		cmocka_unit_test(test_foreign_words),
 		cmocka_unit_test(test_json),
 	};
 
