@@ -6,7 +6,7 @@
  * acquire, then write; each of them again is harmless, so a claim that was
  * interrupted is made once more from its beginning.  Invariant: nothing is
  * written with a claim while the target says that somebody else holds the
- * namespace.
+ * namespace, and may_hold is true as long as the key may be registered.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +19,40 @@
 
 /* --- the superblock --- */
 
+static uint16_t sc_of(const struct visit *v)
+{
+	return v->resv.sc & NVME_SC_MASK;
+}
+
+/* A conflict: it was not registered. */
+static bool is_given_back(struct visit *v)
+{
+	uint16_t sc = sc_of(v);
+
+	if (sc == NVME_SC_OK || sc == NVME_SC_RESV_CONFLICT)
+		return true;
+	visit_fail(v, nvme_sc_errno(sc), nvme_sc_text(sc));
+	return false;
+}
+
+static void give_back(struct visit *v, uint64_t key,
+		      void (*next)(struct visit *v))
+{
+	v->resv.op = NVMF_RESV_UNREGISTER;
+	v->resv.key = key;
+	v->resv.other_key = 0;
+	visit_resv(v, "give the namespace back", next);
+}
+
+static void label_given_back(struct visit *v)
+{
+	if (!is_given_back(v))
+		return;
+	v->label->may_hold = false;
+	v->label->owner = (struct vol_owner){.hold = HOLD_FREE};
+	visit_close(v);
+}
+
 static void label_read_done(struct visit *v)
 {
 	if (memcmp(v->head, v->tail, v->io.bytes)) {
@@ -27,7 +61,10 @@ static void label_read_done(struct visit *v)
 			   "broken or somebody else writes to it");
 		return;
 	}
-	visit_close(v);
+	if (v->label->is_for_once && v->label->may_hold)
+		give_back(v, v->label->key, label_given_back);
+	else
+		visit_close(v);
 }
 
 static void label_flush_done(struct visit *v)
@@ -66,11 +103,6 @@ static void write_superblock(struct visit *v)
 }
 
 /* --- who holds it --- */
-
-static uint16_t sc_of(const struct visit *v)
-{
-	return v->resv.sc & NVME_SC_MASK;
-}
 
 /* It has the commands, but not this one, or no room: as without them. */
 static bool is_unable(uint16_t sc)
@@ -116,6 +148,12 @@ static void refuse(struct visit *v)
 {
 	char text[OWNER_TEXT_LEN], why[256];
 
+	if (v->label->owner.hold != HOLD_OTHER) {
+		visit_fail(v, -EBUSY,
+			   "the target refused it for a reservation that is "
+			   "over by now: try again");
+		return;
+	}
 	owner_text(&v->label->owner, text);
 	snprintf(why, sizeof(why),
 		 "the namespace is reserved by another owner, %s: one cluster "
@@ -130,7 +168,7 @@ static void acquired(struct visit *v)
 		if (++v->tries < TRIES_MAX)
 			claim_ask(v);
 		else
-			refuse(v);
+			visit_conflict(v);
 	} else if (step_is_done(v)) {
 		v->label->owner = (struct vol_owner){
 			.hold = HOLD_OURS,
@@ -198,6 +236,11 @@ static void expel(struct visit *v)
 
 static void registered(struct visit *v)
 {
+	uint16_t sc = sc_of(v);
+
+	/* After anything else it may have been done: a lost connection. */
+	if (sc == NVME_SC_RESV_CONFLICT || is_unable(sc))
+		v->label->may_hold = false;
 	if (step_is_done(v))
 		expel(v);
 }
@@ -218,13 +261,33 @@ static void asked(struct visit *v)
 	v->resv.op = NVMF_RESV_REGISTER;
 	v->resv.key = v->label->key;
 	v->resv.is_persistent = v->ns.reservations & NVME_NS_RESCAP_PTPL;
+	v->label->may_hold = true;
 	visit_resv(v, "register as an owner", registered);
+}
+
+static void ask(struct visit *v, void (*next)(struct visit *v))
+{
+	v->resv.op = NVMF_RESV_REPORT;
+	visit_resv(v, "ask who holds the namespace", next);
 }
 
 static void claim_ask(struct visit *v)
 {
-	v->resv.op = NVMF_RESV_REPORT;
-	visit_resv(v, "ask who holds the namespace", asked);
+	ask(v, asked);
+}
+
+/* There is no claim, or it was lost meanwhile: to whom? */
+static void conflict_asked(struct visit *v)
+{
+	v->label->owner = (struct vol_owner){0};
+	if (sc_of(v) == NVME_SC_OK)
+		owner_judge(&v->resv.report, v->label->key, &v->label->owner);
+	refuse(v);
+}
+
+void visit_conflict(struct visit *v)
+{
+	ask(v, conflict_asked);
 }
 
 void visit_label(struct visit *v)
@@ -237,21 +300,14 @@ void visit_label(struct visit *v)
 
 static void released(struct visit *v)
 {
-	uint16_t sc = sc_of(v);
-
-	if (sc == NVME_SC_OK || sc == NVME_SC_RESV_CONFLICT)
-		visit_close(v); /* a conflict: it was not registered */
-	else
-		visit_fail(v, nvme_sc_errno(sc), nvme_sc_text(sc));
+	if (is_given_back(v))
+		visit_close(v);
 }
 
 void visit_release(struct visit *v)
 {
-	if (!owner_can_hold(nvmf_ctrl_info(v->ctrl), &v->ns)) {
+	if (owner_can_hold(nvmf_ctrl_info(v->ctrl), &v->ns))
+		give_back(v, v->release->key, released);
+	else
 		visit_close(v);
-		return;
-	}
-	v->resv.op = NVMF_RESV_UNREGISTER;
-	v->resv.key = v->release->key;
-	visit_resv(v, "give the namespace back", released);
 }

@@ -130,6 +130,8 @@ static void visit_io_done(struct nvmf_io *io)
 	else if (io->sc == NVME_SC_OK ||
 		 (v->may_lose && nvme_sc_errno(io->sc) == -ENODATA))
 		v->io_next(v);
+	else if (v->label && (io->sc & NVME_SC_MASK) == NVME_SC_RESV_CONFLICT)
+		visit_conflict(v);
 	else
 		visit_fail(v, nvme_sc_errno(io->sc), nvme_sc_text(io->sc));
 }
@@ -571,6 +573,7 @@ void vol_label_submit(struct vol_set *set, struct vol_label *label)
 	label->ret = 0;
 	label->err = (struct err){0};
 	label->owner = (struct vol_owner){0};
+	label->may_hold = false;
 	label->msg.run = label_run;
 	loop_post(set_loop(set), &label->msg);
 }

@@ -68,5 +68,7 @@ void visit_look(struct visit *v);
 /* claim.c: the queue pair is live. */
 void visit_label(struct visit *v);
 void visit_release(struct visit *v);
+/* A label's I/O was refused for somebody's reservation. */
+void visit_conflict(struct visit *v);
 
 #endif

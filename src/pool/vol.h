@@ -191,10 +191,15 @@ struct vol_label {
 	struct superblock sb;
 	enum vol_claim claim;
 	uint64_t key;
+	/* The claim is for the writing alone: it is given back behind it. */
+	bool is_for_once;
 	/* result */
 	int ret;
 	struct err err;
-	struct vol_owner owner; /* after it */
+	struct vol_owner owner; /* after it; with -EBUSY who has it */
+	/* The target may have key registered, whatever ret is: to be given
+	 * back, unless it is to be kept. */
+	bool may_hold;
 	/* private */
 	struct mbox_msg msg;
 	struct vol_set *set;

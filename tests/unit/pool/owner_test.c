@@ -65,6 +65,25 @@ static int claim(struct env *env, enum vol_claim claim, uint64_t key,
 	return call.label.ret;
 }
 
+/* Takes it, writes, and gives it back. */
+static int claim_once(struct env *env, uint64_t key, uint64_t epoch)
+{
+	call = (struct call){.label = {.done = label_done,
+				       .timeout_ms = 5000,
+				       .claim = CLAIM_ALL,
+				       .key = key,
+				       .is_for_once = true,
+				       .sb = {.segment = env->segments[0],
+					      .ns_bytes = NS_BYTES,
+					      .block_bytes = env->block,
+					      .epoch = epoch}}};
+	env_endpoint(env, 1, call.label.endpoint);
+	gate_init(&call.gate);
+	vol_label_submit(env->set, &call.label);
+	await();
+	return call.label.ret;
+}
+
 static int release(struct env *env, uint64_t key)
 {
 	call = (struct call){.release = {.done = release_done,
@@ -125,6 +144,7 @@ static void another_cluster_is_refused(void **state)
 {
 	struct env *env = *state;
 	uint64_t a = owner_key_make("a"), b = owner_key_make("b");
+	char text[32];
 
 	assert_int_equal(owner(env, a)->hold, HOLD_FREE);
 	assert_int_equal(claim(env, CLAIM_CLUSTER, a, 1), 0);
@@ -135,13 +155,39 @@ static void another_cluster_is_refused(void **state)
 	assert_int_equal(call.probe.owner.key, a);
 	assert_int_equal(claim(env, CLAIM_CLUSTER, b, 7), -EBUSY);
 	assert_non_null(strstr(call.label.err.text, "another owner"));
+	assert_false(call.label.may_hold);
+	/* Whoever asks for nothing is told, too. */
 	assert_int_equal(claim(env, CLAIM_NONE, 0, 7), -EBUSY);
+	snprintf(text, sizeof(text), "key %016llx", (unsigned long long)a);
+	assert_non_null(strstr(call.label.err.text, text));
+	assert_int_equal(call.label.owner.key, a);
 	owner(env, a);
 	assert_int_equal(call.probe.sb.epoch, 1); /* nobody wrote */
 	assert_int_equal(claim(env, CLAIM_ALL, b, 7), 0);
 	assert_int_equal(owner(env, b)->hold, HOLD_OURS);
 	assert_int_equal(call.probe.sb.epoch, 7);
 	assert_int_equal(owner(env, a)->hold, HOLD_OTHER);
+}
+
+static void a_claim_for_once_stays_nowhere(void **state)
+{
+	struct env *env = *state;
+	uint64_t a = owner_key_make("a"), b = owner_key_make("b");
+	struct vol *vol;
+
+	assert_int_equal(claim(env, CLAIM_CLUSTER, a, 1), 0);
+	assert_true(call.label.may_hold);
+	vol = vol_of(env, a, 1);
+	assert_int_equal(rw(env, vol, true), 0);
+	assert_int_equal(claim_once(env, b, 7), 0);
+	assert_false(call.label.may_hold);
+	assert_int_equal(call.label.owner.hold, HOLD_FREE);
+	assert_int_equal(owner(env, a)->hold, HOLD_FREE);
+	assert_int_equal(call.probe.sb.epoch, 7);
+	/* With nobody there it does not fail, either. */
+	assert_int_equal(claim_once(env, b, 8), 0);
+	assert_int_equal(owner(env, b)->hold, HOLD_FREE);
+	vol_put(vol);
 }
 
 static void a_new_life_deposes_the_old_one(void **state)
@@ -224,6 +270,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_tell_their_cluster),
 		cmocka_unit_test_setup_teardown(another_cluster_is_refused,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_claim_for_once_stays_nowhere,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_new_life_deposes_the_old_one,
 						setup, teardown),
