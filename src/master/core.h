@@ -128,6 +128,8 @@ struct segment {
 	uint64_t epoch;
 	/* nof: of the owner as whom clients write; 0: as themselves */
 	uint64_t key;
+	/* nof: of this life, and its target may have it registered; 0 = no */
+	uint64_t claimed;
 	struct vol_owner owner; /* who may write, as its target said last */
 	char identity[80];
 	char *host_id;

@@ -39,8 +39,7 @@ struct nof_mount {
 	struct vol_probe probe;
 	struct vol_label label;
 	struct nof_found found;
-	unsigned path; /* being probed */
-	bool has_let_go;
+	unsigned path;	   /* being probed */
 	uint64_t since_ns; /* when the first of them was */
 	uint64_t deadline_ns;
 };
@@ -151,13 +150,6 @@ static void probe_next(struct nof_mount *m)
 	vol_probe_submit(m->svc->vols, &m->probe);
 }
 
-static enum vol_claim claim_of(const struct nof_mount *m)
-{
-	if (!m->svc->opts.owner_key)
-		return CLAIM_NONE;
-	return m->msg->force ? CLAIM_ALL : CLAIM_CLUSTER;
-}
-
 static void label_submit(struct nof_mount *m)
 {
 	uint32_t timeout_ms = time_left(m);
@@ -171,20 +163,26 @@ static void label_submit(struct nof_mount *m)
 		.done = label_done,
 		.timeout_ms = timeout_ms,
 		.sb = m->found.sb,
-		.claim = claim_of(m),
-		.key = m->svc->opts.owner_key,
 	};
+	claim_set(m->svc, &m->found.owner,
+		  m->msg->force ? CLAIM_ALL : CLAIM_CLUSTER, &m->label);
 	snprintf(m->label.endpoint, sizeof(m->label.endpoint), "%s",
 		 m->found.paths[0]);
 	m->svc->vol_ops++;
 	vol_label_submit(m->svc->vols, &m->label);
 }
 
-/* Somebody else labels the same namespace right now, or what may be it. */
+/* Somebody else labels the same namespace right now, or what may be it; or it
+ * is not given back yet: what is claimed before that would go with it. */
 static bool is_contended(const struct nof_mount *m)
 {
+	const struct core *core = m->svc->core;
+	uint64_t until_ns = release_until(m->svc, &m->found);
 	struct nof_mount *other;
 
+	if ((until_ns && until_ns <= core->now_ns) ||
+	    nof_is_going(core, &m->found))
+		return true;
 	list_for_each (other, &m->svc->mounts, node)
 		if (other != m && other->step == MOUNT_LABELING &&
 		    nof_may_be_same(&other->found, &m->found))
@@ -222,21 +220,6 @@ static bool has_wanted_size(const struct nof_mount *m, struct err *err)
 	return false;
 }
 
-/* A life of before has reserved it, this one does without. */
-static bool let_go(struct nof_mount *m)
-{
-	const struct vol_owner *owner = &m->found.owner;
-
-	if (m->svc->opts.owner_key || m->has_let_go ||
-	    owner->hold != HOLD_OTHER || nof_is_others(&m->found))
-		return false;
-	m->has_let_go = true;
-	release_key(m->svc, m->found.paths[0], owner->key);
-	m->step = MOUNT_WAITING;
-	timer_set(m->svc->loop, &m->retry, RETRY_NS);
-	return true;
-}
-
 static void decide(struct nof_mount *m)
 {
 	struct service *svc = m->svc;
@@ -248,6 +231,7 @@ static void decide(struct nof_mount *m)
 		fail(m, MOONCAKE_INVALID_PARAMS, &err);
 		return;
 	}
+	m->found.until_ns = release_until(svc, &m->found);
 	st = nof_judge(svc->core, &m->found, m->msg->force, &seg, &err);
 	if (st != MOONCAKE_OK) {
 		fail(m, st, &err);
@@ -258,8 +242,7 @@ static void decide(struct nof_mount *m)
 		answer(m, seg, true);
 		return;
 	}
-	if (!let_go(m))
-		label_submit(m);
+	label_submit(m);
 }
 
 static void probed(struct nof_mount *m)
@@ -281,6 +264,21 @@ static void probed(struct nof_mount *m)
 	}
 }
 
+static void label_failed(struct nof_mount *m)
+{
+	struct err err = {0};
+
+	if (m->label.ret == -EBUSY && !m->msg->force)
+		err_set(&err, -EBUSY, "%s; --force takes it over",
+			m->label.err.text);
+	else
+		err_set(&err, m->label.ret,
+			"cannot write the superblock of %s: %s",
+			m->found.paths[0], m->label.err.text);
+	release_label(m->svc, &m->found, &m->label);
+	fail(m, MOONCAKE_TRANSFER_FAIL, &err);
+}
+
 static void labeled(struct nof_mount *m)
 {
 	struct service *svc = m->svc;
@@ -288,18 +286,17 @@ static void labeled(struct nof_mount *m)
 	struct err err = {0};
 
 	if (m->label.ret < 0) {
-		err_set(&err, m->label.ret,
-			"cannot write the superblock of %s: %s",
-			m->found.paths[0], m->label.err.text);
-		fail(m, MOONCAKE_TRANSFER_FAIL, &err);
+		label_failed(m);
 		return;
 	}
 	m->found.owner = m->label.owner;
 	m->found.key = m->label.owner.hold == HOLD_OURS ? m->label.key : 0;
 	if (nof_add_segment(svc->core, &m->found, &seg, &err) < 0) {
+		release_label(svc, &m->found, &m->label);
 		fail(m, MOONCAKE_INTERNAL_ERROR, &err);
 		return;
 	}
+	seg->claimed = m->label.may_hold ? m->label.key : 0;
 	if (watch_start(svc, seg) < 0) {
 		segment_start_unmount(svc->core, seg);
 		service_reap(svc);
@@ -320,6 +317,8 @@ static void mail_run(struct mbox_msg *msg)
 	struct service *svc = m->svc;
 
 	service_enter(svc);
+	if (svc->is_stopping && m->step == MOUNT_LABELING)
+		release_label(svc, &m->found, &m->label);
 	if (svc->is_stopping)
 		fail_late(m);
 	else if (m->step == MOUNT_PROBING)

@@ -33,6 +33,16 @@ int nof_found_init(struct nof_found *found, const char *cluster_id,
 	return 0;
 }
 
+void nof_found_of(const struct segment *seg, struct nof_found *out)
+{
+	*out = (struct nof_found){.path_count = seg->endpoint_count,
+				  .sb.segment = seg->id};
+	memcpy(out->identity, seg->identity, sizeof(out->identity));
+	for (unsigned i = 0; i < seg->endpoint_count; i++)
+		snprintf(out->paths[i], sizeof(out->paths[i]), "%s",
+			 seg->endpoints[i]);
+}
+
 static enum mooncake_status check_ns(const struct nvmf_ns_info *ns,
 				     const char *path, uint64_t *bytes,
 				     struct err *err)
@@ -132,14 +142,42 @@ static bool is_alike(const struct nof_found *found, const char *identity,
 	return found->ns_bytes == ns_bytes;
 }
 
-bool nof_may_be_same(const struct nof_found *a, const struct nof_found *b)
+static bool share_path(const struct nof_found *a, const struct nof_found *b)
 {
-	if (is_alike(a, b->identity, b->ns_bytes))
-		return true;
 	for (unsigned i = 0; i < a->path_count; i++)
 		for (unsigned j = 0; j < b->path_count; j++)
 			if (strcmp(a->paths[i], b->paths[j]) == 0)
 				return true;
+	return false;
+}
+
+bool nof_may_be_same(const struct nof_found *a, const struct nof_found *b)
+{
+	return is_alike(a, b->identity, b->ns_bytes) || share_path(a, b);
+}
+
+bool nof_is_same(const struct nof_found *a, const struct nof_found *b)
+{
+	if (!uuid_is_zero(&a->sb.segment) &&
+	    uuid_eq(&a->sb.segment, &b->sb.segment))
+		return true;
+	if (is_named(a->identity) && strcmp(a->identity, b->identity) == 0)
+		return true;
+	return share_path(a, b);
+}
+
+bool nof_is_going(const struct core *core, const struct nof_found *found)
+{
+	const struct segment *seg;
+	struct nof_found going;
+
+	list_for_each (seg, &core->dying, node) {
+		if (seg->kind != KIND_NOF)
+			continue;
+		nof_found_of(seg, &going);
+		if (nof_is_same(&going, found))
+			return true;
+	}
 	return false;
 }
 
@@ -223,40 +261,56 @@ bool nof_is_others(const struct nof_found *found)
 	       !owner_key_is_of(found->owner.key, found->cluster_id);
 }
 
-/* Why an unmounted disk must not be touched without force. */
+/* As part of a sentence; "" = for nobody else. */
+#define RESERVED_LEN (OWNER_TEXT_LEN + 64)
+static const char *reserved(const struct nof_found *found,
+			    char out[RESERVED_LEN])
+{
+	char owner[OWNER_TEXT_LEN];
+
+	out[0] = '\0';
+	if (nof_is_others(found)) {
+		owner_text(&found->owner, owner);
+		snprintf(out, RESERVED_LEN,
+			 " is reserved at its target for another owner, %s",
+			 owner);
+	}
+	return out;
+}
+
+/* Why an unmounted disk must not be touched without force.  What to do is not
+ * to be cut off, the path may be: whoever asked knows it. */
 static void objection(const struct nof_found *found, struct err *err)
 {
 	const struct superblock *sb = &found->sb;
 	const char *path = found->paths[0];
-	char owner[OWNER_TEXT_LEN];
+	char text[RESERVED_LEN];
+	const char *held = reserved(found, text), *and = *held ? " and" : "";
 
 	if (found->label == LABEL_FOREIGN)
-		err_set(err, -EEXIST, "%s holds %s; --force overwrites it",
-			path, found->label_text);
+		err_set(err, -EEXIST,
+			"it holds %.80s%s%s; --force overwrites it: %s",
+			found->label_text, and, held, path);
 	else if (found->label == LABEL_OURS && !nof_is_ours(found))
 		err_set(err, -EEXIST,
-			"%s belongs to cluster '%s', this is '%s'; --force "
-			"to take it over",
-			path, sb->cluster_id, found->cluster_id);
+			"it belongs to cluster '%.40s', this is '%.40s'%s%s; "
+			"--force takes it over: %s",
+			sb->cluster_id, found->cluster_id, and, held, path);
 	else if (found->label == LABEL_OURS && sb->ns_bytes != found->ns_bytes)
 		err_set(err, -EEXIST,
-			"%s had %llu bytes when it was registered and has "
-			"%llu now; --force starts afresh",
-			path, (unsigned long long)sb->ns_bytes,
-			(unsigned long long)found->ns_bytes);
+			"it had %llu bytes when it was registered and has "
+			"%llu now%s%s; --force starts afresh: %s",
+			(unsigned long long)sb->ns_bytes,
+			(unsigned long long)found->ns_bytes, and, held, path);
 	else if (found->label == LABEL_OURS &&
 		 strcmp(sb->identity, found->identity) != 0)
 		err_set(err, -EEXIST,
-			"%s is %s, but its superblock was written for %s: a "
-			"copied disk? --force starts afresh",
-			path, found->identity, sb->identity);
-	else if (nof_is_others(found)) {
-		owner_text(&found->owner, owner);
-		err_set(err, -EBUSY,
-			"%s is reserved at its target for another owner, %s; "
-			"--force takes it over",
-			path, owner);
-	}
+			"it is %s, but its superblock was written for %s%s%s: "
+			"a copied disk? --force starts afresh: %s",
+			found->identity, sb->identity, and, held, path);
+	else if (*held)
+		err_set(err, -EBUSY, "it%s; --force takes it over: %s", held,
+			path);
 }
 
 /* A pure function of the cluster id's text. */
@@ -306,7 +360,8 @@ enum mooncake_status nof_judge(struct core *core, struct nof_found *found,
 	if (*mounted)
 		return judge_mounted(core, *mounted, found, err);
 	until = segment_tomb(core, &found->sb.segment, found->identity);
-	if (until) {
+	until = MAX(until, found->until_ns);
+	if (until > core->now_ns) {
 		err_set(err, -EAGAIN,
 			"%s was unregistered while it was written to; try "
 			"again in %llu s",

@@ -26,6 +26,7 @@ struct nof_found {
 	uint64_t latency_ns[SEGMENT_PATHS];
 	struct vol_owner owner; /* found; in nof_add_segment(): of now */
 	uint64_t key;		/* as whom clients are to write */
+	uint64_t until_ns;	/* not to be claimed before; 0 = now */
 	bool has_smart;
 	struct nvmf_smart smart; /* of the last path that told it */
 };
@@ -33,6 +34,8 @@ struct nof_found {
 /* Endpoints as given; -EINVAL with a sentence. */
 int nof_found_init(struct nof_found *found, const char *cluster_id,
 		   char *const *endpoints, size_t count, struct err *err);
+/* The names of a mounted one: paths, identity, segment. */
+void nof_found_of(const struct segment *seg, struct nof_found *out);
 /* The probe of one path has ended. */
 enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
 				    const struct vol_probe *probe,
@@ -41,6 +44,10 @@ enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
 bool nof_is_ours(const struct nof_found *found);
 /* Its target has it reserved for somebody who is not of this cluster. */
 bool nof_is_others(const struct nof_found *found);
+/* By a path, an identity or a superblock that both have. */
+bool nof_is_same(const struct nof_found *a, const struct nof_found *b);
+/* It, or what may be it, is still being unmounted. */
+bool nof_is_going(const struct core *core, const struct nof_found *found);
 /* Two nameless namespaces of one size may be the same one, too. */
 bool nof_may_be_same(const struct nof_found *a, const struct nof_found *b);
 /* It was mounted since then: what was found is of before, or half of it is. */

@@ -157,9 +157,11 @@ void service_reap(struct service *svc)
 /* Before a segment's memory goes. */
 static void segment_gone(struct segment *seg, void *arg)
 {
-	watch_stop(seg);
+	struct release *release = release_segment(arg, seg);
+
 	doubts_stop(seg);
-	release_segment(arg, seg);
+	if (!watch_stop(seg, release))
+		release_begin(release, NULL);
 	rpc_unmount_gone(seg, arg);
 }
 
@@ -358,7 +360,7 @@ void service_stop(struct service *svc, void (*done)(void *arg), void *arg)
 	nof_mounts_abort(svc);
 	releases_stop(svc);
 	list_for_each (seg, &svc->core->segments, node) {
-		watch_stop(seg);
+		watch_stop(seg, NULL);
 		doubts_stop(seg);
 	}
 	if (svc->keeper)
@@ -378,6 +380,8 @@ void service_destroy(struct service *svc)
 		return;
 	ASSERT(svc->is_stopping && list_is_empty(&svc->parked));
 	keeper_close(svc->keeper);
+	/* What is mounted stays reserved: the next life goes on with it. */
+	svc->core->on_gone = NULL;
 	core_destroy(svc->core);
 	free(svc);
 }

@@ -2,7 +2,8 @@
 /*
  * Probing of pool segments, on the metadata shard; vol's workers do the I/O and
  * post the result.  Invariant: while is_busy the probe or the label is vol's,
- * so a stopped watch is freed when it comes back.
+ * so a stopped watch is freed when it comes back, and what a label has claimed
+ * by then is given back behind it.
  */
 #include "master/watch.h"
 
@@ -30,8 +31,9 @@ struct watch {
 	struct vol_probe probe;
 	struct vol_label label; /* of a segment that is awaited */
 	bool is_labeling;
-	unsigned first; /* the path that worked last */
-	unsigned tried; /* paths in this round */
+	struct release *release; /* of a stopped one: begins after label */
+	unsigned first;		 /* the path that worked last */
+	unsigned tried;		 /* paths in this round */
 	unsigned rounds;
 	uint64_t ended_ns;
 	bool is_busy;
@@ -97,9 +99,8 @@ static void label_submit(struct watch *w, const struct superblock *sb,
 		.done = label_done,
 		.timeout_ms = LABEL_TIMEOUT_MS,
 		.sb = *sb,
-		.claim = w->svc->opts.owner_key ? claim : CLAIM_NONE,
-		.key = w->svc->opts.owner_key,
 	};
+	claim_set(w->svc, &w->probe.owner, claim, &w->label);
 	snprintf(w->label.endpoint, sizeof(w->label.endpoint), "%s",
 		 w->seg->endpoints[path_of(w)]);
 	w->is_busy = true;
@@ -108,10 +109,26 @@ static void label_submit(struct watch *w, const struct superblock *sb,
 	vol_label_submit(w->svc->vols, &w->label);
 }
 
+/* What was claimed for once is given back, the rest when the segment goes. */
+static void note_claim(struct watch *w)
+{
+	struct nof_found who;
+
+	if (!w->label.may_hold)
+		return;
+	if (!w->label.is_for_once) {
+		w->seg->claimed = w->label.key;
+		return;
+	}
+	nof_found_of(w->seg, &who);
+	release_label(w->svc, &who, &w->label);
+}
+
 /* A probe of the whole segment then finds it as it has to be. */
 static void labeled(struct watch *w)
 {
 	w->is_labeling = false;
+	note_claim(w);
 	if (w->label.ret < 0) {
 		log_warn("cannot write the superblock of this life",
 			 "segment=\"%s\": %s", w->seg->name, w->label.err.text);
@@ -123,18 +140,6 @@ static void labeled(struct watch *w)
 	watch_now(w->seg);
 }
 
-/* A life of before has reserved it, this one does without: free for all. */
-static bool lets_go(struct watch *w)
-{
-	const struct vol_owner *owner = &w->probe.owner;
-
-	if (w->svc->opts.owner_key || owner->hold != HOLD_OTHER ||
-	    !owner_key_is_of(owner->key, w->svc->opts.cluster_id))
-		return false;
-	release_key(w->svc, w->seg->endpoints[path_of(w)], owner->key);
-	return true;
-}
-
 static void judged(struct watch *w)
 {
 	struct core *core = w->svc->core;
@@ -143,16 +148,12 @@ static void judged(struct watch *w)
 	w->first = path_of(w);
 	w->tried = 0;
 	health_probed(core, w->seg, &w->probe);
-	if (health_is_awaited(core, w->seg, &w->probe, &sb)) {
-		if (lets_go(w))
-			arm(w);
-		else
-			label_submit(w, &sb, CLAIM_CLUSTER);
-	} else if (health_is_unheld(w->seg, &w->probe, &sb)) {
+	if (health_is_awaited(core, w->seg, &w->probe, &sb))
+		label_submit(w, &sb, CLAIM_CLUSTER);
+	else if (health_is_unheld(w->seg, &w->probe, &sb))
 		label_submit(w, &sb, CLAIM_FREE);
-	} else {
+	else
 		arm(w);
-	}
 }
 
 static void probed(struct mbox_msg *msg)
@@ -166,6 +167,7 @@ static void probed(struct mbox_msg *msg)
 	if (w->seg && !w->is_labeling)
 		health_path_probed(core, w->seg, path_of(w), &w->probe);
 	if (!w->seg) {
+		release_begin(w->release, &w->label);
 		free(w);
 	} else if (w->is_labeling) {
 		labeled(w);
@@ -202,16 +204,21 @@ int watch_start(struct service *svc, struct segment *seg)
 	return 0;
 }
 
-void watch_stop(struct segment *seg)
+bool watch_stop(struct segment *seg, struct release *release)
 {
 	struct watch *w = TAKE(seg->watch);
 
 	if (!w)
-		return;
+		return false;
 	timer_cancel(w->svc->loop, &w->timer);
 	w->seg = NULL;
+	if (w->is_labeling) {
+		w->release = release;
+		return true;
+	}
 	if (!w->is_busy)
 		free(w);
+	return false;
 }
 
 void watch_now(struct segment *seg)

@@ -10,8 +10,10 @@
 
 /* -ENOMEM.  The first probe comes within one interval. */
 int watch_start(struct service *svc, struct segment *seg);
-/* Any segment, at any time; a probe under way ends on its own. */
-void watch_stop(struct segment *seg);
+struct release;
+/* Any segment, at any time; a probe under way ends on its own.  True: so does a
+ * label, and release (NULL is fine) begins when it has. */
+bool watch_stop(struct segment *seg, struct release *release);
 /* Don't wait for the interval: somebody has doubts. */
 void watch_now(struct segment *seg);
 

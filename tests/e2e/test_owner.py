@@ -29,11 +29,25 @@ def try_register(c, name, *flags):
     return r.returncode, " ".join((r.stdout + r.stderr).split())
 
 
-def pool(c):
+def unregister(c, name):
+    """The target is not asked."""
+    r = c.run("mooncake_ssd_unregister",
+              f"--master_server_address={c.master_addr}",
+              f"--endpoint=traddr:127.0.0.1 trsvcid:{c.target_ports[name]} "
+              f"subnqn:nqn.2026-11.io.mooncake:{name} trtype:TCP adrfam:IPv4 "
+              "ns:1")
+    assert r.returncode == 0, r.stdout + r.stderr
+
+
+def pools(c):
     r = c.run("mooncakectl", f"--master={c.master_addr}", "--json", "pool",
               "list")
     assert r.returncode == 0, r.stderr
-    return json.loads(r.stdout)[0]
+    return json.loads(r.stdout)
+
+
+def pool(c):
+    return pools(c)[0]
 
 
 def show(c):
@@ -171,10 +185,7 @@ def test_unregistering_gives_it_back(cluster, other):
     cluster.master(*FAST)
     cluster.target("a", "a.img:64m")
     cluster.register("a")
-    r = cluster.run("mooncake_ssd_unregister",
-                    f"--master_server_address={cluster.master_addr}",
-                    f"--discover=127.0.0.1:{cluster.target_ports['a']}")
-    assert r.returncode == 0, r.stdout + r.stderr
+    unregister(cluster, "a")
     cluster.wait_until("it is given back", lambda: "reservation given back"
                        in cluster.children["master"].text())
     wipe(cluster, "a")
@@ -182,6 +193,112 @@ def test_unregistering_gives_it_back(cluster, other):
     code, text = try_register(other, "a")
     assert code == 0, text
     assert is_ours(other)
+
+
+class Faulty:
+    """A target whose faults come and go."""
+
+    def __init__(self, c):
+        self.c = c
+        self.sock = c.path("a.sock")
+        c.target("a", "a.img:64m", flags=[f"--rpc_socket={self.sock}"])
+
+    def fault(self, *args):
+        r = self.c.run("mooncakectl", "target", f"--rpc_socket={self.sock}",
+                       "fault", *args)
+        assert r.returncode == 0, r.stdout + r.stderr
+        return r.stdout
+
+    def await_hit(self):
+        self.c.wait_until("the fault hits", lambda: int(
+            self.fault("list").splitlines()[1].split()[2]) > 0)
+
+
+def kill_master(c):
+    c.children["master"].kill(signal.SIGKILL)
+    c.children["master"].proc.wait()
+
+
+def test_force_without_reservations_of_its_own(cluster, other):
+    cluster.master(*FAST)
+    cluster.target("a", "a.img:64m")
+    cluster.register("a")
+    key = pool(cluster)["reservation"].split(", ")[1]
+    other.master("--cluster_id=other", "--nof_reservations=off", *FAST)
+    wipe(cluster, "a")
+    code, text = try_register(other, "a")
+    assert code != 0 and key in text and "--force takes it over" in text
+    code, text = try_register(other, "a", "--force")
+    assert code == 0, text
+    assert pool(other)["state"] == "online"
+    assert pool(other)["reservation"] == "free"
+    cluster.wait_until("the first owner sees that", lambda:
+                       pool(cluster)["state"] == "offline")
+    store = new_store(other, **POOL)
+    assert store.put("k", b"k" * 5000) == 0
+    assert store.get("k") == b"k" * 5000
+    store.close()
+
+
+def test_what_can_not_be_given_back_is_told(cluster):
+    cluster.master(*NEVER)
+    target = Faulty(cluster)
+    target.fault("set", "kind=error,op=write,status=0x4280")
+    # Two reports, Register, Acquire; the fifth would give it back.
+    target.fault("set", "kind=error,op=other,after=4,status=0x4006")
+    code, text = try_register(cluster, "a")
+    assert code != 0 and "cannot write the superblock" in text
+    cluster.wait_until("that is logged", lambda: "reservation not given back"
+                       in cluster.children["master"].text())
+    target.fault("clear")
+    cluster.register("a")
+    assert is_ours(cluster)
+
+
+def test_a_master_killed_while_it_claims(cluster, other):
+    """Nobody but its cluster gets what it had taken by then."""
+    journal = f"--journal_dir={cluster.path('j')}"
+    cluster.master(journal, *NEVER)
+    target = Faulty(cluster)
+    target.fault("set", "kind=delay,op=write,ms=600000")
+    cluster.start("register", "mooncake_ssd_register",
+                  f"--master_server_address={cluster.master_addr}",
+                  f"--discover=127.0.0.1:{cluster.target_ports['a']}")
+    target.await_hit()
+    kill_master(cluster)
+    target.fault("clear")
+    other.master("--cluster_id=other", *FAST)
+    code, text = try_register(other, "a")
+    assert code != 0 and "is reserved at its target for another owner" in text
+    cluster.children["register"].kill()
+    cluster.master(journal, *FAST)
+    assert pools(cluster) == []
+    cluster.register("a")
+    assert is_ours(cluster)
+
+
+def test_a_master_killed_before_it_gave_back(cluster, other):
+    flags = (f"--journal_dir={cluster.path('j')}",
+             "--put_start_discard_timeout_sec=3")
+    cluster.master(*flags, *NEVER)
+    target = Faulty(cluster)
+    cluster.register("a")
+    was = pool(cluster)["reservation"]
+    target.fault("set", "kind=delay,op=admin,ms=600000")
+    unregister(cluster, "a")
+    target.await_hit()
+    kill_master(cluster)
+    target.fault("clear")
+    cluster.master(*flags, *FAST)
+    assert pools(cluster) == []
+    wipe(cluster, "a")
+    other.master("--cluster_id=other", *FAST)
+    code, text = try_register(other, "a")
+    assert code != 0 and "is reserved at its target for another owner" in text
+    # Its own cluster's next life needs no force.
+    cluster.wait_until("its writers' time is over", lambda:
+                       try_register(cluster, "a")[0] == 0)
+    assert is_ours(cluster) and pool(cluster)["reservation"] != was
 
 
 def test_a_wrong_word_is_named(cluster):

@@ -227,10 +227,54 @@ static void test_reserved(void **state)
 	assert_int_equal(judge(core, &found, false, &seg, text), -600);
 	assert_non_null(strstr(text, "is reserved at its target for another"));
 	assert_int_equal(judge(core, &found, true, &seg, text), 0);
+	/* Both are told, and what to do. */
+	probe.label = LABEL_FOREIGN;
+	found = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &found, false, &seg, text), -600);
+	assert_non_null(strstr(text, "holds a cat and is reserved at its"));
+	assert_non_null(strstr(text, "; --force"));
 	/* Another life of this cluster. */
+	probe.label = LABEL_EMPTY;
 	probe.owner.key = owner_key_make("ours");
 	found = found_at(path_a, &probe);
 	assert_int_equal(judge(core, &found, false, &seg, text), 0);
+	core_destroy(core);
+}
+
+/* A segment on its way out, and what a claim must wait for. */
+static void test_going(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct vol_probe probe = probe_of(1, LABEL_EMPTY);
+	struct nof_found found = found_at(path_a, &probe), names;
+	struct segment *seg;
+	struct err err = {0};
+	char text[256];
+
+	assert_int_equal(judge(core, &found, false, &seg, text), 0);
+	assert_int_equal(nof_add_segment(core, &found, &seg, &err), 0);
+	assert_false(nof_is_going(core, &found));
+	nof_found_of(seg, &names);
+	segment_start_unmount(core, seg);
+	assert_true(nof_is_going(core, &found));
+	/* By identity, by superblock, by path, each alone. */
+	found = found_at(path_b, &probe);
+	assert_true(nof_is_going(core, &found));
+	probe = labelled(&names, 2);
+	found = found_at(path_b, &probe);
+	assert_true(nof_is_same(&names, &found));
+	probe = probe_of(2, LABEL_EMPTY);
+	found = found_at(path_a, &probe);
+	assert_true(nof_is_same(&names, &found));
+	found = found_at(path_b, &probe);
+	assert_false(nof_is_going(core, &found));
+	/* Somebody may be writing there until then. */
+	found.until_ns = core->now_ns + 3 * NS_PER_S;
+	assert_int_equal(judge(core, &found, true, &seg, text),
+			 MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS);
+	assert_non_null(strstr(text, "try again in 4 s"));
+	t_pass(core, 3 * NS_PER_S);
+	assert_int_equal(judge(core, &found, true, &seg, text), 0);
 	core_destroy(core);
 }
 
@@ -243,6 +287,7 @@ int main(void)
 		cmocka_unit_test(test_outdated),
 		cmocka_unit_test(test_nameless),
 		cmocka_unit_test(test_reserved),
+		cmocka_unit_test(test_going),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
