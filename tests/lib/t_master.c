@@ -28,7 +28,7 @@ static void master_open(void *arg)
 	struct service_opts opts = {
 		.cluster_id = "test",
 		.probe_interval_ns = 500 * NS_PER_MS,
-		.probe_timeout_ms = 1000,
+		.probe_timeout_ms = 10000,
 	};
 	struct t_master *m = arg;
 	struct rpc_server_opts rpc = {
