@@ -31,6 +31,18 @@ def seed(short_deadlines):
     print(f"seed: T_SEED={SEED}")
 
 
+@pytest.fixture
+def long_deadlines(short_deadlines, monkeypatch):
+    """Where nothing is silent: a machine that is busy is no fault."""
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "30000")
+    monkeypatch.setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "30000000")
+    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "30000")
+
+
+#: for a master that sees faults only where there are some
+PATIENT = "--nof_heartbeat_probe_timeout_ms=30000"
+
+
 def start(cluster, names, *flags, size="64m"):
     cluster.master(*FAST, *flags)
     for name in names:
@@ -120,10 +132,10 @@ def test_f07_clocks_jump(cluster, monkeypatch):
 
 # --- F12 ---
 
-def test_f12_torn_writes(cluster):
+def test_f12_torn_writes(cluster, long_deadlines):
     """Only the first blocks of some writes reach the medium, and the target
     says that all is well."""
-    start(cluster, "a")
+    start(cluster, "a", PATIENT)
     store = new_store(cluster, **POOL)
     good = fill(store, 10)
     fault(cluster, "a", "kind=torn,op=write,blocks=3,lba=256-130000")
@@ -131,10 +143,11 @@ def test_f12_torn_writes(cluster):
     for key, value in torn.items():
         assert store.put(key, value, config(1)) == 0
     fault(cluster, "a", "")
+    # A read that was too late for its checksum is told by the next one.
+    cluster.wait_until("counted", lambda: there(store, torn) or cluster.metric(
+        "master_checksum_mismatch_total") == len(torn), 60)
     assert there(store, torn) == set()
-    assert there(store, good) == set(good)
-    cluster.wait_until("counted", lambda: cluster.metric(
-        "master_checksum_mismatch_total") == len(torn))
+    expect(cluster, store, good)
     for key, value in torn.items():  # and they can be stored again
         cluster.wait_until("dropped", lambda k=key: not store.is_exist(k))
         assert store.put(key, value, config(1)) == 0
@@ -142,7 +155,7 @@ def test_f12_torn_writes(cluster):
     store.close()
 
 
-def test_f12_no_space_under_a_target(cluster):
+def test_f12_no_space_under_a_target(cluster, long_deadlines):
     """A sparse file in a file system that is full: such puts fail and are not
     visible; what is there is served."""
     unshare = shutil.which("unshare")
@@ -153,7 +166,7 @@ def test_f12_no_space_under_a_target(cluster):
             [unshare, "-m", "sh", "-c", mount], check=False,
             capture_output=True).returncode:
         pytest.skip("mounts are not allowed here")
-    cluster.master(*FAST)
+    cluster.master(*FAST, PATIENT)
     port = cluster.target_ports["a"] = free_port()
     target = cluster.start(
         "a", unshare, "-m", "sh", "-c",
@@ -170,8 +183,8 @@ def test_f12_no_space_under_a_target(cluster):
     for key, code in codes.items():
         if code:
             assert store.get(key) == b"" and not store.is_exist(key), key
-        else:
-            assert store.get(key) == bytes_of(key, MIB), key
+    expect(cluster, store, {key: bytes_of(key, MIB)
+                            for key, code in codes.items() if code == 0})
     assert target.is_alive()
     store.close()
 
@@ -350,10 +363,10 @@ def is_live(store, port):
                      rf'{port} [^"]*"}} 1$', store.metrics(), re.M)
 
 
-def test_f28_targets_replaced_one_by_one(cluster):
+def test_f28_targets_replaced_one_by_one(cluster, long_deadlines):
     """Each one is told to end while it is used, and comes back: objects with
     two replicas are read all the time."""
-    start(cluster, "abc")
+    start(cluster, "abc", PATIENT)
     store = new_store(cluster, replica_num="0", nof_replica_num="2")
     data = fill(store, 20, 2)
     is_over, errors, rounds = threading.Event(), [], []
@@ -373,21 +386,21 @@ def test_f28_targets_replaced_one_by_one(cluster):
     def more(n):
         want = len(rounds) + n
         cluster.wait_until("rounds", lambda: errors or len(rounds) >= want,
-                           60)
+                           180)
 
     thread = threading.Thread(target=load, daemon=True)
     thread.start()
     for name in "abc":
         more(2)
-        assert cluster.children[name].stop(timeout=40) == 0
+        assert cluster.children[name].stop(timeout=120) == 0
         more(2)
         cluster.target(name, f"{name}.img")
         cluster.wait_until("all online", lambda: all(
-            s["state"].lower() == "online" for s in cluster.segments()), 30)
+            s["state"].lower() == "online" for s in cluster.segments()), 120)
         cluster.wait_until("the client uses it again", lambda: is_live(
-            store, cluster.target_ports[name]), 30)
+            store, cluster.target_ports[name]), 120)
     more(2)
     is_over.set()
-    thread.join(60)
+    thread.join(180)
     assert not thread.is_alive() and not errors, errors
     store.close()
