@@ -62,6 +62,7 @@ int core_create(const struct core_opts *opts, struct core **out)
 	bins_init(&core->bins);
 	list_init(&core->all);
 	list_init(&core->unfinished);
+	list_init(&core->late);
 	list_init(&core->scans);
 	list_init(&core->segments);
 	list_init(&core->dying);

@@ -218,7 +218,7 @@ struct replica {
  * writer that may be late.  Settled objects have none of it.
  */
 struct writing {
-	struct list node; /* core.unfinished, in order of start */
+	struct list node; /* core.unfinished, in order of start; core.late */
 	struct object *obj;
 	/* A put of a key whose object nobody can read at the moment: that one
 	 * keeps the key (it may come back) until the new one is complete. */
@@ -313,6 +313,7 @@ struct core {
 	struct bins bins;
 	struct htab objects;
 	struct list all, unfinished;
+	struct list late;   /* settled but for late_ns, by it; struct writing */
 	size_t soft_pinned; /* complete objects; an expired pin counts until
 			     * the object is read again or goes */
 	struct htab groups, members; /* group.h */
@@ -326,6 +327,8 @@ struct core {
 	unsigned online_count[KIND_COUNT];
 	struct copier *copier;		   /* copy.h */
 	struct recency spread[KIND_COUNT]; /* of replicas on several segments */
+	/* Of the background round under way, evict.h; 0 = none */
+	uint64_t sweep_ns[KIND_COUNT];
 	struct htab clients;
 	struct list client_list; /* by deadline */
 	struct quarantine quarantine;

@@ -13,8 +13,6 @@
 /* Soft-pinned replicas looked at per search and segment; beyond them the search
  * gives up rather than walk a pool of pinned and leased objects. */
 #define SOFT_LOOKS 64
-/* The same of members of groups that have to stay, per search. */
-#define GROUP_LOOKS 64
 
 void recency_init(struct recency *r)
 {
@@ -63,18 +61,42 @@ void evict_note(struct core *core, struct replica *rep)
 {
 	struct recency *home = recency_of(core, rep);
 	struct object *obj = rep->obj;
+	bool is_leased = obj_is_leased(core, obj);
 
+	ASSERT(!is_leased || obj->used_ns == core->now_ns);
 	leave(home, rep);
 	if (rep->state != REPLICA_COMPLETE || obj->is_hard_pinned)
 		return;
+	if (!is_leased && obj_is_copied(obj))
+		return; /* obj_release() */
 	if (obj_is_soft_pinned(core, obj)) {
 		rep->turn = TURN_SOFT;
 		if (!home->soft.count || obj->soft_pin_ns < home->soft_due_ns)
 			home->soft_due_ns = obj->soft_pin_ns;
 	} else {
-		rep->turn = obj->was_leased ? TURN_LEASED : TURN_IDLE;
+		rep->turn = is_leased ? TURN_LEASED : TURN_IDLE;
 	}
 	lru_add(lru_of(home, rep->turn), &rep->lru_node);
+}
+
+/* A lease that would begin again is forgotten.  Until its readers' margin is
+ * over, too, a group remembers it; an object alone keeps its time, so it stands
+ * among younger ones. */
+void evict_renew(struct core *core, struct object *obj)
+{
+	uint64_t end_ns = obj_lease_end(core, obj);
+	bool rests = end_ns && end_ns + core->opts.margin_ns > core->now_ns;
+	struct replica *rep;
+
+	ASSERT(end_ns <= core->now_ns);
+	if (rests && obj->is_grouped)
+		group_keep_lease(core, obj);
+	if (!rests || obj->is_grouped) {
+		obj->was_leased = false;
+		obj->used_ns = core->now_ns;
+	}
+	obj_for_each_replica (rep, obj)
+		evict_note(core, rep);
 }
 
 static struct replica *head_of(struct lru *lru)
@@ -82,6 +104,27 @@ static struct replica *head_of(struct lru *lru)
 	struct list *node = lru_coldest(lru);
 
 	return node ? list_entry(node, struct replica, lru_node) : NULL;
+}
+
+/* The coldest whose lease is over.  One that is being copied leaves the list
+ * then. */
+static struct replica *coldest_read(struct core *core, struct recency *r)
+{
+	struct replica *rep = head_of(&r->leased);
+
+	while (rep && !obj_is_leased(core, rep->obj)) {
+		if (!obj_is_copied(rep->obj))
+			return rep;
+		evict_forget(core, rep);
+		rep = head_of(&r->leased);
+	}
+	return NULL;
+}
+
+/* Nobody reads or copies it. */
+static bool is_alone(const struct core *core, const struct object *obj)
+{
+	return !obj_is_leased(core, obj) && !obj_is_copied(obj);
 }
 
 static struct replica *colder(struct replica *a, struct replica *b)
@@ -105,7 +148,7 @@ static struct replica *coldest_unpinned(struct core *core, struct recency *r)
 			list_entry(node, struct replica, lru_node);
 
 		if (!obj_is_soft_pinned(core, rep->obj) &&
-		    !obj_is_leased(core, rep->obj))
+		    is_alone(core, rep->obj))
 			return rep;
 		due_ns = MIN(due_ns, rep->obj->soft_pin_ns);
 		node = lru_next(&r->soft, node);
@@ -118,11 +161,7 @@ static struct replica *coldest_unpinned(struct core *core, struct recency *r)
 /* The coldest that may go; pinned ones not counted. */
 static struct replica *coldest_of(struct core *core, struct recency *r)
 {
-	struct replica *leased = head_of(&r->leased);
-
-	if (leased && obj_is_leased(core, leased->obj))
-		leased = NULL;
-	return colder(colder(head_of(&r->idle), leased),
+	return colder(colder(head_of(&r->idle), coldest_read(core, r)),
 		      coldest_unpinned(core, r));
 }
 
@@ -135,7 +174,7 @@ static struct replica *coldest_soft(struct core *core, struct recency *r)
 		struct replica *rep =
 			list_entry(node, struct replica, lru_node);
 
-		if (!obj_is_leased(core, rep->obj))
+		if (is_alone(core, rep->obj))
 			return rep;
 		node = lru_next(&r->soft, node);
 	}
@@ -158,13 +197,20 @@ static struct replica *search_once(struct core *core, enum kind kind,
 	return best;
 }
 
-static uint64_t drop_one(struct core *core, struct replica *rep)
+static void spend(struct sweep *sweep, unsigned replicas)
+{
+	sweep->budget -= MIN(sweep->budget, replicas);
+}
+
+static uint64_t drop_one(struct core *core, struct replica *rep,
+			 struct sweep *sweep)
 {
 	struct stats *st = &core->stats;
 	uint64_t bytes;
 
 	ASSERT(rep->state == REPLICA_COMPLETE);
-	ASSERT(!rep->obj->is_hard_pinned && !obj_is_leased(core, rep->obj));
+	ASSERT(!rep->obj->is_hard_pinned && is_alone(core, rep->obj));
+	spend(sweep, 1);
 	bytes = replica_bytes(rep);
 	if (rep->kind == KIND_MEM) {
 		st->evicted_keys_mem++;
@@ -179,14 +225,15 @@ static uint64_t drop_one(struct core *core, struct replica *rep)
 	return bytes;
 }
 
-static uint64_t drop(struct core *core, struct replica *rep)
+static uint64_t drop(struct core *core, struct replica *rep,
+		     struct sweep *sweep)
 {
 	uint64_t bytes;
 
 	if (!rep)
 		return 0;
-	bytes = group_drop_others(core, rep, drop_one);
-	return bytes + drop_one(core, rep);
+	bytes = group_drop_others(core, rep, drop_one, sweep);
+	return bytes + drop_one(core, rep, sweep);
 }
 
 static struct replica *search_there(struct core *core, struct segment *seg,
@@ -196,40 +243,59 @@ static struct replica *search_there(struct core *core, struct segment *seg,
 		      of(core, &core->spread[seg->kind]));
 }
 
-/* seg NULL: anywhere.  A member of a group that has to stay is put behind, so
- * that it is not found again at once. */
-static struct replica *search(struct core *core, enum kind kind,
-			      struct segment *seg, find_fn of)
+/* A group that has to stay is used at a time of its own from here on, so what
+ * is found next is older, or all that is left has been looked at. */
+static bool put_behind(struct core *core, struct replica *rep, bool with_soft,
+		       struct sweep *sweep)
 {
-	for (unsigned i = 0; i < GROUP_LOOKS; i++) {
+	if (sweep->since_ns && rep->obj->used_ns >= sweep->since_ns)
+		return false;
+	core->now_ns++;
+	if (!sweep->since_ns)
+		sweep->since_ns = core->now_ns;
+	spend(sweep, group_warm(core, rep, with_soft));
+	return true;
+}
+
+/* seg NULL: anywhere. */
+static struct replica *search(struct core *core, enum kind kind,
+			      struct segment *seg, find_fn of,
+			      struct sweep *sweep)
+{
+	bool with_soft = of == coldest_soft;
+
+	while (sweep->budget > 0) {
 		struct replica *rep = seg ? search_there(core, seg, of)
 					  : search_once(core, kind, of);
 
 		if (!rep || !rep->obj->is_grouped ||
-		    group_may_go(core, rep, of == coldest_soft))
+		    group_may_go(core, rep, with_soft))
 			return rep;
-		group_warm(core, rep);
+		if (!put_behind(core, rep, with_soft, sweep))
+			return NULL;
 	}
 	return NULL;
 }
 
-static uint64_t evict(struct core *core, enum kind kind, struct segment *seg)
+static uint64_t evict(struct core *core, enum kind kind, struct segment *seg,
+		      struct sweep *sweep)
 {
-	struct replica *rep = search(core, kind, seg, coldest_of);
+	struct replica *rep = search(core, kind, seg, coldest_of, sweep);
 
 	if (!rep && core->opts.can_evict_soft_pinned)
-		rep = search(core, kind, seg, coldest_soft);
-	return drop(core, rep);
+		rep = search(core, kind, seg, coldest_soft, sweep);
+	return drop(core, rep, sweep);
 }
 
-uint64_t evict_coldest(struct core *core, enum kind kind)
+uint64_t evict_coldest(struct core *core, enum kind kind, struct sweep *sweep)
 {
-	return evict(core, kind, NULL);
+	return evict(core, kind, NULL, sweep);
 }
 
-uint64_t evict_coldest_of(struct core *core, struct segment *seg)
+uint64_t evict_coldest_of(struct core *core, struct segment *seg,
+			  struct sweep *sweep)
 {
-	return evict(core, seg->kind, seg);
+	return evict(core, seg->kind, seg, sweep);
 }
 
 void evict_usage(const struct core *core, enum kind kind, uint64_t *live,
@@ -287,6 +353,7 @@ uint64_t evict_background(struct core *core, enum kind kind, unsigned budget)
 {
 	double high = core->opts.high_watermark[kind];
 	double low = high - core->opts.evict_ratio[kind];
+	struct sweep sweep = {budget, core->sweep_ns[kind]};
 	uint64_t live, capacity, freed = 0, want, bytes = 1;
 
 	evict_usage(core, kind, &live, &capacity);
@@ -295,12 +362,14 @@ uint64_t evict_background(struct core *core, enum kind kind, unsigned budget)
 		return 0;
 	want = live - (uint64_t)(low * (double)capacity);
 	core->mark++; /* no segment is left alone */
-	while (freed < want && budget-- > 0 && bytes) {
-		bytes = evict_coldest(core, kind);
+	while (freed < want && sweep.budget > 0 && bytes) {
+		bytes = evict_coldest(core, kind, &sweep);
 		freed += bytes;
 	}
 	count_round(&core->stats, kind, freed > 0);
+	core->sweep_ns[kind] = freed || sweep.budget ? 0 : sweep.since_ns;
 	if (freed >= want)
 		return 0;
-	return bytes ? core->now_ns : first_lease_end(core, kind);
+	return bytes || !sweep.budget ? core->now_ns
+				      : first_lease_end(core, kind);
 }

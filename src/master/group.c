@@ -16,6 +16,7 @@ struct group {
 	struct hnode hnode; /* core.groups */
 	struct list members;
 	uint64_t touched_ns; /* when all of them were read last */
+	uint64_t lease_ns;   /* end of the last lease that was forgotten */
 	uint32_t count;
 	bool is_walked; /* stays, though it may be empty */
 	uint32_t id_len;
@@ -205,6 +206,7 @@ bool group_may_go(struct core *core, const struct replica *rep, bool with_soft)
 		if (!obj->is_complete || !has_kind(obj, rep->kind))
 			continue;
 		if (obj->is_hard_pinned || obj_is_leased(core, obj) ||
+		    obj_is_copied(obj) ||
 		    (!with_soft && obj_is_soft_pinned(core, obj)) ||
 		    !evictable(obj, rep->kind))
 			return false;
@@ -212,20 +214,49 @@ bool group_may_go(struct core *core, const struct replica *rep, bool with_soft)
 	return true;
 }
 
-void group_warm(struct core *core, struct replica *rep)
+/* Of any kind: all replicas of an object are used at the same time. */
+static bool has_turn(const struct object *obj)
+{
+	const struct replica *rep;
+
+	obj_for_each_replica (rep, obj)
+		if (rep->turn != TURN_NONE)
+			return true;
+	return false;
+}
+
+unsigned group_warm(struct core *core, const struct replica *rep,
+		    bool with_soft)
 {
 	const struct member *own = member_of(core, rep->obj), *m;
-	uint64_t used_ns = rep->obj->used_ns;
 
-	list_for_each (m, &own->group->members, node)
-		used_ns = MAX(used_ns, m->obj->used_ns);
-	rep->obj->used_ns = used_ns;
-	evict_note(core, rep);
+	list_for_each (m, &own->group->members, node) {
+		struct object *obj = m->obj;
+
+		if (has_turn(obj) && !obj_is_leased(core, obj) &&
+		    (with_soft || !obj_is_soft_pinned(core, obj)))
+			evict_renew(core, obj);
+	}
+	return own->group->count;
+}
+
+void group_keep_lease(struct core *core, const struct object *obj)
+{
+	struct group *group = member_of(core, obj)->group;
+
+	group->lease_ns = MAX(group->lease_ns, obj_lease_end(core, obj));
+}
+
+uint64_t group_lease_end(struct core *core, const struct object *obj)
+{
+	return member_of(core, obj)->group->lease_ns;
 }
 
 uint64_t group_drop_others(struct core *core, const struct replica *rep,
 			   uint64_t (*drop)(struct core *core,
-					    struct replica *rep))
+					    struct replica *rep,
+					    struct sweep *sweep),
+			   struct sweep *sweep)
 {
 	struct member *own = member_of(core, rep->obj), *m, *next;
 	enum kind kind = rep->kind;
@@ -241,7 +272,7 @@ uint64_t group_drop_others(struct core *core, const struct replica *rep,
 			m == own ? NULL : evictable(m->obj, kind);
 
 		if (other)
-			bytes += drop(core, other);
+			bytes += drop(core, other, sweep);
 	}
 	group->is_walked = false;
 	return bytes;

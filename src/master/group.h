@@ -28,12 +28,22 @@ struct str group_id(struct core *core, const struct object *obj);
 void group_touch(struct core *core, struct object *obj);
 /* May each member go?  with_soft: soft pins don't count. */
 bool group_may_go(struct core *core, const struct replica *rep, bool with_soft);
-/* It may not: as if it had been used when the last one of them was. */
-void group_warm(struct core *core, struct replica *rep);
+/* It may not: what would be found of it counts as used now.  Those that are
+ * leased or (but for with_soft) soft-pinned keep their places.  Returns how
+ * many members were looked at. */
+unsigned group_warm(struct core *core, const struct replica *rep,
+		    bool with_soft);
+/* What has no lease any more may be read as if this one still counted. */
+void group_keep_lease(struct core *core, const struct object *obj);
+uint64_t group_lease_end(struct core *core, const struct object *obj);
+
+struct sweep;
 /* Calls drop() with one replica of rep's kind of each other member; it may
  * destroy the object.  The sum of what it returns. */
 uint64_t group_drop_others(struct core *core, const struct replica *rep,
 			   uint64_t (*drop)(struct core *core,
-					    struct replica *rep));
+					    struct replica *rep,
+					    struct sweep *sweep),
+			   struct sweep *sweep);
 
 #endif

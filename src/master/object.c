@@ -66,18 +66,54 @@ static void forget_writing(struct core *core, struct object *obj)
 	bins_give(&core->bins, TAKE(obj->writing), sizeof(struct writing));
 }
 
-void obj_settle(struct core *core, struct object *obj)
+bool obj_is_copied(const struct object *obj)
 {
-	const struct writing *w = obj->writing;
 	const struct replica *rep;
 
-	if (!w || !obj->is_complete || w->successor ||
-	    w->late_ns > core->now_ns)
-		return;
+	if (!obj->is_complete || !obj->writing)
+		return false;
 	obj_for_each_replica (rep, obj)
 		if (rep->state == REPLICA_PROCESSING)
+			return true;
+	return false;
+}
+
+/* Nearly always the last of them: all get the same time. */
+static void add_late(struct core *core, struct writing *w)
+{
+	struct list *at = core->late.prev;
+
+	if (!list_is_empty(&w->node))
+		return;
+	while (at != &core->late &&
+	       list_entry(at, struct writing, node)->late_ns > w->late_ns)
+		at = at->prev;
+	list_add_head(at, &w->node);
+}
+
+void obj_settle(struct core *core, struct object *obj)
+{
+	struct writing *w = obj->writing;
+
+	if (!w || !obj->is_complete || w->successor || obj_is_copied(obj))
+		return;
+	if (w->late_ns > core->now_ns)
+		add_late(core, w);
+	else
+		forget_writing(core, obj);
+}
+
+void obj_settle_late(struct core *core)
+{
+	while (!list_is_empty(&core->late)) {
+		struct writing *w =
+			list_first(&core->late, struct writing, node);
+
+		if (w->late_ns > core->now_ns)
 			return;
-	forget_writing(core, obj);
+		list_del(&w->node);
+		obj_settle(core, w->obj);
+	}
 }
 
 /* Under its key, or beside the one that has it. */
@@ -229,6 +265,8 @@ void obj_is_resent(struct core *core, struct object *obj, uint64_t late_ns)
 {
 	struct writing *w = obj->writing;
 
+	if (obj->is_complete)
+		list_del(&w->node); /* of core.late; obj_settle() follows */
 	w->late_ns = MAX(w->late_ns, core->now_ns + late_ns);
 	written_until(obj, w->late_ns);
 }
@@ -305,12 +343,14 @@ struct replica *obj_add_replica(struct core *core, struct object *obj,
 
 /* A reader may hold the lease; a writer that did not report the end may write
  * until its deadline, what one sent twice may be written a while longer. */
-static uint64_t rest_until(const struct core *core, const struct replica *rep)
+static uint64_t rest_until(struct core *core, const struct replica *rep)
 {
 	const struct object *obj = rep->obj;
 	const struct writing *w = obj->writing;
 	uint64_t until = MAX(obj_lease_end(core, obj), obj_late_ns(obj));
 
+	if (obj->is_grouped)
+		until = MAX(until, group_lease_end(core, obj));
 	if (rep->state == REPLICA_PROCESSING)
 		until = MAX(until, w->deadline_ns);
 	return until ? until + core->opts.margin_ns : 0;
@@ -380,8 +420,9 @@ void obj_complete(struct core *core, struct object *obj, const uint8_t *crcs)
 			rep->extents[i].seg->unfinished--;
 		rep->state = REPLICA_COMPLETE;
 		obj->wanted[rep->kind]++;
-		evict_note(core, rep);
 	}
+	obj_for_each_replica (rep, obj)
+		evict_note(core, rep);
 	hist_add(&core->stats.value_bytes, obj->size);
 	/* In one record: it is there, and what had the key is not. */
 	note_object(core, obj);
@@ -396,25 +437,7 @@ void obj_complete_replica(struct core *core, struct replica *rep)
 	for (unsigned i = 0; i < rep->extent_count; i++)
 		rep->extents[i].seg->unfinished--;
 	rep->state = REPLICA_COMPLETE;
-	evict_note(core, rep);
 	note_object(core, rep->obj);
-}
-
-void obj_hold(struct core *core, struct object *obj)
-{
-	struct replica *rep;
-
-	obj_for_each_replica (rep, obj)
-		evict_forget(core, rep);
-}
-
-void obj_release(struct core *core, struct object *obj)
-{
-	struct replica *rep;
-
-	obj_for_each_replica (rep, obj)
-		evict_note(core, rep);
-	obj_settle(core, obj);
 }
 
 void obj_touch_alone(struct core *core, struct object *obj)
@@ -435,6 +458,38 @@ void obj_touch_alone(struct core *core, struct object *obj)
 			rep->extents[i].seg->leased_until_ns =
 				obj_lease_end(core, obj);
 	}
+}
+
+/* Who has a lease keeps the place that its end has in the order; evict.c takes
+ * it out when its turn comes. */
+void obj_hold(struct core *core, struct object *obj)
+{
+	struct replica *rep;
+
+	if (obj_is_leased(core, obj))
+		return;
+	obj_for_each_replica (rep, obj)
+		evict_forget(core, rep);
+}
+
+static bool is_out(const struct object *obj)
+{
+	const struct replica *rep;
+
+	obj_for_each_replica (rep, obj)
+		if (rep->state == REPLICA_COMPLETE && rep->turn == TURN_NONE)
+			return !obj->is_hard_pinned;
+	return false;
+}
+
+/* In what is ordered by last access there is room at the end only. */
+void obj_release(struct core *core, struct object *obj)
+{
+	if (is_out(obj) && obj_is_leased(core, obj))
+		obj_touch_alone(core, obj);
+	else if (is_out(obj))
+		evict_renew(core, obj);
+	obj_settle(core, obj);
 }
 
 void obj_touch(struct core *core, struct object *obj)

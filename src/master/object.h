@@ -55,8 +55,10 @@ void obj_complete(struct core *core, struct object *obj, const uint8_t *crcs);
 
 /* What is known of its writer; made when there is none.  NULL: no memory. */
 struct writing *obj_writing(struct core *core, struct object *obj);
-/* Forgets it, when nobody writes any more. */
+/* Forgets it, when nobody writes any more; or later, if that is only because
+ * something was sent twice. */
 void obj_settle(struct core *core, struct object *obj);
+void obj_settle_late(struct core *core); /* those whose time has come */
 /* What was sent twice may be written until then; 0 = nothing was. */
 static inline uint64_t obj_late_ns(const struct object *obj)
 {
@@ -68,7 +70,8 @@ static inline struct object *obj_successor(const struct object *obj)
 	return obj->writing ? obj->writing->successor : NULL;
 }
 
-/* One more replica of a complete object has its bytes. */
+/* One more replica of a complete object has its bytes; obj_release() files it.
+ */
 void obj_complete_replica(struct core *core, struct replica *rep);
 
 /* End of the last lease, 0 if there was none: all are equally long. */
@@ -81,10 +84,10 @@ static inline uint64_t obj_lease_end(const struct core *core,
 /* An access by a reader: recency, and a lease; of its group as well. */
 void obj_touch(struct core *core, struct object *obj);
 void obj_touch_alone(struct core *core, struct object *obj);
-/* No eviction while it is copied, unless a reader comes: who reads has a lease.
- */
+/* No eviction while it is copied. */
 void obj_hold(struct core *core, struct object *obj);
 void obj_release(struct core *core, struct object *obj);
+bool obj_is_copied(const struct object *obj);
 static inline bool obj_is_leased(const struct core *core,
 				 const struct object *obj)
 {

@@ -73,6 +73,7 @@ static const struct writing *oldest_unfinished(const struct core *core)
 
 uint64_t put_expire(struct core *core)
 {
+	obj_settle_late(core);
 	while (!list_is_empty(&core->unfinished)) {
 		const struct writing *w = oldest_unfinished(core);
 
@@ -127,20 +128,22 @@ static uint64_t resting_bytes(const struct core *core, enum kind kind)
 }
 
 /* Evicts at least size bytes, or as much as there is and the budget allows. */
-static uint64_t make_room(struct core *core, enum kind kind, uint64_t size,
-			  unsigned round, unsigned *budget)
+static uint64_t make_room(struct core *core, struct put_ask *ask,
+			  enum kind kind, uint64_t size, unsigned round)
 {
 	struct segment *focus =
 		round >= ROUNDS_GLOBAL ? emptiest(core, kind) : NULL;
+	struct sweep sweep = {ask->budget, ask->sweep_ns[kind]};
 	uint64_t freed = 0, got = 1;
 
-	while (freed < size && got && *budget > 0) {
-		got = focus ? evict_coldest_of(core, focus) : 0;
+	while (freed < size && got && sweep.budget > 0) {
+		got = focus ? evict_coldest_of(core, focus, &sweep) : 0;
 		if (!got)
-			got = evict_coldest(core, kind);
+			got = evict_coldest(core, kind, &sweep);
 		freed += got;
-		(*budget)--;
 	}
+	ask->budget = sweep.budget;
+	ask->sweep_ns[kind] = freed ? 0 : sweep.since_ns;
 	return freed;
 }
 
@@ -172,7 +175,7 @@ static int place_at_level(struct core *core, struct put_ask *ask,
 		if (ask->retry_ns &&
 		    resting_bytes(core, kind) >= resting + obj->size)
 			return -EAGAIN;
-		freed = make_room(core, kind, obj->size, round, &ask->budget);
+		freed = make_room(core, ask, kind, obj->size, round);
 		if (ask->budget == 0) {
 			ask->retry_ns = core->now_ns;
 			return -EAGAIN;
@@ -333,6 +336,8 @@ int put_start(struct core *core, struct put_ask *ask, struct str key,
 	ret = ask->group.n ? group_join(core, obj, ask->group) : 0;
 	if (ret == 0)
 		ret = place_all(core, ask, obj);
+	if (ask->budget > 0) /* not cut short: the next one begins anew */
+		memset(ask->sweep_ns, 0, sizeof(ask->sweep_ns));
 	if (ret == 0) {
 		note_grant(core, obj);
 		*out = obj;

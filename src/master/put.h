@@ -17,6 +17,7 @@ struct put_ask {
 	uint32_t data_type;   /* DATA_TYPE_MAX at most */
 	struct str group;     /* of the next key; n 0 = none */
 	unsigned budget;      /* evictions that this slice may still cost */
+	uint64_t sweep_ns[KIND_COUNT]; /* of one that is cut short, evict.h */
 	uint64_t retry_ns;
 	/* With OBJECT_ALREADY_EXISTS: it does not yet, somebody is at it. */
 	bool is_being_written;
@@ -48,8 +49,9 @@ struct put_end {
 enum mooncake_status put_end(struct core *core, const struct put_end *end);
 enum mooncake_status put_revoke(struct core *core, const struct uuid *client,
 				struct str key, uint64_t generation);
-/* Drops unfinished puts older than release_ns; when the next one will be that
- * old, 0 = there is none. */
+/* Drops unfinished puts older than release_ns, and what was kept of writers
+ * that may have been late; when the next put will be that old, 0 = there is
+ * none. */
 uint64_t put_expire(struct core *core);
 
 #endif

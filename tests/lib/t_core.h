@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "master/evict.h"
 #include "master/get.h"
 #include "master/object.h"
 #include "master/put.h"
@@ -119,6 +120,13 @@ static inline enum mooncake_status t_get(struct core *core, const char *key)
 static inline bool t_exist(struct core *core, const char *key)
 {
 	return exist_object(core, obj_find(core, str_of(key)));
+}
+
+/* With a budget for all there is, and no segment left alone. */
+static inline uint64_t t_evict(struct core *core, enum kind kind)
+{
+	core->mark++;
+	return evict_coldest(core, kind, &(struct sweep){.budget = 1u << 20});
 }
 
 #endif

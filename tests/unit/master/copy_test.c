@@ -316,10 +316,60 @@ static void test_eviction_is_no_loss(void **state)
 	struct object *found;
 
 	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
-	core->mark++;
-	assert_true(evict_coldest(core, KIND_NOF) > 0);
+	assert_true(t_evict(core, KIND_NOF) > 0);
 	copy_is_due(core);
 	assert_null(next(core, &found));
+	core_destroy(core);
+}
+
+/* A copy neither takes the place that the end of its lease gives an object,
+ * nor does the object go while it is copied. */
+static void test_copied_keeps_its_place(void **state)
+{
+	struct core *core = pool(2);
+	struct object *found;
+	struct segment *seg;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	assert_int_equal(t_put(core, "b", MiB, 0, 2), 0);
+	lose(core, obj_find(core, STR("a")), 0);
+	assert_int_equal(t_get(core, "a"), 0);
+	t_pass(core, core->opts.lease_ns / 2);
+	assert_int_equal(t_get(core, "b"), 0);
+	seg = obj_find(core, STR("a"))->replicas->extents[0].seg;
+	task = next(core, &found);
+	assert_ptr_equal(found, obj_find(core, STR("a")));
+	t_pass(core, core->opts.lease_ns / 2);
+	assert_int_equal(t_evict(core, KIND_NOF), 0);
+	assert_int_equal(end(core, task->id, false), 0);
+	/* b is leased, and does not shield a; whose last reader has a margin.
+	 */
+	assert_int_equal(t_evict(core, KIND_NOF), MiB);
+	assert_null(obj_find(core, STR("a")));
+	assert_int_equal(seg->quarantined, MiB);
+	core_destroy(core);
+}
+
+/* The same of one that fails while the lease is there. */
+static void test_failed_copy_keeps_its_place(void **state)
+{
+	struct core *core = pool(2);
+	struct object *found;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	assert_int_equal(t_put(core, "b", MiB, 0, 2), 0);
+	lose(core, obj_find(core, STR("a")), 0);
+	assert_int_equal(t_get(core, "a"), 0);
+	t_pass(core, core->opts.lease_ns / 2);
+	assert_int_equal(t_get(core, "b"), 0);
+	task = next(core, &found);
+	assert_int_equal(end(core, task->id, false), 0);
+	assert_int_equal(t_evict(core, KIND_NOF), 0);
+	t_pass(core, core->opts.lease_ns / 2);
+	assert_int_equal(t_evict(core, KIND_NOF), MiB);
+	assert_null(obj_find(core, STR("a")));
 	core_destroy(core);
 }
 
@@ -504,6 +554,8 @@ int main(void)
 		cmocka_unit_test(test_resent_copy_rests),
 		cmocka_unit_test(test_failed_copy_rests),
 		cmocka_unit_test(test_eviction_is_no_loss),
+		cmocka_unit_test(test_copied_keeps_its_place),
+		cmocka_unit_test(test_failed_copy_keeps_its_place),
 		cmocka_unit_test(test_drain_moves),
 		cmocka_unit_test(test_drain_without_room),
 		cmocka_unit_test(test_offline_for_long),

@@ -22,7 +22,7 @@ static void test_takes_nothing_new(void **state)
 	assert_int_equal(t_start(core, "b", 100, 0, 1), -200);
 	assert_int_equal(t_get(core, "a"), 0);
 	assert_true(t_exist(core, "a"));
-	assert_int_equal(evict_coldest(core, KIND_NOF), 0);
+	assert_int_equal(t_evict(core, KIND_NOF), 0);
 	segment_set_draining(core, seg, false);
 	assert_string_equal(segment_state_name(seg), "ONLINE");
 	assert_int_equal(t_put(core, "b", 100, 0, 1), 0);

@@ -273,6 +273,48 @@ static void test_resent_rests(void **state)
 	core_destroy(core);
 }
 
+static void put_resent(struct core *core, const char *key)
+{
+	struct put_end end = {.client = T_CLIENT,
+			      .key = str_of(key),
+			      .crcs = {"1234", 4},
+			      .is_resent = true};
+
+	assert_int_equal(t_start(core, key, 100, 1, 0), 0);
+	end.generation = obj_find(core, str_of(key))->generation;
+	assert_int_equal(put_end(core, &end), 0);
+}
+
+static bool is_settled(struct core *core, const char *key)
+{
+	return !obj_find(core, str_of(key))->writing;
+}
+
+/* What was sent twice is remembered only as long as it matters. */
+static void test_resent_settles(void **state)
+{
+	struct core *core = t_core(NULL);
+
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	put_resent(core, "a");
+	core->opts.write_ns /= 2;
+	put_resent(core, "b");
+	put_resent(core, "gone");
+	obj_destroy(core, obj_find(core, STR("gone")));
+	t_pass(core, core->opts.write_ns - 1);
+	assert_int_equal(t_put(core, "x", 100, 1, 0), 0);
+	assert_false(is_settled(core, "a") || is_settled(core, "b"));
+	t_pass(core, 1);
+	assert_int_equal(t_put(core, "y", 100, 1, 0), 0);
+	assert_true(is_settled(core, "b"));
+	assert_false(is_settled(core, "a"));
+	/* Also when nobody puts any more. */
+	t_pass(core, core->opts.write_ns);
+	assert_int_equal(put_expire(core), 0);
+	assert_true(is_settled(core, "a"));
+	core_destroy(core);
+}
+
 static void test_flexible(void **state)
 {
 	struct core *core = t_core(NULL);
@@ -400,6 +442,7 @@ int main(void)
 		cmocka_unit_test(test_end_checks),
 		cmocka_unit_test(test_revoked_space_rests),
 		cmocka_unit_test(test_resent_rests),
+		cmocka_unit_test(test_resent_settles),
 		cmocka_unit_test(test_flexible),
 		cmocka_unit_test(test_reliable),
 		cmocka_unit_test(test_unreadable_gives_way_at_the_end),
