@@ -4,7 +4,7 @@
  * post the result.  One look is under way per segment, on a connection of its
  * own: the superblock, all of the replica that lies there, and up to three
  * other places.  The replica goes when the superblock is as it has to be, the
- * replica can't be read, and one of the others can.
+ * replica can't be read, and one of the others can: at two looks in a row.
  *
  * Invariant: while is_busy probe and ranges are vol's, so stopped doubts are
  * freed when they come back; what is looked at stands first in waiting.
@@ -27,6 +27,7 @@
 struct doubt {
 	struct list node;
 	struct bad_replica what;
+	bool was_lost; /* at the look before */
 	uint32_t key_len;
 	char key[];
 };
@@ -163,7 +164,9 @@ static unsigned count_lost(const struct vol_range *ranges, unsigned count)
 	return lost;
 }
 
-static void decide(struct doubts *d, struct core *core)
+/* False: it has to be looked at once more.  A fault of the whole namespace that
+ * ends between two reads of a look leaves one lost and the other good. */
+static bool decide(struct doubts *d, struct core *core)
 {
 	struct keeper *keeper = d->svc->keeper;
 	struct doubt *doubt = first_doubt(d);
@@ -174,8 +177,12 @@ static void decide(struct doubts *d, struct core *core)
 	what.is_confirmed = true;
 	/* What is dropped while it is broken the journal would not know. */
 	if (is_lost && !is_all && !(keeper && keeper_is_broken(keeper))) {
+		if (!doubt->was_lost) {
+			doubt->was_lost = true;
+			return false;
+		}
 		get_report_bad(core, key_of(doubt), &what);
-		return;
+		return true;
 	}
 	log_warn("replica kept: its medium is doubted",
 		 "segment=\"%s\" generation=%llu: %s", d->seg->name,
@@ -183,6 +190,7 @@ static void decide(struct doubts *d, struct core *core)
 		 !is_lost ? "it can be read"
 		 : is_all ? "neither can anything else that was tried"
 			  : "the journal can't be written");
+	return true;
 }
 
 static void looked(struct mbox_msg *msg)
@@ -200,8 +208,8 @@ static void looked(struct mbox_msg *msg)
 		return;
 	}
 	if (health_is_well(d->seg, &d->probe)) {
-		decide(d, core);
-		forget_first(d);
+		if (decide(d, core))
+			forget_first(d);
 	} else {
 		/* It is more than some blocks: the watch will tell. */
 		watch_now(d->seg);
@@ -248,6 +256,7 @@ static bool note_doubt(struct doubts *d, struct str key,
 	if (!doubt)
 		return false;
 	doubt->what = *what;
+	doubt->was_lost = false;
 	doubt->key_len = (uint32_t)key.n;
 	memcpy(doubt->key, key.p, key.n);
 	list_add_tail(&d->waiting, &doubt->node);

@@ -261,6 +261,24 @@ static void test_lost(void **state)
 			 MOONCAKE_OBJECT_NOT_FOUND);
 }
 
+/* A fault may end in the middle of a look: once is not lost. */
+static void test_lost_once(void **state)
+{
+	struct world *w = *state;
+	uint32_t one, two;
+
+	put(w, 5);
+	one = set_rule(w, "kind=delay,ms=1", 1);
+	two = set_rule(w, "kind=delay,ms=1", 2);
+	set_rule(w, "kind=error,once", 1);
+	report(w, 1, 1, 1);
+	until_hits(w, one, 2);
+	report(w, 2, 1, 1);
+	until_hits(w, two, 1);
+	assert_int_equal(hits(w, one), 2);
+	assert_int_equal(status_of(w, 1), 0);
+}
+
 /* Only so many are noted; and the master ends with a look under way and others
  * to come. */
 static void test_bound(void **state)
@@ -288,6 +306,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_one_look_for_all),
 		TEST(test_lost),
+		TEST(test_lost_once),
 		TEST(test_bound),
 	};
 
