@@ -23,9 +23,9 @@ static struct core *slow_core(void)
 	return t_core(&opts);
 }
 
-static struct core *restart(const struct t_journal *journal, bool has_snap)
+static struct core *restart_as(struct core *core,
+			       const struct t_journal *journal, bool has_snap)
 {
-	struct core *core = slow_core();
 	struct recovery *rec;
 	struct err err = {0};
 
@@ -34,6 +34,11 @@ static struct core *restart(const struct t_journal *journal, bool has_snap)
 			 rec);
 	assert_int_equal(recovery_finish(rec, &err), 0);
 	return core;
+}
+
+static struct core *restart(const struct t_journal *journal, bool has_snap)
+{
+	return restart_as(slow_core(), journal, has_snap);
 }
 
 /* When the last of what rests may be used again. */
@@ -167,6 +172,58 @@ static void test_groups_are_kept(void **state)
 	t_journal_destroy(journal);
 }
 
+/* 0 or -errno. */
+static int tell_group(struct recovery *rec, const char *key,
+		      uint64_t generation, struct str group, size_t cut)
+{
+	struct jr_group r = {
+		.generation = generation, .key = str_of(key), .group = group};
+	struct strbuf body = {0};
+	struct jr_frame frame = {.type = JR_GROUP};
+	struct err err = {0};
+	int ret;
+
+	jr_group_encode(&r, &body);
+	frame.body = (const uint8_t *)body.p;
+	frame.len = (uint32_t)(body.n - cut);
+	ret = recovery_apply(&frame, rec, &err);
+	strbuf_fini(&body);
+	return ret;
+}
+
+/* A record counts for the very object that it names, and once. */
+static void test_group_records(void **state)
+{
+	struct core *core = slow_core();
+	struct t_journal *journal = t_journal_create();
+	struct recovery *rec;
+	struct err err = {0};
+	uint64_t generation;
+
+	assert_int_equal(notes_init(core, &journal->j), 0);
+	t_segment(core, KIND_NOF, 0, 16 * MiB);
+	assert_int_equal(t_put(core, "a", 4096, 0, 1), 0);
+	assert_int_equal(t_put(core, "b", 4096, 0, 1), 0);
+	generation = obj_find(core, STR("a"))->generation;
+	notes_fini(core);
+	core_destroy(core);
+	core = slow_core();
+	assert_int_equal(recovery_create(core, &rec), 0);
+	t_journal_replay(journal, false, journal->log_count, recovery_apply,
+			 rec);
+	assert_int_equal(tell_group(rec, "a", generation, STR("g"), 0), 0);
+	assert_int_equal(tell_group(rec, "a", generation, STR("h"), 0), 0);
+	assert_int_equal(tell_group(rec, "b", generation, STR("g"), 0), 0);
+	assert_int_equal(tell_group(rec, "c", generation, STR("g"), 0), 0);
+	assert_true(tell_group(rec, "b", generation + 1, STR("g"), 1) < 0);
+	assert_true(tell_group(rec, "b", generation + 1, STR(""), 0) < 0);
+	assert_int_equal(recovery_finish(rec, &err), 0);
+	assert_int_equal(core->members.count, 1);
+	assert_true(str_eq(group_id(core, obj_find(core, STR("a"))), STR("g")));
+	core_destroy(core);
+	t_journal_destroy(journal);
+}
+
 /* A reader of the former life may be at any object for as long as a lease. */
 static void test_former_leases(void **state)
 {
@@ -237,6 +294,60 @@ static void test_resent_put(void **state)
 	notes_fini(core);
 	core_destroy(core);
 	t_journal_destroy(journal);
+}
+
+/* This life is in more of a hurry than the one in which it was sent. */
+static struct core *hasty_core(void)
+{
+	struct core_opts opts;
+
+	core_opts_default(&opts);
+	opts.seed = 1;
+	opts.lease_ns = opts.write_ns = NS_PER_S;
+	return t_core(&opts);
+}
+
+static void check_late_rest(const struct t_journal *journal, uint64_t late_ns)
+{
+	struct core *core = restart_as(hasty_core(), journal, true);
+
+	assert_true(last_rest_ns(core) >= late_ns);
+	core_destroy(core);
+}
+
+/* Also when the object went before the restart: as a whole, by replica, or
+ * with another put of its key. */
+static void test_resent_put_that_went(void **state)
+{
+	static const char *const ways[] = {"removed", "lost", "put again"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct core *core = slow_core();
+		struct t_journal *journal = t_journal_create();
+		struct segment *seg;
+		struct object *obj;
+
+		assert_int_equal(notes_init(core, &journal->j), 0);
+		seg = t_segment(core, KIND_NOF, 0, 16 * MiB);
+		assert_int_equal(t_start(core, "a", MiB, 0, 1), 0);
+		assert_int_equal(end_resent(core, "a"), 0);
+		save(core, journal); /* without the grant, which rests, too */
+		obj = obj_find(core, STR("a"));
+		if (i == 0)
+			obj_destroy(core, obj);
+		if (i == 1)
+			obj_lose_replica(core, obj->replicas);
+		if (i == 2) {
+			segment_set_state(core, seg, SEG_OFFLINE, "");
+			t_segment(core, KIND_NOF, 1, 16 * MiB);
+			assert_int_equal(t_put(core, "a", MiB, 0, 1), 0);
+		}
+		check_late_rest(journal,
+				core->opts.write_ns + core->opts.margin_ns);
+		notes_fini(core);
+		core_destroy(core);
+		t_journal_destroy(journal);
+	}
 }
 
 static void check_tomb(const struct t_journal *journal, bool has_snap,
@@ -321,7 +432,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_groups_are_kept),
+		cmocka_unit_test(test_group_records),
 		cmocka_unit_test(test_resent_put),
+		cmocka_unit_test(test_resent_put_that_went),
 		cmocka_unit_test(test_tomb_of_a_copy),
 		cmocka_unit_test(test_tomb_of_what_rests),
 		cmocka_unit_test(test_copy_has_its_time),
