@@ -56,10 +56,10 @@ static void put_another(unsigned target)
 
 	/* The same name: only the superblock tells. */
 	if (is_wiped || chance(0.5))
-		m->id = w.disks[target].id;
+		m->id = w.home[target]->id;
 	else
 		medium_name(m, FOREIGN_ID + target);
-	medium_fill(m, what == 1 ? &w.disks[(target + 1) % TARGETS] : NULL,
+	medium_fill(m, what == 1 ? w.home[(target + 1) % TARGETS] : NULL,
 		    is_wiped ? 0 : 0x5a);
 	w.at[target] = m;
 	w.swaps++;
@@ -71,7 +71,7 @@ static void put_another(unsigned target)
 
 static void swap_disk(unsigned target)
 {
-	struct medium *m = &w.disks[target];
+	struct medium *m = w.home[target];
 	uint64_t what = below(4);
 
 	if (!w.plan.has_swaps || w.is_quiet)
@@ -108,6 +108,40 @@ static void watch_nodes(void)
 	}
 }
 
+/* Written is not safe from the power. */
+static bool may_be_silent(unsigned node)
+{
+	return node != NODE_MASTER || w.plan.keep != KEEP_WRITTEN;
+}
+
+static void crash_now(unsigned node)
+{
+	if (!io_sim_is_alive(w.sim, node))
+		return;
+	nodes[node].is_silent = chance(0.5) && may_be_silent(node);
+	io_sim_kill(w.sim, node, nodes[node].is_silent);
+	bury(node);
+}
+
+/* From now on each has the other's address. */
+static void exchange_two(void)
+{
+	unsigned a = (unsigned)below(TARGETS);
+	unsigned b = (a + 1 + (unsigned)below(TARGETS - 1)) % TARGETS;
+	struct medium *m = w.home[a];
+
+	crash_now(NODE_TARGET + a);
+	crash_now(NODE_TARGET + b);
+	if (w.plan.has_master_crashes && chance(0.3))
+		crash_now(NODE_MASTER);
+	w.home[a] = w.home[b];
+	w.home[b] = m;
+	w.at[a] = w.home[a];
+	w.at[b] = w.home[b];
+	w.exchanges++;
+	note("the disks of targets %u and %u change places", a, b);
+}
+
 static void crash_some(void)
 {
 	unsigned node = 1 + (unsigned)below(NODE_OPERATOR - 1);
@@ -118,14 +152,18 @@ static void crash_some(void)
 		node = NODE_MASTER;
 	if (!io_sim_is_alive(w.sim, node))
 		return;
-	/* Written is not safe from the power. */
-	nodes[node].is_silent = chance(0.5) && (node != NODE_MASTER ||
-						w.plan.keep != KEEP_WRITTEN);
+	nodes[node].is_silent = chance(0.5) && may_be_silent(node);
 	if (node == NODE_MASTER && chance(0.5))
 		files_die_in(1 + (unsigned)below(12), nodes[node].is_silent);
 	else
 		io_sim_kill_after(w.sim, node, 1 + (unsigned)below(40),
 				  nodes[node].is_silent);
+}
+
+void power_fails_in(unsigned calls)
+{
+	nodes[NODE_MASTER].is_silent = true;
+	files_die_in(calls, true);
 }
 
 /* --- links --- */
@@ -233,6 +271,8 @@ static void trouble(void)
 		cut_some();
 	if (w.plan.has_crashes && chance(0.02))
 		crash_some();
+	if (w.plan.has_exchanges && chance(0.003))
+		exchange_two();
 	if (w.plan.has_slow && chance(0.01))
 		slow_one();
 	if (w.plan.has_clock && chance(0.005))

@@ -168,7 +168,7 @@ bool must_be_held(unsigned key)
 
 	return h->is_held && is_pool_key(key) && !h->removing &&
 	       w.plan.keep != KEEP_NOTHING && !w.plan.has_media &&
-	       !w.has_evicted && w.plan.rival != RIVAL_SAME;
+	       !w.has_evicted && !has_successor();
 }
 
 void remove_ended(unsigned key, uint64_t start_ns, int result)
@@ -237,6 +237,17 @@ static void miss(unsigned key, uint64_t start_ns, int64_t n)
 		     (unsigned long long)h->held_ns);
 }
 
+bool was_put(unsigned key, const uint8_t *p, int64_t n)
+{
+	uint64_t id;
+
+	if (n < (int64_t)sizeof(id))
+		return false;
+	memcpy(&id, p, sizeof(id));
+	return id >> 32 == key && (uint32_t)id < w.keys[key].count &&
+	       value_is(key, (uint32_t)id, p, (size_t)n);
+}
+
 void get_ended(unsigned key, const uint8_t *p, int64_t n, uint64_t start_ns)
 {
 	uint64_t id;
@@ -260,8 +271,7 @@ void get_ended(unsigned key, const uint8_t *p, int64_t n, uint64_t start_ns)
 	version = (uint32_t)id;
 	note("get key=%u began=%llu version=%u", key,
 	     (unsigned long long)start_ns, version);
-	if (id >> 32 != key || version >= w.keys[key].count ||
-	    !value_is(key, version, p, (size_t)n))
+	if (!was_put(key, p, n))
 		fail("key %u: wrong bytes (they begin with key %u version %u, "
 		     "%lld bytes)",
 		     key, (unsigned)(id >> 32), version, (long long)n);

@@ -235,6 +235,9 @@ static int file_open(const char *name, int flags, unsigned mode)
 	track(fd, file);
 	if (flags & O_TRUNC)
 		file->synced = 0;
+	if ((flags & O_CREAT) && strncmp(name, "journal", 7) == 0 &&
+	    w.plan.has_turns && master_core() && !w.is_quiet && chance(0.6))
+		power_fails_in(1 + (unsigned)below(4));
 	return fd;
 }
 
@@ -307,6 +310,9 @@ static int file_sync(int fd)
 {
 	struct stat st;
 
+	/* The world goes on. */
+	if (w.plan.has_turns && chance(0.5))
+		io_sim_sleep(below(SYNC_SLOW_NS));
 	if (is_void())
 		return 0;
 	if (fails()) {
@@ -420,6 +426,36 @@ uint64_t files_unsynced_ns(void)
 bool files_are_dying(void)
 {
 	return dir.is_dying;
+}
+
+static void copy_file(const char *name, int to_fd)
+{
+	int fd = __real_openat64(dir.dir_fd, name, O_RDONLY | O_CLOEXEC);
+	int to = __real_openat64(to_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC,
+				 0600);
+	char buf[4096];
+	ssize_t n;
+
+	CHECK(fd >= 0 && to >= 0);
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		CHECK(__real_write(to, buf, (size_t)n) == n);
+	CHECK(n == 0);
+	__real_close(fd);
+	__real_close(to);
+}
+
+void files_copy(const char *to)
+{
+	int fd;
+
+	CHECK(dir.dir_fd >= 0 && mkdir(to, 0700) == 0);
+	fd = __real_open64(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK(fd >= 0);
+	for (size_t i = 0; i < FILES; i++)
+		if (dir.files[i].name[0] &&
+		    strncmp(dir.files[i].name, "trash", 5) != 0)
+			copy_file(dir.files[i].name, fd);
+	__real_close(fd);
 }
 
 /* Of what was written since the last sync a part is there, or zeros. */

@@ -45,6 +45,8 @@ static int put(struct job *job, unsigned key)
 	int result = -1;
 
 	wish = below(is_pool_key(key) ? POOL_WISHES : ARRAY_SIZE(wishes));
+	if (w.plan.has_hedges)
+		wish = 1;
 	opts.replica_num = wishes[wish].memory;
 	opts.nof_replica_num = wishes[wish].nof;
 	key_name(key, text);
@@ -189,13 +191,27 @@ void client_last_words(unsigned client)
 		     (void *)(uintptr_t)client);
 }
 
+static void count_hedges(void)
+{
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		const struct stats *stats =
+			&store_of(w.clients[i].store)->client->stats;
+
+		w.hedged += stats_get(stats, STAT_hedged_reads);
+		w.hedges_won += stats_get(stats, STAT_hedges_won);
+	}
+	if (w.plan.has_hedges && !w.hedges_won)
+		fail("no second read was faster, though disks were slow");
+}
+
 void client_checksums(void)
 {
 	const struct plan *p = &w.plan;
 
+	count_hedges();
+
 	/* A slow read may outlive its lease. */
-	if (p->has_media || p->has_slow || p->has_links ||
-	    p->rival == RIVAL_SAME)
+	if (p->has_media || p->has_slow || p->has_links || has_successor())
 		return;
 	/* A new master that knows little hands out what old clients read. */
 	if (w.lossy || (p->has_master_crashes && p->keep == KEEP_NOTHING))

@@ -92,6 +92,7 @@ static void show_plan(FILE *out)
 		{p->has_owner, "owner"},
 		{p->rival == RIVAL_OTHER, "stranger"},
 		{p->rival == RIVAL_SAME, "rival"},
+		{p->rival == RIVAL_COPY, "copy"},
 		{p->has_links, "links"},
 		{p->has_crashes, "crashes"},
 		{p->has_master_crashes, "master"},
@@ -101,6 +102,9 @@ static void show_plan(FILE *out)
 		{p->has_media, "media"},
 		{p->has_swaps, "swaps"},
 		{p->has_slow, "slow"},
+		{p->has_hedges, "hedges"},
+		{p->has_exchanges, "exchanges"},
+		{p->has_turns, "turns"},
 		{p->has_clock, "clock"},
 	};
 
@@ -206,6 +210,67 @@ static void plan_make(uint64_t seed)
 	p->has_clock = chance(0.4);
 }
 
+/* Disks are slow now and then, and everything lies on two of them. */
+static void plan_hedges(struct plan *p)
+{
+	*p = (struct plan){
+		.seed = p->seed,
+		.keep = p->keep,
+		.has_owner = p->has_owner,
+		.seconds = 25,
+		.keys = KEYS,
+		.pause_ns = 20 * NS_PER_MS,
+		.has_slow = true,
+		.has_hedges = true,
+	};
+}
+
+/* Many logs, and few of them are begun in peace. */
+static void plan_turns(struct plan *p)
+{
+	*p = (struct plan){
+		.seed = p->seed,
+		.keep = KEEP_SOME,
+		.has_owner = p->has_owner,
+		.seconds = 30,
+		.keys = KEYS,
+		.pause_ns = 20 * NS_PER_MS,
+		.has_crashes = true,
+		.has_master_crashes = true,
+		.has_turns = true,
+	};
+}
+
+/* From a source of its own: what other seeds bring stays as it was. */
+static void plan_more(struct plan *p)
+{
+	struct rng rng;
+
+	rng_seed(&rng, p->seed ^ 0x5eed3);
+	if (p->is_calm)
+		return;
+	if (p->rival == RIVAL_SAME && p->keep != KEEP_NOTHING &&
+	    rng_below(&rng, 2))
+		p->rival = RIVAL_COPY;
+	if (p->rival != RIVAL_NONE)
+		return;
+	switch (rng_below(&rng, 20)) {
+	case 0:
+		plan_hedges(p);
+		break;
+	case 1:
+		plan_turns(p);
+		break;
+	default:
+		p->has_exchanges = rng_below(&rng, 8) == 0;
+	}
+}
+
+bool has_successor(void)
+{
+	return w.plan.rival >= RIVAL_SAME;
+}
+
 static void run_seed(uint64_t seed)
 {
 	char path[128];
@@ -217,13 +282,14 @@ static void run_seed(uint64_t seed)
 	files_begin(path);
 	w.sim = io_sim_create(seed);
 	plan_make(seed);
+	plan_more(&w.plan);
 	setenv("MC_STORE_TASKS", w.plan.has_tasks ? "1" : "0", 1);
 	io_sim_step_wall(w.sim, 1700000000 * 1000000000LL);
 	io_sim_enter(w.sim);
 	for (unsigned i = 0; i < TARGETS; i++) {
 		medium_init(&w.disks[i], 1 + i, false);
 		medium_init(&w.foreign[i], FOREIGN_ID + i, true);
-		w.at[i] = &w.disks[i];
+		w.at[i] = w.home[i] = &w.disks[i];
 	}
 	chaos_run();
 	chaos_end();
@@ -234,7 +300,8 @@ static void run_seed(uint64_t seed)
 	printf(": puts %llu/%llu gets %llu hits %llu misses %llu errors %llu "
 	       "removes %llu crashes %llu cuts %llu swaps %llu masters %llu "
 	       "recoveries %llu lossy %llu drained %llu copies %llu checks "
-	       "%llu rival %llu/%llu\n",
+	       "%llu rival %llu/%llu known %llu exchanges %llu hedges "
+	       "%llu/%llu\n",
 	       (unsigned long long)w.put_ok, (unsigned long long)w.puts,
 	       (unsigned long long)w.gets, (unsigned long long)w.hits,
 	       (unsigned long long)w.misses, (unsigned long long)w.errors,
@@ -244,7 +311,10 @@ static void run_seed(uint64_t seed)
 	       (unsigned long long)w.recoveries, (unsigned long long)w.lossy,
 	       (unsigned long long)w.drained, (unsigned long long)w.copies,
 	       (unsigned long long)w.checks, (unsigned long long)w.rival_gets,
-	       (unsigned long long)w.rival_puts);
+	       (unsigned long long)w.rival_puts,
+	       (unsigned long long)w.rival_known,
+	       (unsigned long long)w.exchanges,
+	       (unsigned long long)w.hedges_won, (unsigned long long)w.hedged);
 	fflush(stdout);
 	_exit(0);
 }

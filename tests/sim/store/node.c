@@ -64,7 +64,7 @@ static bool master_keeps(struct keeper_opts *out)
 		.dir = files_path(),
 		.sync = syncs[w.plan.keep],
 		.sync_interval_ns = SYNC_NS,
-		.snapshot_bytes = 16 * KiB,
+		.snapshot_bytes = w.plan.has_turns ? 2 * KiB : 16 * KiB,
 		.snapshot_interval_ns = 5 * NS_PER_S,
 	};
 	return true;
@@ -152,11 +152,15 @@ static void master_main(void *arg)
  * snapshot nothing is. */
 static uint64_t safe_until_ns(const struct keeper *k)
 {
-	uint64_t since_ns = now_ns();
+	uint64_t since_ns = now_ns(), lag_ns = 0;
 
 	if (k && keeper_is_broken(k) && files_unsynced_ns())
 		since_ns = files_unsynced_ns();
-	return since_ns - (w.plan.keep == KEEP_SOME ? SYNC_NS * 3 / 2 : 0);
+	if (w.plan.keep == KEEP_SOME)
+		lag_ns += SYNC_NS * 3 / 2;
+	if (w.plan.has_turns)
+		lag_ns += 6 * SYNC_SLOW_NS; /* a snapshot's stand in line */
+	return since_ns - MIN(since_ns, lag_ns);
 }
 
 void master_died(bool is_power_cut)

@@ -91,7 +91,7 @@ static void take_back(void)
 
 void operator_main(void *arg)
 {
-	bool must_take_back = w.plan.rival == RIVAL_SAME;
+	bool must_take_back = has_successor();
 	struct endpoint ep;
 	struct err err;
 

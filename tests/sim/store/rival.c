@@ -3,7 +3,9 @@
  * A second master, with an operator and a client of its own on one node, that
  * wants the same namespaces: one of another cluster, which must never get one,
  * or one of the same cluster that knows nothing of the first.  That one gets
- * them, and from then on nobody else's writes may hurt what it stores.
+ * them, and from then on nobody else's writes may hurt what it stores.  It may
+ * also have begun with a copy of the first one's journal: then it reads what
+ * that one knew, too.
  *
  * Invariant: it lives from rival_start() to rival_stop() and nothing else
  * happens to it.
@@ -33,14 +35,22 @@ static struct {
 	mooncake_store_t store;
 	uint64_t put_ns[RIVAL_KEYS]; /* acknowledged; 0 = not */
 	uint8_t bytes[VALUE_BYTES];
+	uint8_t known[VALUE_MAX];
+	char journal[300];
 } rival;
 
 static void rival_open(void *arg)
 {
 	struct service_opts opts = {
-		.cluster_id = w.plan.rival == RIVAL_SAME ? "sim" : "other",
+		.cluster_id = has_successor() ? "sim" : "other",
 		.probe_interval_ns = 2 * NS_PER_S,
 		.probe_timeout_ms = 1000,
+	};
+	const struct keeper_opts keeper = {
+		.dir = rival.journal,
+		.sync = KEEP_NEVER,
+		.snapshot_bytes = 16 * KiB,
+		.snapshot_interval_ns = 5 * NS_PER_S,
 	};
 	struct rpc_server_opts rpc = {
 		.loop = rival.shard.loop,
@@ -51,6 +61,8 @@ static void rival_open(void *arg)
 	core_opts_default(&opts.core);
 	opts.core.generation = time_wall_ns() / NS_PER_US << 12;
 	opts.core.write_ns = 8 * NS_PER_S;
+	if (w.plan.rival == RIVAL_COPY)
+		opts.journal = &keeper;
 	if (w.plan.has_owner)
 		opts.owner_key = owner_key_make(opts.cluster_id);
 	CHECK(service_open(rival.shard.loop, &opts, rival.vols, &rival.svc,
@@ -131,6 +143,21 @@ static void read_one(unsigned i)
 	w.rival_gets += n > 0;
 }
 
+/* Any that was put, or none: those it knows may be gone by now. */
+static void read_known(void)
+{
+	unsigned key = (unsigned)below(w.plan.keys);
+	char name[16];
+	int64_t n;
+
+	snprintf(name, sizeof(name), "key%u", key);
+	n = mooncake_store_get_into(rival.store, name, rival.known, VALUE_MAX);
+	note("rival get of key=%u: %lld", key, (long long)n);
+	if (n >= 0 && !was_put(key, rival.known, n))
+		fail("the rival's client reads wrong bytes of key %u", key);
+	w.rival_known += n >= 0;
+}
+
 static void remove_one(unsigned i)
 {
 	char name[16];
@@ -154,7 +181,9 @@ static void use(void)
 	for (;;) {
 		unsigned i = (unsigned)below(RIVAL_KEYS);
 
-		if (rival.put_ns[i] && chance(0.3))
+		if (w.plan.rival == RIVAL_COPY && chance(0.4))
+			read_known();
+		else if (rival.put_ns[i] && chance(0.3))
 			remove_one(i);
 		else if (rival.put_ns[i])
 			read_one(i);
@@ -162,6 +191,17 @@ static void use(void)
 			store_one(i);
 		io_sim_sleep(below(50 * NS_PER_MS));
 	}
+}
+
+/* The namespaces that it knew are its own. */
+static bool has_taken_all(void)
+{
+	const struct segment *seg;
+
+	list_for_each (seg, &rival.svc->core->segments, node)
+		if (seg->kind == KIND_NOF && seg->state != SEG_ONLINE)
+			return false;
+	return true;
 }
 
 static void rival_main(void *arg)
@@ -173,8 +213,13 @@ static void rival_main(void *arg)
 	CHECK(vol_opts_init(&opts, &rival.err) == 0);
 	opts.workers = 1;
 	CHECK(vol_set_create(&opts, &rival.vols, &rival.err) == 0);
-	shard_call(&rival.shard, rival_open, NULL);
 	io_sim_sleep(2 * NS_PER_S + below(3 * NS_PER_S));
+	if (w.plan.rival == RIVAL_COPY) {
+		snprintf(rival.journal, sizeof(rival.journal), "%s/copy",
+			 files_path());
+		files_copy(rival.journal);
+	}
+	shard_call(&rival.shard, rival_open, NULL);
 	while (w.plan.rival == RIVAL_OTHER) {
 		register_all();
 		io_sim_sleep(NS_PER_S);
@@ -183,6 +228,9 @@ static void rival_main(void *arg)
 		rival.taken = 0;
 		register_all();
 	}
+	while (!has_taken_all())
+		io_sim_sleep(10 * NS_PER_MS);
+	rival.taken_ns = now_ns();
 	use();
 }
 

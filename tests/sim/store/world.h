@@ -44,13 +44,15 @@ enum keep {
 	KEEP_ALL,     /* on disk before a change is answered */
 	KEEP_WRITTEN, /* never synced */
 };
-#define SYNC_NS (200 * NS_PER_MS) /* with KEEP_SOME */
+#define SYNC_NS	     (200 * NS_PER_MS) /* with KEEP_SOME */
+#define SYNC_SLOW_NS (200 * NS_PER_MS) /* one takes at most, with has_turns */
 
 /* A second master. */
 enum rival {
 	RIVAL_NONE,
 	RIVAL_OTHER, /* of another cluster */
 	RIVAL_SAME,  /* of the same one, by mistake */
+	RIVAL_COPY,  /* the same, with a copy of its journal */
 };
 
 /* What the seed brings. */
@@ -73,6 +75,9 @@ struct plan {
 	bool has_media;	      /* silent corruption, latent errors */
 	bool has_swaps;	      /* another disk in the place */
 	bool has_slow;	      /* disks that take their time */
+	bool has_hedges;      /* and two replicas of everything */
+	bool has_exchanges;   /* two disks change places */
+	bool has_turns;	      /* syncs take time, and the power fails then */
 	bool has_clock;	      /* the wall clock jumps */
 };
 
@@ -109,6 +114,8 @@ void files_die_in(unsigned calls, bool is_silent);
 uint64_t files_unsynced_ns(void);
 bool files_are_dying(void);
 void files_fail(double rate); /* in this life of the master's */
+/* As by cp, of what there is now. */
+void files_copy(const char *to);
 /* Its process is gone. */
 void files_crash(bool is_power_cut);
 
@@ -138,6 +145,10 @@ struct history {
 };
 /* Whose objects are in the pool alone: a client's death takes none. */
 bool is_pool_key(unsigned key);
+/* Bytes that a put of the key has begun to write. */
+bool was_put(unsigned key, const uint8_t *p, int64_t n);
+/* One that has the namespaces, too. */
+bool has_successor(void);
 size_t value_size(unsigned key, uint32_t version);
 void value_fill(unsigned key, uint32_t version, uint8_t *p);
 uint32_t put_begins(unsigned key);
@@ -196,11 +207,14 @@ void rival_stop(void);
 void client_jobs_start(unsigned client);
 /* A put and a get that must succeed, and the last look at everything. */
 void client_last_words(unsigned client);
-/* Where nothing lies and nothing is slow, no checksum is ever wrong. */
+/* Where nothing lies and nothing is slow, no checksum is ever wrong; where
+ * disks are slow some reads are begun twice. */
 void client_checksums(void);
 
 /* --- chaos.c --- */
 void chaos_run(void);
+/* The master's, at its journal's call after so many. */
+void power_fails_in(unsigned calls);
 void chaos_end(void);
 
 struct world {
@@ -208,7 +222,8 @@ struct world {
 	struct io_sim *sim;
 	struct rng rng; /* of faults and of what clients do */
 	struct medium disks[TARGETS], foreign[TARGETS];
-	struct medium *at[TARGETS]; /* what the target serves */
+	struct medium *at[TARGETS];   /* what the target serves */
+	struct medium *home[TARGETS]; /* what it should */
 	struct client_node clients[CLIENTS];
 	struct history keys[KEYS];
 	bool has_evicted; /* the pool was full */
@@ -216,8 +231,9 @@ struct world {
 	bool is_quiet;	  /* faults are over: clients come to an end */
 	FILE *journal;	  /* of faults and operations */
 	uint64_t puts, put_ok, gets, hits, misses, errors, removes;
-	uint64_t crashes, cuts, swaps;
-	uint64_t rival_puts, rival_gets;
+	uint64_t crashes, cuts, swaps, exchanges;
+	uint64_t hedged, hedges_won; /* of the clients that live at the end */
+	uint64_t rival_puts, rival_gets, rival_known;
 	uint64_t drained, copies, checks;
 	uint64_t master_lives, recoveries, lossy;
 };
