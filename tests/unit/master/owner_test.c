@@ -366,6 +366,7 @@ static void wipe(struct world *w)
 {
 	env_sync(&w->env);
 	memset(w->env.mem[0], 0, MiB);
+	env_sync(&w->env);
 }
 
 /* --- force, without reservations of our own --- */
