@@ -17,14 +17,15 @@
 #include "deploy/secret.h"
 #include "deploy/table.h"
 
-#define PROGRAM "spdk_tgt_create"
+#define PROGRAM	  "spdk_tgt_create"
+#define MASTER_MS 15000
 
 struct config {
 	struct flag_list infos;
 	struct login_config login;
-	char *core_mask, *trtype, *program;
+	char *core_mask, *trtype, *program, *master;
 	uint64_t depth, queues, max_io, icd, io_unit, aq_depth, buffers, cache;
-	bool dry_run, json, verbose, replace, force;
+	bool dry_run, json, verbose, replace, remove, force;
 };
 
 #define OFF(field) offsetof(struct config, field)
@@ -142,11 +143,26 @@ static const struct flag flags[] = {
 	 .help = "End the target of that socket that runs there already, and "
 		 "its hosts' connections with it; it comes back when the new "
 		 "one fails. Without this it is only added to."},
+	{.name = "remove",
+	 .type = FLAG_BOOL,
+	 .off = OFF(remove),
+	 .help = "Take away what was made with the same texts: the disks that "
+		 "a text names, or all of its subsystem when it names none. "
+		 "The data on them stays. Refused while they are registered "
+		 "or hosts are connected: unregister first."},
+	{.name = "master_server_address",
+	 .alias = "master",
+	 .type = FLAG_STR,
+	 .off = OFF(master),
+	 .env = "MOONCAKE_MASTER",
+	 .arg = "HOST:PORT",
+	 .help = "With --remove: who is asked what is registered."},
 	{.name = "force",
 	 .type = FLAG_BOOL,
 	 .off = OFF(force),
 	 .help = "Take disks that hold something else, which is lost. Never "
-		 "those that are mounted or otherwise in use."},
+		 "those that are mounted or otherwise in use. With --remove: "
+		 "also what has hosts, or was made by somebody else."},
 };
 
 static const struct flag_prog prog = {
@@ -158,7 +174,8 @@ static const struct flag_prog prog = {
 		"what is there already stays, so that a second run changes "
 		"nothing. Disks that are mounted, partitioned or hold data "
 		"are refused. When a step fails the node is put back as it "
-		"was. Login is by ssh with your own configuration, agent and "
+		"was. --remove takes it all away again. Login is by ssh with "
+		"your own configuration, agent and "
 		"known hosts. Exit status: 0 when all nodes are as wanted, 1 "
 		"when one is not, 2 for wrong options.",
 	.examples =
@@ -218,6 +235,15 @@ static int check_options(const struct config *c, struct err *err)
 		return err_set(err, -EINVAL,
 			       "--transport-type=%.20s: TCP or RDMA",
 			       c->trtype);
+	if (c->remove && (c->replace || c->program[0]))
+		return err_set(err, -EINVAL,
+			       "--remove makes nothing: it does not go with "
+			       "--replace or --program");
+	if (c->remove && !c->master[0] && !c->force && !c->dry_run)
+		return err_set(err, -EINVAL,
+			       "--remove: --master_server_address says which "
+			       "master to ask whether the disks are "
+			       "registered; --force asks nobody");
 	if (!c->infos.count)
 		return err_set(err, -EINVAL,
 			       "--spdk_target_info= is empty: "
@@ -268,6 +294,7 @@ static int work(struct fleet_host *host, struct err *err)
 		fleet_step(host, "%s",
 			   !job->d.plan.count ? "nothing to do"
 			   : c->dry_run	      ? "planned"
+			   : c->remove	      ? "removed"
 					      : "serves its disks");
 	return ret;
 }
@@ -295,7 +322,10 @@ static void print_people(const struct config *c, struct job *jobs,
 	}
 	strbuf_addf(&out,
 		    "Total targets: %zu\nSuccessfully %s: %zu\nFailed: %zu\n",
-		    c->infos.count, c->dry_run ? "planned" : "deployed",
+		    c->infos.count,
+		    c->dry_run	? "planned"
+		    : c->remove ? "removed"
+				: "deployed",
 		    c->infos.count - failed, failed);
 	fputs(out.p ? out.p : "", stdout);
 	strbuf_fini(&out);
@@ -326,7 +356,8 @@ static void print_json(const struct config *c, struct job *jobs,
 	json_decref(root);
 }
 
-static int check_node(const struct job *jobs, size_t count, struct err *err)
+static int check_node(const struct config *c, const struct job *jobs,
+		      size_t count, struct err *err)
 {
 	const struct node *node = &jobs[count].node;
 
@@ -335,7 +366,7 @@ static int check_node(const struct job *jobs, size_t count, struct err *err)
 			       "%s: path: is missing: where is SPDK's built "
 			       "tree there?",
 			       node->host);
-	if (node->backend != NODE_SPDK && !node->disk_count)
+	if (node->backend != NODE_SPDK && !node->disk_count && !c->remove)
 		return err_set(err, -EINVAL,
 			       "%s: disk:/dev/… or disk:/path/file:SIZE is "
 			       "missing: what is to be served? (SPDK's target "
@@ -360,8 +391,8 @@ static int parse_nodes(const struct config *c, struct job *jobs,
 				     err);
 
 		if (ret == 0)
-			ret = check_node(jobs, i, err);
-		if (ret == 0)
+			ret = check_node(c, jobs, i, err);
+		if (ret == 0 && !c->remove)
 			ret = hostkeys_load(&jobs[i].node, &jobs[i].d.keys,
 					    err);
 		if (ret)
@@ -406,20 +437,29 @@ static int run(const struct config *c, size_t *failed, struct err *err)
 				  ? "RDMA"
 				  : "TCP",
 		.is_replacing = c->replace,
+		.is_removing = c->remove,
 		.is_forced = c->force,
 		.is_dry_run = c->dry_run,
 		.program = or_null(c->program),
 	};
+	struct registered registered = {0};
 	char *password = NULL;
 	int ret = check_options(c, err);
 
+	if (ret == 0 && c->remove && c->master[0] && !c->force) {
+		ret = registered_load(c->master, MASTER_MS, &registered, err);
+		opts.registered = &registered;
+	}
 	if (ret == 0)
 		ret = login_password(&c->login, &password, err);
-	if (ret)
+	if (ret) {
+		registered_fini(&registered);
 		return ret;
+	}
 	opts.transport = transport_params(c);
 	ret = run_all(c, &opts, password, failed, err);
 	json_decref(opts.transport);
+	registered_fini(&registered);
 	secret_free(password);
 	return ret;
 }

@@ -355,6 +355,18 @@ static void note_outcome(struct deployment *d)
 	strbuf_fini(&addrs);
 }
 
+static int look(struct deployment *d, struct err *err)
+{
+	const struct backend *backend = backend_of(d->node);
+	int ret;
+
+	d->plan.is_one_way = d->opts->is_removing;
+	if (d->opts->is_removing)
+		return backend->look_away(d, err);
+	ret = hostkeys_plan(d, err);
+	return ret ? ret : backend->look(d, err);
+}
+
 static int rounds(struct deployment *d, struct err *err)
 {
 	struct plan_target target;
@@ -363,10 +375,8 @@ static int rounds(struct deployment *d, struct err *err)
 	for (int i = 0; i < ROUNDS_MAX; i++) {
 		if (d->host)
 			fleet_step(d->host, "looking at the node");
-		ret = hostkeys_plan(d, err);
-		if (ret == 0)
-			ret = backend_of(d->node)->look(d, err);
-		if (ret == 0 && d->opts->is_dry_run)
+		ret = look(d, err);
+		if (ret == 0 && d->opts->is_dry_run && !d->opts->is_removing)
 			note_outcome(d);
 		if (ret || d->plan.count == d->done || d->opts->is_dry_run)
 			return ret;

@@ -11,6 +11,7 @@
 #include "deploy/hostkey.h"
 #include "deploy/node.h"
 #include "deploy/plan.h"
+#include "deploy/registered.h"
 #include "deploy/relay.h"
 
 #define DEPLOY_FOLDER "/etc/mooncake"
@@ -21,8 +22,12 @@ struct deploy_opts {
 	json_t *transport;  /* parameters of nvmf_create_transport */
 	/* End a target that runs already and start it anew. */
 	bool is_replacing;
-	/* Take disks that hold something else. */
+	/* Take away what is there, in place of making it. */
+	bool is_removing;
+	/* Take disks that hold something else; take away what serves. */
 	bool is_forced;
+	/* What must not be taken away; NULL: it is not known. */
+	const struct registered *registered;
 	bool is_dry_run;
 	const char *program; /* mooncake_nof_target to copy, or NULL */
 };
@@ -50,6 +55,8 @@ struct backend {
 	/* Looks, and adds the steps that can be said now.  Asked again after
 	 * they were applied, until it adds none. */
 	int (*look)(struct deployment *d, struct err *err);
+	/* The same for what is to go. */
+	int (*look_away)(struct deployment *d, struct err *err);
 };
 extern const struct backend backend_spdk, backend_nvmet, backend_mooncake;
 

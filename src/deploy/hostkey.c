@@ -11,8 +11,6 @@
 #include "base/hash.h"
 #include "deploy/deployment.h"
 
-#define FOLDER DEPLOY_FOLDER "/keys"
-
 static int load(const char *path, char out[DHCHAP_KEY_TEXT_LEN],
 		struct err *err)
 {
@@ -66,7 +64,7 @@ void hostkey_path(const char *hostnqn, enum hostkey_kind kind,
 	char name[HOSTKEY_NAME_LEN];
 
 	hostkey_name(hostnqn, kind, name);
-	snprintf(out, HOSTKEY_PATH_LEN, FOLDER "/%s", name);
+	snprintf(out, HOSTKEY_PATH_LEN, HOSTKEY_FOLDER "/%s", name);
 }
 
 static void take_fact(void *arg, struct str key, struct str value)
@@ -142,11 +140,13 @@ int hostkeys_plan(struct deployment *d, struct err *err)
 			const struct hostkey *hk = &d->keys.of[i][k];
 
 			if (hk->text[0] && !hk->is_same && !has_folder)
-				plan_script(&d->plan, "make the folder " FOLDER,
-					    "mkdir -p -m 0755 " DEPLOY_FOLDER
-					    " && mkdir -p -m 0700 " FOLDER,
-					    "rmdir " FOLDER
-					    " 2>/dev/null || :");
+				plan_script(
+					&d->plan,
+					"make the folder " HOSTKEY_FOLDER,
+					"mkdir -p -m 0755 " DEPLOY_FOLDER
+					" && mkdir -p -m 0700 " HOSTKEY_FOLDER,
+					"rmdir " HOSTKEY_FOLDER
+					" 2>/dev/null || :");
 			has_folder |= hk->text[0] && !hk->is_same;
 			plan_key(d, d->node->allow[i], k, hk);
 		}

@@ -34,6 +34,8 @@ int hostkeys_load(const struct node *node, struct hostkeys *out,
 		  struct err *err);
 void hostkeys_fini(struct hostkeys *keys);
 
+#define HOSTKEY_FOLDER "/etc/mooncake/keys" /* there */
+
 /* Its name in a target's keyring, and its file there: the same for all
  * subsystems of a node, as the kernel has one key for a host. */
 #define HOSTKEY_NAME_LEN 40

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "deploy/deployment.h"
+#include "deploy/removal.h"
 #include "deploy/replace.h"
 #include "deploy/rpcplan.h"
 
@@ -23,7 +24,7 @@
 
 struct facts {
 	char program[256], missing[200];
-	bool is_running, has_state;
+	bool is_running, has_state, has_service;
 };
 
 /* Pids of the target that has our socket.  By the process' name, cut to 15
@@ -42,6 +43,7 @@ static const char facts_script[] = PIDS
 	"{print $1}' | tr '\\n' ' ')\"\n"
 	"  break; done\n"
 	"[ ! -s " STATE_FILE " ] || echo state=1\n"
+	"[ ! -e " DEPLOY_FOLDER "/" SERVICE ".sh ] || echo service=1\n"
 	"[ -z \"$(ours)\" ] || echo running=1\n";
 
 static void take_fact(void *arg, struct str key, struct str value)
@@ -56,6 +58,8 @@ static void take_fact(void *arg, struct str key, struct str value)
 			 STR_ARG(str_trim(value)));
 	else if (str_eq(key, STR("running")))
 		f->is_running = true;
+	else if (str_eq(key, STR("service")))
+		f->has_service = true;
 	else if (str_eq(key, STR("state")))
 		f->has_state = true;
 }
@@ -271,4 +275,89 @@ static int look(struct deployment *d, struct err *err)
 	return ret ? ret : plan_start(d, &f, err);
 }
 
-const struct backend backend_mooncake = {.look = look};
+/* --- away --- */
+
+static bool is_same(const char *disk, const char *bdev)
+{
+	return !strcmp(disk, bdev);
+}
+
+static bool names(const struct node *node, const char *at)
+{
+	for (size_t i = 0; i < node->disk_count; i++) {
+		struct wanted_disk w;
+		struct err ignored = {0};
+
+		if (!parse_disk(node->disk[i], i, &w, &ignored) &&
+		    !strcmp(w.path, at))
+			return true;
+	}
+	return false;
+}
+
+/* Others than files and devices are nobody's business here. */
+static void take_bdevs(const json_t *bdevs, struct removal *r)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(bdevs, i, item)
+	{
+		json_t *driver = json_object_get(item, "driver_specific");
+		const char *at = json_string_value(json_object_get(
+			json_object_get(driver, "aio"), "filename"));
+		const char *name =
+			json_string_value(json_object_get(item, "name"));
+		struct removal_disk *disk = &r->disks[r->count];
+
+		if (!at || !name || r->count == REMOVAL_DISKS_MAX)
+			continue;
+		snprintf(disk->name, sizeof(disk->name), "%s", name);
+		snprintf(disk->at, sizeof(disk->at), "%s", at);
+		r->count++;
+	}
+}
+
+static int remove_from_target(struct deployment *d, struct removal *r,
+			      struct err *err)
+{
+	struct relay relay = deployment_relay(d);
+	json_t *bdevs;
+	int ret = relay_list(&relay, "bdev_get_bdevs", &bdevs, err);
+
+	if (ret)
+		return ret;
+	take_bdevs(bdevs, r);
+	json_decref(bdevs);
+	return removal_plan(d, r, err);
+}
+
+static int look_away(struct deployment *d, struct err *err)
+{
+	struct removal *r = calloc(1, sizeof(*r));
+	struct facts f = {0};
+	int ret = r ? 0 : err_set(err, -ENOMEM, "out of memory");
+
+	snprintf(d->socket, sizeof(d->socket), SOCKET);
+	if (ret == 0)
+		ret = deployment_facts(d, facts_script, take_fact, &f, err);
+	if (ret == 0) {
+		*r = (struct removal){
+			.service = SERVICE,
+			.is_ours = f.has_service,
+			.find = PIDS "one() { ours; }\n",
+			.with_service = "rm -f " COPIED "\n"
+					"rmdir /usr/local/lib/mooncake "
+					"2>/dev/null || :\n",
+			.method = "bdev_aio_delete",
+			.has = is_same,
+			.names = names,
+		};
+		ret = f.is_running ? remove_from_target(d, r, err)
+				   : removal_plan_stopped(d, r, err);
+	}
+	free(r);
+	return ret;
+}
+
+const struct backend backend_mooncake = {.look = look, .look_away = look_away};

@@ -113,10 +113,11 @@ static void take_fact(void *arg, struct str key, struct str value)
 			 sizeof(f->listeners[0]), STR_FMT, STR_ARG(value));
 }
 
-static void unit_name(const struct deployment *d, char out[64])
+void nvmet_unit(const struct deployment *d, char unit[64], char file[128])
 {
-	snprintf(out, 64, "mooncake-nvmet-%08x",
+	snprintf(unit, 64, "mooncake-nvmet-%08x",
 		 (unsigned)hash_str(str_of(d->nqn)));
+	snprintf(file, 128, DEPLOY_FOLDER "/%s.sh", unit);
 }
 
 /* keyed(): which key the kernel has for each host that is to have one. */
@@ -147,15 +148,15 @@ static void add_keyed(const struct deployment *d, struct strbuf *out)
 	strbuf_adds(out, "}\n");
 }
 
-static int look_around(struct deployment *d, struct nvmet_facts *f,
-		       struct err *err)
+int nvmet_look_around(struct deployment *d, struct nvmet_facts *f,
+		      struct err *err)
 {
 	struct strbuf script = {.is_secret = true};
-	char unit[64];
+	char unit[64], file[128];
 	int ret;
 
 	f->can_nvmet = true;
-	unit_name(d, unit);
+	nvmet_unit(d, unit, file);
 	strbuf_addf(&script, "unit=%s nqn=", unit);
 	shell_quote(&script, d->nqn);
 	strbuf_adds(&script, "\nallow='");
@@ -358,8 +359,7 @@ static void plan_all(struct deployment *d, const struct nvmet_facts *f,
 	struct strbuf undo = {0};
 	char unit[64], file[128], title[300], cmd[160];
 
-	unit_name(d, unit);
-	snprintf(file, sizeof(file), DEPLOY_FOLDER "/%s.sh", unit);
+	nvmet_unit(d, unit, file);
 	nvmet_undo(d, f, w, &undo);
 	plan_script(&d->plan, "make the folder " DEPLOY_FOLDER,
 		    "mkdir -p -m 0755 " DEPLOY_FOLDER, NULL);
@@ -382,8 +382,7 @@ static int compare_all(struct deployment *d, const struct nvmet_facts *f,
 	char unit[64], file[128];
 	int ret = compare(d, f, w, err);
 
-	unit_name(d, unit);
-	snprintf(file, sizeof(file), DEPLOY_FOLDER "/%s.sh", unit);
+	nvmet_unit(d, unit, file);
 	nvmet_script(d, f, w, &script);
 	if (script.failed)
 		ret = err_set(err, -ENOMEM, "out of memory");
@@ -399,7 +398,7 @@ static int look(struct deployment *d, struct err *err)
 {
 	struct nvmet_facts *f = calloc(1, sizeof(*f));
 	struct nvmet_want *w = calloc(1, sizeof(*w));
-	int ret = f && w ? look_around(d, f, err)
+	int ret = f && w ? nvmet_look_around(d, f, err)
 			 : err_set(err, -ENOMEM, "out of memory");
 
 	if (ret == 0)
@@ -409,4 +408,7 @@ static int look(struct deployment *d, struct err *err)
 	return ret;
 }
 
-const struct backend backend_nvmet = {.look = look};
+const struct backend backend_nvmet = {
+	.look = look,
+	.look_away = nvmet_look_away,
+};

@@ -71,6 +71,21 @@ bool nvmet_has_host(const struct nvmet_facts *f, const char *nqn);
  * when it was looked at. */
 void nvmet_script(const struct deployment *d, const struct nvmet_facts *f,
 		  const struct nvmet_want *w, struct strbuf *out);
+/* What the kernel there has; -ENOTSUP when it can have nothing. */
+int nvmet_look_around(struct deployment *d, struct nvmet_facts *f,
+		      struct err *err);
+/* The unit that exports it at a boot, and the script that this runs. */
+void nvmet_unit(const struct deployment *d, char unit[64], char file[128]);
+
+/* --- away --- */
+int nvmet_look_away(struct deployment *d, struct err *err);
+/* The disks that the node's text names; or all, and the subsystem.  file: what
+ * is run at boots, which knows what was made. */
+void nvmet_remove_some(const struct deployment *d, const struct nvmet_facts *f,
+		       const char *file, struct strbuf *out);
+void nvmet_remove_all(const struct deployment *d, const char *file,
+		      struct strbuf *out);
+
 /* Removes what was missing when we looked. */
 void nvmet_undo(const struct deployment *d, const struct nvmet_facts *f,
 		const struct nvmet_want *w, struct strbuf *out);

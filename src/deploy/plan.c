@@ -438,6 +438,12 @@ void plan_undo(const struct plan *plan, size_t *done,
 
 	if (remote_is_broken(t->remote))
 		remote_recover(t->remote, err);
+	if (plan->is_one_way) {
+		err_add(err, "; what was done before that stays done: try "
+			     "again");
+		*done = 0;
+		return;
+	}
 	while (*done > 0) {
 		const struct step *step = &plan->steps[--*done];
 		struct err why = {0};

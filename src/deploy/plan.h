@@ -41,6 +41,7 @@ struct plan {
 	size_t count, cap;
 	struct strbuf notes; /* lines: what was found, what was left as it is */
 	bool failed;	     /* out of memory while it was built */
+	bool is_one_way;     /* what it does is not taken back */
 };
 
 void plan_fini(struct plan *plan);

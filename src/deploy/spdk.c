@@ -13,6 +13,7 @@
 
 #include "deploy/deployment.h"
 #include "deploy/limit.h"
+#include "deploy/removal.h"
 #include "deploy/replace.h"
 #include "deploy/rpcplan.h"
 #include "deploy/spdkfind.h"
@@ -222,6 +223,15 @@ static int choose(struct deployment *d, const struct facts *f,
 
 /* --- rounds --- */
 
+/* Shell: the target that has $socket. */
+static void add_find(struct strbuf *out)
+{
+	strbuf_addf(out,
+		    "%sone() { targets | while read -r i s; do\n"
+		    "  [ \"$s\" != \"$socket\" ] || echo $i; done; }\n",
+		    spdk_targets);
+}
+
 /* A target that says nothing any more may be replaced, too. */
 static void plan_replace(struct deployment *d)
 {
@@ -233,10 +243,7 @@ static void plan_replace(struct deployment *d)
 		plan_note(&d->plan,
 			  "what the target at %s was told can't be kept: %s",
 			  d->socket, why.text);
-	strbuf_addf(&find,
-		    "%sone() { targets | while read -r i s; do\n"
-		    "  [ \"$s\" != \"$socket\" ] || echo $i; done; }\n",
-		    spdk_targets);
+	add_find(&find);
 	deployment_replace(d, &(struct replace){
 				      .service = SERVICE,
 				      .find = find.p ? find.p : "",
@@ -480,4 +487,113 @@ static int look(struct deployment *d, struct err *err)
 	return ret;
 }
 
-const struct backend backend_spdk = {.look = look};
+/* --- away --- */
+
+static bool names(const struct node *node, const char *at)
+{
+	for (size_t i = 0; i < node->pci_count; i++)
+		if (!strcmp(node->pci[i], at))
+			return true;
+	return false;
+}
+
+static bool has_bdev(const char *ctrl, const char *bdev)
+{
+	return is_bdev_of(bdev, ctrl);
+}
+
+static void take_controllers(const struct facts *f, const json_t *ctrls,
+			     struct removal *r)
+{
+	for (size_t i = 0; i < f->disk_count; i++) {
+		struct removal_disk *disk = &r->disks[r->count];
+		const char *name = controller_of(ctrls, f->disks[i].bdf);
+
+		if (!name || r->count == REMOVAL_DISKS_MAX)
+			continue;
+		snprintf(disk->name, sizeof(disk->name), "%s", name);
+		snprintf(disk->at, sizeof(disk->at), "%s", f->disks[i].bdf);
+		r->count++;
+	}
+}
+
+/* Disks that the target has let go of; before us the kernel had them, or gets
+ * them at the next boot. */
+static void plan_reset(struct deployment *d, const struct removal *r)
+{
+	struct strbuf script = {0}, list = {0};
+	struct step *step;
+
+	for (size_t i = 0; i < r->count; i++)
+		if (r->disks[i].goes)
+			strbuf_addf(&list, "%s%s", list.n ? " " : "",
+				    r->disks[i].at);
+	if (list.n && !r->is_ours)
+		plan_note(&d->plan,
+			  "somebody else's target: %s stay bound to user space",
+			  list.p);
+	if (list.n && r->is_ours) {
+		strbuf_adds(&script, "cd ");
+		shell_quote(&script, d->node->path);
+		strbuf_addf(&script,
+			    " && PCI_ALLOWED='%s' ./scripts/setup.sh reset\n",
+			    list.p);
+		step = plan_script(&d->plan, "give the disks to the kernel",
+				   script.p ? script.p : "", NULL);
+		if (step)
+			step->timeout_ms = LIMIT_START_MS;
+	}
+	d->plan.failed |= script.failed || list.failed;
+	strbuf_fini(&script);
+	strbuf_fini(&list);
+}
+
+static int remove_from_target(struct deployment *d, const struct facts *f,
+			      struct removal *r, struct err *err)
+{
+	struct relay relay = deployment_relay(d);
+	size_t before = d->plan.count;
+	json_t *ctrls;
+	int ret = relay_list(&relay, "bdev_nvme_get_controllers", &ctrls, err);
+
+	if (ret)
+		return ret;
+	take_controllers(f, ctrls, r);
+	json_decref(ctrls);
+	ret = removal_plan(d, r, err);
+	if (ret == 0 && d->plan.count == before && r->is_ours)
+		ret = rpcplan_config(d, CONFIG_FILE, err);
+	return ret;
+}
+
+static int look_away(struct deployment *d, struct err *err)
+{
+	struct removal *r = calloc(1, sizeof(*r));
+	struct facts *f = calloc(1, sizeof(*f));
+	struct strbuf find = {0};
+	int ret = r && f ? look_around(d, f, err)
+			 : err_set(err, -ENOMEM, "out of memory");
+
+	if (ret == 0) {
+		add_find(&find);
+		*r = (struct removal){
+			.service = SERVICE,
+			.is_ours = f->ours[0] && !strcmp(f->ours, d->socket),
+			.find = find.p ? find.p : "",
+			.with_service = "",
+			.method = "bdev_nvme_detach_controller",
+			.has = has_bdev,
+			.names = names,
+			.let_go = plan_reset,
+		};
+		d->plan.failed |= find.failed;
+		ret = f->is_running ? remove_from_target(d, f, r, err)
+				    : removal_plan_stopped(d, r, err);
+	}
+	strbuf_fini(&find);
+	free(f);
+	free(r);
+	return ret;
+}
+
+const struct backend backend_spdk = {.look = look, .look_away = look_away};

@@ -178,7 +178,14 @@ class Target:
             "max_namespaces": max_namespaces})
         return True
 
+    def nvmf_subsystem_get_controllers(self, nqn):
+        self.find(nqn)
+        return [{"cntlid": 1, "hostnqn": "nqn.x:engine"}] \
+            if is_told("connected") else []
+
     def nvmf_delete_subsystem(self, nqn):
+        if is_told("no-delete"):
+            raise Error(-32602, "Invalid parameters")
         self.subsystems.remove(self.find(nqn))
         return True
 
@@ -332,6 +339,7 @@ def on_term(*_):
             path = f.read()
         while not os.path.exists(path):
             time.sleep(0.02)
+        time.sleep(2)  # and not before whoever made it has looked at us
     os._exit(0)
 
 

@@ -187,6 +187,19 @@ def lmcache(op):
         assert out["memory"] == 0 and out["targets"], out
 
 
+def take_away(op):
+    """Not before they are out of the pool."""
+    command = op.block(7, "spdk_tgt_create --remove")
+    out = op.type(command, status=1)
+    assert out.count("is registered with the master 10.0.0.1:50051") == 2, out
+    for text in ("ip:10.0.0.7 path:/opt/spdk", "ip:10.0.0.9 backend:mooncake"):
+        op.type("mooncake_ssd_unregister --master_server_address="
+                f"10.0.0.1:50051 --spdk_target_info=\"{text}\"")
+    out = op.type(command)
+    assert "Successfully removed: 2" in out, out
+    assert op.type(command).count("(0 steps)") == 2
+
+
 def test_guide(operator):
     op = operator
     nodes = ssd_nodes(op)
@@ -207,6 +220,7 @@ def test_guide(operator):
     hits = re.search(r"^nof_cache_hit_nums_ (\S+)", metrics, re.M)
     assert float(hits.group(1)) > 0
     assert re.search(r"^master_checksum_mismatch_total 0$", metrics, re.M)
+    take_away(op)
     assert not any(op.blocks.values()), f"not typed: {op.blocks}"
     for name in ("service", "metadata", "master"):
         assert op.cluster.children[name].stop() == 0, name

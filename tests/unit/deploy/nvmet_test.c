@@ -111,11 +111,101 @@ static void test_port_stays(void **state)
 	free(f);
 }
 
+/* --- away --- */
+
+static struct node leaving = {.trsvcid = 4420};
+static struct deployment gone = {.node = &leaving, .nqn = "nqn.x:a"};
+
+/* As configfs has it: folders go with what the kernel put into them. */
+static int run_away(const struct strbuf *script)
+{
+	struct strbuf text = {0};
+	const char *line = strchr(script->p, '\n');
+	int ret;
+
+	assert_non_null(line);
+	strbuf_addf(&text, "rmdir() { rm -r \"$@\"; }\n%s", line + 1);
+	ret = sh(text.p);
+	strbuf_fini(&text);
+	return ret;
+}
+
+static const char more[] =
+	"rm -rf ports subsystems hosts; i=1\n"
+	"for n in a b; do s=subsystems/nqn.x:$n\n"
+	"  mkdir -p $s/namespaces/1 $s/namespaces/2 $s/allowed_hosts\n"
+	"  echo 1 >$s/namespaces/1/enable; echo 1 >$s/namespaces/2/enable\n"
+	"done\n"
+	/* 1: both; 2: ours; 3: another one's that is ours too; 4: not made */
+	"for p in 1 2 3 4; do mkdir -p ports/$p/subsystems\n"
+	"  echo tcp >ports/$p/addr_trtype; echo ipv4 >ports/$p/addr_adrfam\n"
+	"  echo 10.0.0.$p >ports/$p/addr_traddr\n"
+	"  echo 4420 >ports/$p/addr_trsvcid; done\n"
+	"ln -s ../../../subsystems/nqn.x:a ports/1/subsystems/nqn.x:a\n"
+	"ln -s ../../../subsystems/nqn.x:b ports/1/subsystems/nqn.x:b\n"
+	"ln -s ../../../subsystems/nqn.x:a ports/2/subsystems/nqn.x:a\n"
+	"ln -s ../../../subsystems/nqn.x:a ports/4/subsystems/nqn.x:a\n"
+	"mkdir -p hosts/nqn.h:1 hosts/nqn.h:2\n"
+	"for h in 1 2; do ln -s ../../../hosts/nqn.h:$h \\\n"
+	"  subsystems/nqn.x:a/allowed_hosts/nqn.h:$h; done\n"
+	"cat >made <<'END'\nns 1 '/dev/a' u1\nns 2 '/dev/b' u2\n"
+	"host nqn.h:1 /k/1 /k/1-ctrl\n"
+	"listen tcp ipv4 10.0.0.1 4420\nlisten tcp ipv4 10.0.0.2 4420\nEND\n";
+
+/* What was made goes, with what nobody else uses of it. */
+static void test_all_away(void **state)
+{
+	struct strbuf text = {0};
+	char file[64];
+
+	assert_int_equal(sh(more), 0);
+	snprintf(file, sizeof(file), "%s/made", dir);
+	nvmet_remove_all(&gone, file, &text);
+	assert_int_equal(run_away(&text), 0);
+	assert_int_equal(sh("[ ! -e subsystems/nqn.x:a ]"), 0);
+	assert_int_equal(sh("[ $(ls subsystems/nqn.x:b/namespaces | wc -l) = "
+			    "2 ]"),
+			 0);
+	assert_int_equal(sh("[ $(ls ports | tr -d '\\n') = 134 ]"), 0);
+	assert_int_equal(sh("[ -e ports/1/subsystems/nqn.x:b ]"), 0);
+	assert_int_equal(sh("[ -z \"$(ls ports/4/subsystems)\" ]"), 0);
+	assert_int_equal(sh("[ $(ls hosts) = nqn.h:2 ]"), 0);
+	strbuf_fini(&text);
+}
+
+/* One disk of two: it leaves the kernel and what is run at boots. */
+static void test_one_away(void **state)
+{
+	struct nvmet_facts *f = calloc(1, sizeof(*f));
+	struct strbuf text = {0};
+	char file[64];
+
+	assert_non_null(f);
+	assert_int_equal(sh(more), 0);
+	snprintf(file, sizeof(file), "%s/made", dir);
+	f->ns_count = 2;
+	f->ns[0] = (struct known_ns){.nsid = 1, .path = "/dev/a"};
+	f->ns[1] = (struct known_ns){.nsid = 2, .path = "/dev/b"};
+	leaving.disk_count = 1;
+	memcpy(leaving.disk[0], "/dev/b", 7);
+	nvmet_remove_some(&gone, f, file, &text);
+	leaving.disk_count = 0;
+	assert_int_equal(run_away(&text), 0);
+	assert_int_equal(sh("[ $(ls subsystems/nqn.x:a/namespaces) = 1 ]"), 0);
+	assert_int_equal(sh("[ \"$(grep ^ns made)\" = \"ns 1 '/dev/a' u1\" ]"),
+			 0);
+	assert_int_equal(sh("[ $(grep -c ^listen made) = 2 ]"), 0);
+	strbuf_fini(&text);
+	free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_undo),
 		cmocka_unit_test(test_port_stays),
+		cmocka_unit_test(test_all_away),
+		cmocka_unit_test(test_one_away),
 	};
 	char cmd[64];
 	int ret;

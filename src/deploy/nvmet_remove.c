@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Taking from a kernel's target what a deployment has made there.  The
+ * caller's thread.  Invariant: the script that is run at boots is what was
+ * made; what it does not name stays, and it goes last.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/nvmet.h"
+#include "deploy/removal.h"
+
+struct busy {
+	char text[48]; /* "CONNECTIONS PORT", "" = none */
+};
+
+/* Connections can't be told apart by subsystem. */
+static const char busy_script[] =
+	"cd " NVMET " 2>/dev/null || exit 0\n"
+	"for p in ports/*; do\n"
+	"  [ -e \"$p/subsystems/$nqn\" ] && [ $(cat $p/addr_trtype) = tcp ] "
+	"||\n"
+	"    continue\n"
+	"  port=$(cat $p/addr_trsvcid)\n"
+	"  n=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |\n"
+	"    awk -v p=\":$(printf %04X $port)\\$\" '$4 == \"01\" && $2 ~ p' |\n"
+	"    wc -l)\n"
+	"  [ $n = 0 ] || echo \"busy=$n $port\"; done\n";
+
+static void take_busy(void *arg, struct str key, struct str value)
+{
+	struct busy *b = arg;
+
+	if (str_eq(key, STR("busy")))
+		snprintf(b->text, sizeof(b->text), STR_FMT, STR_ARG(value));
+}
+
+static int check_idle(struct deployment *d, struct err *err)
+{
+	struct strbuf script = {0};
+	struct busy b = {{0}};
+	int ret;
+
+	strbuf_adds(&script, "nqn=");
+	shell_quote(&script, d->nqn);
+	strbuf_addf(&script, "\n%s", busy_script);
+	ret = deployment_facts(d, script.p ? script.p : "", take_busy, &b, err);
+	strbuf_fini(&script);
+	if (ret == 0 && b.text[0])
+		ret = err_set(err, -EBUSY,
+			      "%s: hosts are connected to where %.100s is "
+			      "served (connections, port: %s): take it out of "
+			      "the pool first (mooncake_ssd_unregister), or "
+			      "use --force",
+			      d->node->host, d->nqn, b.text);
+	return ret;
+}
+
+/* --- what goes --- */
+
+static bool is_named(const struct node *node, const char *path)
+{
+	for (size_t i = 0; i < node->disk_count; i++) {
+		struct err ignored = {0};
+		char named[256];
+		uint64_t bytes;
+
+		if (!node_split_disk(node->disk[i], 1, named, &bytes,
+				     &ignored) &&
+		    !strcmp(named, path))
+			return true;
+	}
+	return false;
+}
+
+static bool ns_goes(const struct node *node, const struct known_ns *ns)
+{
+	return !node->disk_count || is_named(node, ns->path);
+}
+
+static size_t count_going(const struct node *node, const struct nvmet_facts *f)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < f->ns_count; i++)
+		count += ns_goes(node, &f->ns[i]);
+	return count;
+}
+
+static int check_pool(const struct deployment *d, const struct nvmet_facts *f,
+		      struct err *err)
+{
+	struct registered_ns ns = {.nqn = d->nqn};
+	int ret = 0;
+
+	for (size_t i = 0; i < f->listener_count; i++)
+		if (sscanf(f->listeners[i], "%*15s %255s",
+			   ns.addrs[ns.addr_count]) == 1)
+			ns.addr_count++;
+	for (size_t i = 0; i < f->ns_count && ret == 0; i++) {
+		ns.nsid = f->ns[i].nsid;
+		if (ns_goes(d->node, &f->ns[i]))
+			ret = removal_check_pool(d, &ns, err);
+	}
+	return ret;
+}
+
+static void add_begin(const struct deployment *d, const char *file,
+		      struct strbuf *out)
+{
+	strbuf_adds(out, "cd " NVMET "\nset -e\nnqn=");
+	shell_quote(out, d->nqn);
+	strbuf_addf(out, "\ns=subsystems/$nqn f=%s\n", file);
+}
+
+void nvmet_remove_some(const struct deployment *d, const struct nvmet_facts *f,
+		       const char *file, struct strbuf *out)
+{
+	add_begin(d, file, out);
+	for (size_t i = 0; i < f->ns_count; i++) {
+		unsigned nsid = f->ns[i].nsid;
+
+		if (ns_goes(d->node, &f->ns[i]))
+			strbuf_addf(out,
+				    "echo 0 >\"$s/namespaces/%u/enable\"\n"
+				    "rmdir \"$s/namespaces/%u\"\n"
+				    "[ ! -e $f ] || sed -i '/^ns %u /d' $f\n",
+				    nsid, nsid, nsid);
+	}
+}
+
+void nvmet_remove_all(const struct deployment *d, const char *file,
+		      struct strbuf *out)
+{
+	add_begin(d, file, out);
+	strbuf_adds(
+		out,
+		"made() { grep -qF \"$1\" $f 2>/dev/null; }\n"
+		"for p in ports/*; do [ -d \"$p\" ] || continue\n"
+		"  rm -f \"$p/subsystems/$nqn\"\n"
+		"  l=\"listen $(cat $p/addr_trtype) $(cat $p/addr_adrfam)\"\n"
+		"  l=\"$l $(cat $p/addr_traddr) $(cat $p/addr_trsvcid)\"\n"
+		/* Not one that somebody else listens on. */
+		"  ! made \"$l\" || [ -n \"$(ls \"$p/subsystems\")\" ] ||\n"
+		"    rmdir \"$p\" 2>/dev/null || :; done\n"
+		"for n in \"$s\"/namespaces/*; do [ -d \"$n\" ] || continue\n"
+		"  echo 0 >\"$n/enable\"; rmdir \"$n\"; done\n"
+		"for h in \"$s\"/allowed_hosts/*; do\n"
+		"  h=${h##*/}; [ -e \"$s/allowed_hosts/$h\" ] || continue\n"
+		"  rm -f \"$s/allowed_hosts/$h\"\n"
+		"  ! made \"host $h \" || rmdir \"hosts/$h\" 2>/dev/null || :\n"
+		"done\nrmdir \"$s\"\n");
+}
+
+/* Keys of its hosts go unless something else there reads them. */
+static const char files_script[] =
+	"u=/etc/systemd/system/$unit.service f=" DEPLOY_FOLDER "/$unit.sh\n"
+	"[ ! -e $u ] || systemctl disable $unit.service || exit 1\n"
+	"keys=$(sed -n 's/^host [^ ]* //p' $f 2>/dev/null)\n"
+	"rm -f $u $f || exit 1\n"
+	"[ ! -d /run/systemd/system ] || systemctl daemon-reload\n"
+	"for k in $keys; do case $k in " HOSTKEY_FOLDER "/mooncake-*)\n"
+	"  grep -qF \"$k\" " DEPLOY_FOLDER "/*.sh " DEPLOY_FOLDER
+	"/*.json 2>/dev/null ||\n"
+	"    rm -f \"$k\";; esac; done\n"
+	"rmdir " HOSTKEY_FOLDER " 2>/dev/null || :\n";
+
+static void plan_files(struct deployment *d, const char *unit)
+{
+	struct strbuf script = {0};
+	char title[128];
+
+	strbuf_addf(&script, "unit=%s\n%s", unit, files_script);
+	snprintf(title, sizeof(title), "remove what exports it at a boot (%s)",
+		 unit);
+	plan_script(&d->plan, title, script.p ? script.p : "", NULL);
+	d->plan.failed |= script.failed;
+	strbuf_fini(&script);
+}
+
+static void plan_away(struct deployment *d, const struct nvmet_facts *f,
+		      const char *file, size_t going)
+{
+	struct strbuf script = {0};
+	char title[NVME_NQN_LEN + 64];
+
+	snprintf(title, sizeof(title), "export %s%zu disks as %s no more",
+		 going == f->ns_count ? "all " : "", going, d->nqn);
+	if (going == f->ns_count)
+		nvmet_remove_all(d, file, &script);
+	else
+		nvmet_remove_some(d, f, file, &script);
+	plan_script(&d->plan, title, script.p ? script.p : "", NULL);
+	d->plan.failed |= script.failed;
+	strbuf_fini(&script);
+}
+
+static int plan_all(struct deployment *d, const struct nvmet_facts *f,
+		    bool has_script, struct err *err)
+{
+	size_t going = count_going(d->node, f);
+	bool is_whole = going == f->ns_count;
+	char unit[64], file[128];
+	int ret = 0;
+
+	nvmet_unit(d, unit, file);
+	if (f->has_subsystem && !has_script && !d->opts->is_forced)
+		return err_set(err, -EEXIST,
+			       "%s: %.100s was made by somebody else: %s is "
+			       "not there; --force removes it",
+			       d->node->host, d->nqn, file);
+	if (f->has_subsystem && (going || is_whole)) {
+		ret = check_pool(d, f, err);
+		if (ret == 0 && !d->opts->is_forced)
+			ret = check_idle(d, err);
+		if (ret == 0)
+			plan_away(d, f, file, going);
+	}
+	if (ret == 0 && is_whole && (has_script || f->has_unit))
+		plan_files(d, unit);
+	return ret;
+}
+
+int nvmet_look_away(struct deployment *d, struct err *err)
+{
+	struct nvmet_facts *f = calloc(1, sizeof(*f));
+	struct remote_result res = {0};
+	char unit[64], file[128];
+	int ret = f ? nvmet_look_around(d, f, err)
+		    : err_set(err, -ENOMEM, "out of memory");
+
+	nvmet_unit(d, unit, file);
+	if (ret == 0)
+		ret = deployment_read(d, file, &res, err);
+	if (ret == 0)
+		ret = plan_all(d, f, res.out.n > 0, err);
+	remote_result_fini(&res);
+	free(f);
+	return ret;
+}
