@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a password.  The main thread, before others are started.  Invariant:
- * the terminal echoes again whatever happens.
+ * Reading a password.  The main thread, before others are started.
+ * Invariants: the terminal echoes again whatever happens; what was read is
+ * nowhere but in the text that is handed out.
  */
 #include "deploy/secret.h"
 
@@ -17,14 +18,18 @@
 
 #define SECRET_MAX 1024
 
-static int keep(char *text, char **out, struct err *err)
+/* The first line; all that was read is overwritten. */
+static int keep(char *text, size_t size, char **out, struct err *err)
 {
+	int ret = 0;
+
 	text[strcspn(text, "\r\n")] = '\0';
 	if (!text[0])
-		return err_set(err, -EINVAL, "the password is empty");
-	*out = strdup(text);
-	explicit_bzero(text, strlen(text));
-	return *out ? 0 : err_set(err, -ENOMEM, "out of memory");
+		ret = err_set(err, -EINVAL, "the password is empty");
+	else if (!(*out = strdup(text)))
+		ret = err_set(err, -ENOMEM, "out of memory");
+	explicit_bzero(text, size);
+	return ret;
 }
 
 static int read_file(const char *path, char **out, struct err *err)
@@ -55,7 +60,7 @@ static int read_file(const char *path, char **out, struct err *err)
 		return err_set(err, -EIO, "password file %.150s can't be read",
 			       path);
 	text[n] = '\0';
-	return keep(text, out, err);
+	return keep(text, sizeof(text), out, err);
 }
 
 static int ask(const char *prompt, char **out, struct err *err)
@@ -73,6 +78,7 @@ static int ask(const char *prompt, char **out, struct err *err)
 			       "there is no terminal to ask for the password: "
 			       "use --password_file");
 	}
+	setvbuf(tty, NULL, _IONBF, 0); /* a buffer would keep it */
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before); /* a Ctrl-C waits */
 	quiet = old;
@@ -87,7 +93,7 @@ static int ask(const char *prompt, char **out, struct err *err)
 	fclose(tty);
 	if (!ok)
 		return err_set(err, -EINVAL, "no password was entered");
-	return keep(text, out, err);
+	return keep(text, sizeof(text), out, err);
 }
 
 int secret_read(const struct secret_source *source, const char *prompt,
@@ -109,7 +115,7 @@ int secret_read(const struct secret_source *source, const char *prompt,
 	fprintf(stderr, "warning: --password can be read by everybody on this "
 			"machine; use --password_file or --ask_password\n");
 	snprintf(text, sizeof(text), "%s", source->text);
-	return keep(text, out, err);
+	return keep(text, sizeof(text), out, err);
 }
 
 void secret_free(char *secret)
