@@ -13,6 +13,10 @@ trap 'stop; rm -rf "$dir"; systemctl --no-block poweroff' EXIT
 
 nqn=nqn.2026-11.io.mooncake:booted
 value=/packages/value # there after a reboot, too
+# The SSD node of the guide: this machine, over SSH.
+node='ip:127.0.0.1 backend:mooncake'
+disk=/srv/pool.img
+deployed=nqn.2016-06.io.spdk:cnode1
 endpoint="traddr:127.0.0.1 trsvcid:4420 subnqn:$nqn ns:1"
 every='mooncake_master mooncake_http_metadata_server mooncake_nof_target
 mooncake_store_service'
@@ -76,6 +80,7 @@ configure() {
 
 has_memory() { page http://127.0.0.1:9003/metrics | grep -E '^segment_total_capacity_bytes.* [1-9]'; }
 is_online() { page http://127.0.0.1:9003/metrics | grep '^nof_segment_online{.* 1$'; }
+are_online() { [ "$(is_online | wc -l)" -eq 2 ]; }
 
 put_get() {
 	mooncake_ssd_register --master=127.0.0.1 --endpoint="$endpoint"
@@ -85,9 +90,10 @@ put_get() {
 	same_bytes
 }
 
+# same_bytes [KEY]
 same_bytes() {
 	rm -f "$dir/back"
-	mooncakectl get --master=127.0.0.1 key --output="$dir/back"
+	mooncakectl get --master=127.0.0.1 "${1:-key}" --output="$dir/back"
 	cmp "$value" "$dir/back"
 }
 
@@ -175,6 +181,94 @@ stops_all() {
 	done
 }
 
+# --- steps 4 to 8 of the guide, over a real sshd ---
+
+# A host key that is known, and a key of the operator's.
+log_in() {
+	install -d -m 700 /root/.ssh
+	ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
+	cp /root/.ssh/id_ed25519.pub /root/.ssh/authorized_keys
+	echo "127.0.0.1 $(cat /etc/ssh/ssh_host_ed25519_key.pub)" \
+		>/root/.ssh/known_hosts
+	wait_for "sshd" ssh -o BatchMode=yes 127.0.0.1 true
+}
+
+# says WORDS COMMAND... : it succeeds and prints them
+says() {
+	local words=$1
+	shift
+	"$@" | tee "$dir/said"
+	grep -qF -- "$words" "$dir/said"
+}
+
+deploys() {
+	local text="$node disk:$disk:256m port:4422 nqn:$deployed"
+	says "write the unit" python3 -m mooncake.spdk_tgt_create --dry_run \
+		--spdk_target_info="$text"
+	[ ! -e $disk ]
+	says "Successfully deployed: 1" python3 -m mooncake.spdk_tgt_create \
+		--spdk_target_info="$text"
+	says "(0 steps)" python3 -m mooncake.spdk_tgt_create \
+		--spdk_target_info="$text"
+	is_active mooncake-nof-target
+	systemctl is-enabled mooncake-nof-target
+}
+
+registers() {
+	says "Successfully registered: 1" mooncake_ssd_register \
+		--master_server_address=127.0.0.1:50051 --spdk_target_info="$node"
+	says "Already registered (skipped): 1" mooncake_ssd_register \
+		--master_server_address=127.0.0.1:50051 --spdk_target_info="$node"
+	page http://127.0.0.1:9003/get_all_segments | grep -F "$deployed"
+	mooncakectl --master=127.0.0.1 pool paths | grep -F "127.0.0.1:4422"
+}
+
+# One namespace by its name, then all that the node serves.
+unregisters() {
+	says "Successfully unregistered: 1" mooncake_ssd_unregister \
+		--master_server_address=127.0.0.1:50051 \
+		--spdk_target_info="ip:127.0.0.1 port:4422 ns:1 nqn:$deployed"
+	registers
+	says "Successfully unregistered: 1" mooncake_ssd_unregister \
+		--master_server_address=127.0.0.1:50051 --drain \
+		--spdk_target_info="$node"
+	page http://127.0.0.1:9003/get_all_segments >"$dir/segments"
+	no grep -F "$deployed" "$dir/segments"
+}
+
+measures() {
+	says "failed_ops=0" nof_worker_pool_bench --op=read --runtime=1 \
+		--ramp_time=0 --endpoints="traddr:127.0.0.1 trsvcid:4422 \
+subnqn:$deployed trtype:TCP adrfam:IPv4 ns:1"
+}
+
+# On both, so that it is read from either of them.
+put_twice() {
+	registers
+	mooncakectl put --master=127.0.0.1 --replica_num=0 --nof_replica_num=2 \
+		twice "$value"
+	same_bytes twice
+	comes_back mooncake-nof-target
+}
+
+# What spdk_tgt_create has written there.
+undeploy() {
+	systemctl disable --now mooncake-nof-target
+	rm -r /etc/mooncake/mooncake-nof-target.* $disk \
+		/etc/systemd/system/mooncake-nof-target.service
+	systemctl daemon-reload
+}
+
+guide() {
+	check "sshd lets the operator in" log_in
+	check "spdk_tgt_create over SSH, with a unit" deploys
+	check "mooncake_ssd_register over SSH" registers
+	check "mooncake_ssd_unregister, one and all" unregisters
+	check "the bench on it" measures
+	check "an object on two namespaces; one is killed and comes back" \
+		put_twice
+}
+
 first() {
 	local unit
 	check "units start as shipped; the target waits to be configured" \
@@ -196,21 +290,25 @@ first() {
 	check "keys as credentials" keys
 	check "an upgrade restarts nothing" upgrade
 	check "all stop without failure, and start" stops_all
+	guide
 	# shellcheck disable=SC2086
 	check "enabled" systemctl enable $every
 }
 
 after_boot() {
 	local unit
-	for unit in $every; do
+	for unit in $every mooncake-nof-target; do
 		wait_for "$unit" is_active "$unit"
 	done
 	wait_for "the segment of the store service" has_memory
 	wait_for "the object is there" same_bytes
+	wait_for "both namespaces are online" are_online
+	same_bytes twice
 }
 
 second() {
-	check "enabled, all run after a reboot; the object is there" after_boot
+	check "enabled, all run after a reboot; the objects are there" after_boot
+	check "what was deployed is taken away" undeploy
 	check "apt-get remove stops what runs" removed
 }
 

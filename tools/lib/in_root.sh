@@ -120,17 +120,23 @@ build_with_library() {
 	ldd "$dir/hello" | grep 'libmooncake_store.so.0 => /'
 }
 
+# put_in_pool MASTER METADATA PYTHON : as LMCache does from the guide's keys
 put_in_pool() {
-	MOONCAKE_MASTER=$1 "$2" - <<'PY'
+	MOONCAKE_MASTER=$1 METADATA=$2 MC_NOF_WORKERS=4 \
+		MC_NOF_SUBMIT_CHUNK_BYTES=131072 \
+		MC_NOF_INFLIGHT_BYTES_LIMIT=33554432 "$3" - <<'PY'
 import os
 from mooncake.store import MooncakeDistributedStore
 s = MooncakeDistributedStore()
-assert s.setup({"local_hostname": "127.0.0.1", "global_segment_size": 0,
-                "metadata_server": "P2PHANDSHAKE", "local_buffer_size": 0,
-                "master_server_addr": os.environ["MOONCAKE_MASTER"],
-                "replica_num": 0, "nof_replica_num": 1}) == 0
+assert s.setup({"local_hostname": "127.0.0.1", "protocol": "tcp",
+                "device_name": "", "metadata_server": os.environ["METADATA"],
+                "global_segment_size": 0, "local_buffer_size": 16777216,
+                "master_server_address": os.environ["MOONCAKE_MASTER"],
+                "enable_mooncake_nof_pool": True}) == 0
 value = os.urandom(3000001)
 assert s.put("ssd", value) == 0 and s.get("ssd") == value
+replicas = s.get_replica_desc("ssd")
+assert replicas and not any(r.is_memory_replica() for r in replicas)
 s.close()
 PY
 }
@@ -138,7 +144,7 @@ PY
 # guide PYTHON : docs/deployment.md: master, metadata server, target, store
 # service, registration, put and get, metrics, bench, and out again
 guide() {
-	local python=$1 master admin target path disk
+	local python=$1 master admin metadata target path disk
 	local nqn=nqn.2026-11.io.mooncake:ssd
 	disk=$(mktemp -d "$dir/disk.XXXX")
 	start '.* rpc=[0-9.]*:\([0-9]*\).*' mooncake_master --port=0 \
@@ -147,6 +153,7 @@ guide() {
 	admin=$(sed -n 's/.*metrics=\(http:[^ ]*\).*/\1/p' "$log" | head -n 1)
 	start '.*\(http:[^ ]*\).*' "$python" -m mooncake.http_metadata_server \
 		--host=127.0.0.1 --port=0
+	metadata=$found
 	start '^ready \(.*\)' mooncake_nof_target --listen 127.0.0.1:0 \
 		--nqn "$nqn" --namespace "$disk/1.img:1g" --namespace "$disk/2.img:1g"
 	target=$found
@@ -163,7 +170,7 @@ guide() {
 		--discover="$target" --force
 	MOONCAKE_MASTER=$master "$python" /packages/hello.py |
 		grep "b'world'"
-	put_in_pool "$master" "$python"
+	put_in_pool "$master" "$metadata" "$python"
 	mooncakectl --master="$master" ls | grep ssd
 	mooncakectl pool list --master="$master"
 	page "$admin/metrics" >"$dir/metrics"
@@ -172,7 +179,7 @@ guide() {
 	mooncakectl doctor --master="$master" --admin="${admin#http://}" \
 		>"$dir/doctor" || { cat "$dir/doctor"; return 1; }
 	"$python" -m mooncake.mooncake_ssd_unregister --master="$master" \
-		--endpoint="$path ns:2"
+		--spdk_target_info="ip:127.0.0.1 port:${target##*:} ns:2 nqn:$nqn"
 	"$python" -m mooncake.mooncake_ssd_unregister --master="$master" \
 		--discover="$target"
 	mooncakectl segments --master="$master" --json >"$dir/segments"
@@ -215,8 +222,9 @@ install_packages() {
 	check "a changed configuration stays" conffiles
 	check "an upgrade keeps what was changed, renews what was not" upgrade
 	check "a C program builds against the library" build_with_library
-	check "systemd, zsh, bash-completion" \
-		apt_install systemd-sysv dbus zsh bash-completion
+	check "systemd, sshd, zsh, bash-completion" \
+		apt_install systemd-sysv dbus openssh-server openssh-client \
+		procps zsh bash-completion
 	check "units are right and none is enabled" units
 	check "completion" completions
 }
