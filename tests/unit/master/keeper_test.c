@@ -50,6 +50,7 @@ ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
 struct world {
 	struct t_dir dir;
 	enum keep_sync sync;
+	uint64_t sync_interval_ns;
 	struct shard meta, net;
 	struct service *svc;
 	struct rpc_server *server;
@@ -67,7 +68,7 @@ static void open_service(void *arg)
 	struct keeper_opts keeper = {
 		.dir = w->dir.path,
 		.sync = w->sync,
-		.sync_interval_ns = 3600 * NS_PER_S,
+		.sync_interval_ns = w->sync_interval_ns,
 		.snapshot_bytes = GiB,
 		.snapshot_interval_ns = 3600 * NS_PER_S,
 	};
@@ -159,12 +160,13 @@ static void stop(struct world *w)
 	shard_stop(&w->meta);
 }
 
-static int setup_sync(void **state, enum keep_sync sync)
+static int setup_sync(void **state, enum keep_sync sync, uint64_t interval_ns)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
 	ASSERT(w);
 	w->sync = sync;
+	w->sync_interval_ns = interval_ns;
 	t_dir_open(&w->dir);
 	start(w);
 	*state = w;
@@ -173,12 +175,17 @@ static int setup_sync(void **state, enum keep_sync sync)
 
 static int setup_always(void **state)
 {
-	return setup_sync(state, KEEP_ALWAYS);
+	return setup_sync(state, KEEP_ALWAYS, 3600 * NS_PER_S);
 }
 
 static int setup_interval(void **state)
 {
-	return setup_sync(state, KEEP_INTERVAL);
+	return setup_sync(state, KEEP_INTERVAL, 3600 * NS_PER_S);
+}
+
+static int setup_often(void **state)
+{
+	return setup_sync(state, KEEP_INTERVAL, NS_PER_MS);
 }
 
 static int teardown(void **state)
@@ -372,13 +379,18 @@ static void read_failures(void *arg)
 	w->failures = w->svc->core->stats.journal_failures;
 }
 
+static bool has_failed(struct world *w)
+{
+	shard_call(&w->meta, read_failures, w);
+	return w->failures > 0;
+}
+
 /* Refused, and not carried out. */
 static void expect_refusal(struct world *w)
 {
 	assert_false(remove_it(w->rs, "a"));
 	assert_int_equal(status_of_get(w->rs, "a"), 0);
-	shard_call(&w->meta, read_failures, w);
-	assert_true(w->failures > 0);
+	assert_true(has_failed(w));
 }
 
 /* What waits for a sync that fails is refused, and so is all that follows,
@@ -422,6 +434,45 @@ static void failed_write(void **state)
 	assert_int_equal(status_of_get(w->rs, "c"), 0);
 }
 
+/* Nobody waits for that sync; who comes after it is told. */
+static void failed_sync_in_between(void **state)
+{
+	uint64_t until_ns = time_mono_ns() + 60 * NS_PER_S;
+	struct world *w = *state;
+
+	assert_true(mount(w));
+	assert_true(put(w->rs, "a"));
+	disk.is_broken = true;
+	put(w->rs, "b"); /* if it is not too late for that */
+	while (!has_failed(w) && time_mono_ns() < until_ns)
+		;
+	expect_refusal(w);
+	disk.is_broken = false;
+	assert_int_equal(snapshot(w), 0);
+	assert_true(put(w->rs, "c"));
+	expect_after_restart(w, "a", true);
+	assert_int_equal(status_of_get(w->rs, "c"), 0);
+}
+
+/* What was refused is not in the journal, also if the end comes before a
+ * snapshot does. */
+static void stopped_while_full(void **state)
+{
+	struct world *w = *state;
+
+	assert_true(mount(w));
+	assert_true(put(w->rs, "a"));
+	assert_true(put(w->rs, "b"));
+	disk.is_full = true;
+	assert_false(remove_it(w->rs, "b"));
+	stop(w);
+	disk.is_full = false;
+	start(w);
+	assert_true(mount(w));
+	assert_int_equal(status_of_get(w->rs, "a"), 0);
+	assert_int_equal(status_of_get(w->rs, "b"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -433,6 +484,12 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(failed_write, setup_interval,
 						teardown),
+		cmocka_unit_test_setup_teardown(failed_sync_in_between,
+						setup_often, teardown),
+		cmocka_unit_test_setup_teardown(stopped_while_full,
+						setup_always, teardown),
+		cmocka_unit_test_setup_teardown(stopped_while_full,
+						setup_interval, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
