@@ -222,6 +222,47 @@ def test_deployed_used_and_booted(cluster, node):
     store.close()
 
 
+def test_removed(cluster, node):
+    """One disk, then all: not before it is out of the pool, and not what
+    others have on the same port."""
+    before = node.state()
+    other = NQN + "-stays"
+    node.made(cluster, node.text("pool3").replace(NQN, other))
+    stays = node.state()
+    nqn = NQN + "-goes"
+
+    def text(*disks):
+        return node.text(*disks).replace(NQN, nqn)
+
+    node.made(cluster, text("pool0", "pool1"))
+    made = node.state()
+    cluster.master(*FAST)
+    away = ("--remove", f"--master={cluster.master_addr}")
+    pool = f"--spdk_target_info=ip:127.0.0.1 backend:nvmet nqn:{nqn}"
+    ssd(cluster, "register", pool, env=node.env)
+    r = node.create(cluster, text("pool0"), *away)
+    assert r.returncode == 1 and "is registered with" in r.stdout, r.stdout
+    assert node.state() == made
+
+    ssd(cluster, "unregister", pool, env=node.env)
+    cluster.wait_until("nobody is connected", lambda: node.create(
+        cluster, text("pool0"), *away).returncode == 0, timeout=120)
+    state = node.state()
+    assert f"{nqn}/namespaces/2/enable 1" in state
+    assert f"{nqn}/namespaces/1/" not in state
+    node.reboot()
+    assert node.state() == state
+
+    whole = node.text("x").replace(NQN, nqn).replace("disk:/dev/x", "")
+    assert "no more" in node.made(cluster, whole, *away, "--dry-run")
+    assert node.state() == state
+    node.made(cluster, whole, *away)
+    assert node.state() == stays
+    assert "(0 steps)" in node.made(cluster, whole, *away)
+    node.made(cluster, whole.replace(nqn, other), *away)
+    assert node.state() == before
+
+
 REFUSED = [
     ("mounted", "mounted on /mnt/m"),
     ("parted", "partitioned"),
