@@ -27,8 +27,9 @@
 
 static struct config {
 	bool random, data_digest, header_digest;
-	char *op, *nqn;
-	uint64_t port, bytes, depth, ms, peer, spin_us, connections;
+	char *op, *nqn, *host;
+	uint64_t zerocopy_bytes, port, bytes, depth, ms, peer, spin_us,
+		connections;
 } config;
 
 struct conn;
@@ -242,6 +243,11 @@ static const struct flag flags[] = {
 	 .off = OFF(port),
 	 .max = 65535,
 	 .attrs = FLAG_REQUIRED},
+	{.name = "host",
+	 .type = FLAG_STR,
+	 .off = OFF(host),
+	 .def = "127.0.0.1",
+	 .help = "The target's address."},
 	{.name = "nqn",
 	 .type = FLAG_STR,
 	 .off = OFF(nqn),
@@ -269,6 +275,12 @@ static const struct flag flags[] = {
 	{.name = "random", .type = FLAG_BOOL, .off = OFF(random)},
 	{.name = "header_digest", .type = FLAG_BOOL, .off = OFF(header_digest)},
 	{.name = "data_digest", .type = FLAG_BOOL, .off = OFF(data_digest)},
+	{.name = "zerocopy_bytes",
+	 .type = FLAG_SIZE,
+	 .off = OFF(zerocopy_bytes),
+	 .def = "0",
+	 .max = GiB,
+	 .help = "Sends of so much payload are not copied; 0 = all are."},
 	{.name = "spin_us",
 	 .type = FLAG_UINT,
 	 .off = OFF(spin_us),
@@ -305,11 +317,13 @@ static void prepare(void)
 	memset(bufs, 1, bytes); /* page faults are not the subject */
 	if (loop_create(&lo, &p.loop, &err))
 		die(err.text);
-	ASSERT(!addr_parse("127.0.0.1", (uint16_t)config.port, &p.opts.addr));
+	if (addr_parse(config.host, (uint16_t)config.port, &p.opts.addr))
+		die("--host is not an address");
 	snprintf(p.opts.subnqn, sizeof(p.opts.subnqn), "%s", config.nqn);
 	host_id_derive(STR(""), &p.opts.host);
 	p.opts.hdgst = config.header_digest;
 	p.opts.ddgst = config.data_digest;
+	p.opts.zerocopy_bytes = (uint32_t)config.zerocopy_bytes;
 	p.opts.io_queues = 1;
 	p.opts.io_depth = (uint16_t)MAX(config.depth + 1, (uint64_t)129);
 	p.meter.peer = (int)config.peer;

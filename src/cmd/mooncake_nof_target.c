@@ -121,6 +121,7 @@ static int create(struct nof_program *p, struct err *err)
 		.shard_count = p->shard_count,
 		.max_transfer = (uint32_t)c->max_io_size,
 		.in_capsule = (uint32_t)c->in_capsule,
+		.zerocopy_bytes = (uint32_t)c->zerocopy_bytes,
 		.max_queues = (uint16_t)c->queues,
 		.queue_depth = (uint16_t)c->depth,
 		.buffer_bytes = c->buffers,

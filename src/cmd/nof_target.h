@@ -23,7 +23,7 @@ struct nof_config {
 	char *dhchap_hash, *dhchap_dhgroup;
 	char *nqn, *discovery, *log_level, *rpc_socket, *json_config, *state;
 	uint64_t threads, max_io_size, in_capsule, depth, queues, buffers;
-	uint64_t io_unit, spin_us, drain_seconds;
+	uint64_t io_unit, spin_us, drain_seconds, zerocopy_bytes;
 };
 
 extern const struct flag_prog nof_prog; /* fills a struct nof_config */

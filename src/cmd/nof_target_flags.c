@@ -178,6 +178,15 @@ static const struct flag flags[] = {
 	 .help = "Microseconds for which a thread polls after something has "
 		 "happened before it sleeps: shorter answers for CPU time. "
 		 "Idle costs nothing either way."},
+	{.name = "zerocopy_bytes",
+	 .type = FLAG_SIZE,
+	 .off = OFF(zerocopy_bytes),
+	 .def = "256k",
+	 .max = (double)GiB,
+	 .arg = "SIZE",
+	 .help = "Answers of so much data in one send are not copied into the "
+		 "socket (io_uring, Linux 6.1, a network card with "
+		 "scatter-gather; not with TLS). 0: all are copied."},
 	{.name = "io_unit_size",
 	 .type = FLAG_SIZE,
 	 .off = OFF(io_unit),

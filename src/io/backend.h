@@ -37,6 +37,7 @@ struct io_backend {
 	/* Returns as soon as something was completed or the loop was woken. */
 	void (*wait)(struct loop *loop, uint64_t timeout_ns);
 	uint64_t (*now_ns)(struct loop *loop);
+	bool (*may_hold)(const struct loop *loop); /* NULL: no */
 	int (*socket)(struct loop *loop, int family);
 	int (*listen)(struct loop *loop, const struct addr *addr, int backlog);
 	int (*local_addr)(struct loop *loop, int fd, struct addr *out);

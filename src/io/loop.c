@@ -319,6 +319,11 @@ void io_submit(struct loop *loop, struct io_op *op)
 	loop->be->submit(loop, op);
 }
 
+bool io_may_hold(const struct loop *loop)
+{
+	return loop->be->may_hold && loop->be->may_hold(loop);
+}
+
 void io_cancel(struct loop *loop, struct io_op *op)
 {
 	ASSERT(loop_is_owner(loop));

@@ -106,6 +106,7 @@ enum io_kind {
 	IO_FALLOC,  /* fallocate(2): off, len, mode */
 	IO_DISCARD, /* BLKDISCARD of a block device: off, len */
 	IO_POLL,    /* poll_mask (POLLIN…); res = mask.  For foreign fds. */
+	IO_HOLD,    /* ends when the kernel has let go of a send's buffers */
 };
 
 struct io_op {
@@ -119,6 +120,15 @@ struct io_op {
 	int mode; /* FALLOC_FL_* */
 	uint64_t off, len;
 	struct addr addr;
+	/*
+	 * IO_SEND without copying, where io_may_hold(): an IO_HOLD that was
+	 * submitted before.  It ends after the send, and until then the kernel
+	 * may still read the buffers, for bytes that have to be sent again;
+	 * res = IO_HELD_COPIED when it had copied them all the same, or has
+	 * not sent them.  Such a send may fail for want of lockable memory: a
+	 * plain one is to follow.
+	 */
+	struct io_op *hold;
 	/* result: >= 0 or -errno */
 	int res;
 	/* the loop's */
@@ -132,6 +142,14 @@ struct io_op {
 };
 
 #define IO_IOV_MAX 1024
+
+enum {
+	IO_HELD_NOT_COPIED,
+	IO_HELD_COPIED
+};
+
+/* Sends may leave without a copy. */
+bool io_may_hold(const struct loop *loop);
 
 void io_submit(struct loop *loop, struct io_op *op);
 void io_cancel(struct loop *loop, struct io_op *op);

@@ -139,6 +139,7 @@ const struct io_backend io_backend_sim = {
 	.cancel = sim_net_cancel,
 	.wait = sim_wait,
 	.now_ns = sim_now_ns,
+	.may_hold = sim_net_may_hold,
 	.socket = sim_net_socket,
 	.listen = sim_net_listen,
 	.local_addr = sim_net_local_addr,

@@ -23,6 +23,10 @@ struct io_sim_faults {
 	double stall_rate; /* chance per segment of a stall of stall_ns */
 	uint64_t stall_ns;
 	double refuse_rate; /* chance per connect */
+	/* Sends may be held, for so long at most behind their result; 0: none
+	 * is.  Entries of less than 512 bytes must not change meanwhile. */
+	uint64_t hold_max_ns;
+	double hold_copy_rate; /* chance per hold that it was copied */
 };
 
 /* Starts at one second.  NULL when out of memory. */
@@ -73,6 +77,10 @@ void io_sim_step_wall(struct io_sim *sim, int64_t ns);
  * after limit_ns.  False when there is none; then the time is limit_ns (unless
  * that is UINT64_MAX). */
 bool io_sim_step(struct io_sim *sim, uint64_t limit_ns);
+/* Some of these bytes are in a send that is held. */
+bool io_sim_is_held(const struct io_sim *sim, const void *p, size_t n);
+/* Sends that were held until now. */
+unsigned io_sim_hold_count(const struct io_sim *sim);
 uint64_t io_sim_now_ns(const struct io_sim *sim);
 
 #endif

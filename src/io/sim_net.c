@@ -73,8 +73,13 @@ void sim_sock_free(struct io_sim *sim, struct sim_sock *sock)
 
 static void sock_complete(struct sim_sock *sock, struct io_op **slot, int res)
 {
-	if (*slot)
-		loop_complete(sock->loop, TAKE(*slot), res);
+	struct io_op *op = TAKE(*slot);
+
+	if (!op)
+		return;
+	if (op->kind == IO_SEND && op->hold)
+		sim_hold_begin(loop_sim(sock->loop), sock, op);
+	loop_complete(sock->loop, op, res);
 }
 
 void sim_sock_reset(struct sim_sock *sock)
@@ -405,6 +410,8 @@ void sim_net_event(struct io_sim *sim, struct sim_event *ev)
 	}
 	if (ev->kind == SIM_SYN)
 		sim_on_syn(sim, ev);
+	else if (ev->kind == SIM_LET_GO)
+		sim_hold_end(sim, ev);
 	else if (sock)
 		sock_on_event(sim, sock, ev);
 	free(ev);
@@ -424,6 +431,8 @@ void sim_net_submit(struct loop *loop, struct io_op *op)
 	struct sim_sock *sock = sim_sock_get(sim, op->fd);
 	struct io_op **side;
 
+	if (op->kind == IO_HOLD)
+		return; /* its send brings it */
 	/* Files and foreign descriptors have no place in this world. */
 	if (op->kind > IO_SEND || !sock) {
 		loop_complete(loop, op, sock ? -ENOTSUP : -EBADF);

@@ -18,6 +18,7 @@ enum sim_event_kind {
 	SIM_DATA,      /* becomes part of the socket's receive queue */
 	SIM_FIN,
 	SIM_RESET,
+	SIM_LET_GO, /* of what the hold's send has sent */
 };
 
 #define SIM_FIRST_PORT 20000
@@ -75,6 +76,7 @@ struct io_sim {
 	struct sim_sock **socks; /* [fd - SIM_FD_BASE], NULL when closed */
 	size_t sock_count, sock_cap;
 	uint16_t port_next;
+	unsigned hold_count;
 	struct addr *cut; /* partitioned addresses */
 	size_t cut_count;
 
@@ -113,6 +115,13 @@ void sim_link_forget(struct io_sim *sim, int fd);
 /* A turn of the node's is over; true when that was its last.  While another one
  * of its turns waits, that one is to end first. */
 bool sim_node_turned(struct io_sim *sim, unsigned node);
+
+/* --- sends that are not copied --- */
+bool sim_net_may_hold(const struct loop *loop);
+/* The send has its result; its hold ends some time later. */
+void sim_hold_begin(struct io_sim *sim, const struct sim_sock *sock,
+		    const struct io_op *send);
+void sim_hold_end(struct io_sim *sim, struct sim_event *ev);
 
 /* --- fibers --- */
 bool sim_turn_fibers(struct io_sim *sim);

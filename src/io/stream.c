@@ -5,6 +5,7 @@
  * Invariant: rx_busy/tx_busy from the call that starts something until just
  * before its callback; the descriptor is closed, and closed() is called, only
  * from close_task and only when neither is set, so no callback comes later.
+ * Holds outlive the descriptor: closed() waits for them.
  */
 #include "io/stream.h"
 
@@ -12,10 +13,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/time.h"
 #include "io/stream_impl.h"
 
+/* How long is too long for the kernel to hold what nobody will receive. */
+#define HOLD_WARN_NS (10 * NS_PER_S)
+
 static void stream_recv_done(struct io_op *op);
+
+/* A reset takes from the kernel what it would still send, so that it lets go
+ * of the buffers when the card has done what it was given. */
+static void stream_close_fd(struct stream *s)
+{
+	struct io_sockopts so = {.reset_on_close = true};
+
+	if (s->fd < 0)
+		return;
+	if (s->holds) {
+		io_set_sockopts(s->loop, s->fd, &so);
+		timer_set(s->loop, &s->connect_timer, HOLD_WARN_NS);
+	}
+	io_close(s->loop, s->fd);
+	s->fd = -1;
+}
 
 static void stream_closed(struct loop_task *task)
 {
@@ -25,9 +46,10 @@ static void stream_closed(struct loop_task *task)
 	if (s->tls)
 		tls_destroy(s);
 	s->rx.done = stream_recv_done;
-	if (s->fd >= 0)
-		io_close(s->loop, s->fd);
-	s->fd = -1;
+	stream_close_fd(s);
+	if (s->holds)
+		return; /* stream_hold_done() calls again */
+	timer_cancel(s->loop, &s->connect_timer);
 	free(s->tx_iov);
 	s->tx_iov = NULL;
 	s->tx_cap = 0;
@@ -106,8 +128,15 @@ void stream_advance(struct stream *s, size_t n)
 static void stream_send_done(struct io_op *op)
 {
 	struct stream *s = container_of(op, struct stream, tx);
+	bool was_held = TAKE(op->hold) != NULL;
 	int res = op->res;
 
+	/* Whatever stopped it: if the connection is dead, a plain send says so
+	 * as well. */
+	if (was_held && res < 0 && !s->is_closing) {
+		stream_send_more(s);
+		return;
+	}
 	if (res > 0) {
 		s->tx_done += (size_t)res;
 		stream_advance(s, (size_t)res);
@@ -165,6 +194,12 @@ static void stream_timer(struct timer *timer)
 	struct stream *s = container_of(timer, struct stream, connect_timer);
 	int res = s->start_res;
 
+	if (s->fd < 0 && s->holds) {
+		log_warn("the kernel still holds memory of a closed connection",
+			 "sends=%u", s->holds);
+		timer_set(s->loop, timer, HOLD_WARN_NS);
+		return;
+	}
 	ASSERT(s->tx_busy);
 	s->start_res = 0;
 	if (res == 0) {
@@ -276,6 +311,33 @@ void stream_send(struct stream *s, const struct iovec *iov, unsigned iovcnt,
 	s->tx.done = stream_send_done;
 	/* Nothing to send is sent too: the answer must come from the loop. */
 	stream_send_more(s);
+}
+
+static void stream_hold_done(struct io_op *op)
+{
+	struct stream_hold *hold = container_of(op, struct stream_hold, op);
+	struct stream *s = hold->stream;
+
+	s->holds--;
+	hold->released(hold, op->res == IO_HELD_COPIED);
+	stream_check_closed(s);
+}
+
+bool stream_send_held(struct stream *s, const struct iovec *iov,
+		      unsigned iovcnt, struct stream_hold *hold,
+		      void (*done)(struct stream *s, int res))
+{
+	if (s->tls || !io_may_hold(s->loop) ||
+	    stream_reserve_iov(s, MAX(iovcnt, 1u)))
+		return false;
+	hold->stream = s;
+	hold->op.kind = IO_HOLD;
+	hold->op.done = stream_hold_done;
+	io_submit(s->loop, &hold->op);
+	s->holds++;
+	s->tx.hold = &hold->op;
+	stream_send(s, iov, iovcnt, done);
+	return true;
 }
 
 void stream_close(struct stream *s, void (*done)(struct stream *s))

@@ -5,7 +5,8 @@
  *
  * Opening: stream_connect() or stream_attach() of an accepted fd.  Closing:
  * stream_close() cancels what is under way; its callbacks run with -ECANCELED
- * (or their result); then closed runs and the memory is the caller's again.
+ * (or their result), and the kernel lets go of what it holds; then closed runs
+ * and the memory is the caller's again.
  */
 #ifndef IO_STREAM_H
 #define IO_STREAM_H
@@ -13,6 +14,17 @@
 #include "io/loop.h"
 
 struct stream_tls; /* io/tls.h */
+struct stream;
+
+/* What stream_send_held() leaves with the kernel; the caller's. */
+struct stream_hold {
+	struct stream *stream;
+	/* The kernel has let go of the buffers.  It had copied them: such a
+	 * send costs more than a plain one. */
+	void (*released)(struct stream_hold *hold, bool was_copied);
+	/* private */
+	struct io_op op;
+};
 
 struct stream {
 	struct loop *loop;
@@ -29,7 +41,8 @@ struct stream {
 	unsigned tx_cap, tx_pos, tx_cnt;
 	size_t tx_done;
 	bool rx_busy, tx_busy, is_closing, is_connecting, is_timed_out;
-	int start_res; /* why tx could not be started, told by the timer */
+	int start_res;	/* why tx could not be started, told by the timer */
+	unsigned holds; /* that the kernel has not let go of */
 	struct loop_task close_task;
 	struct stream_tls *tls; /* NULL: bytes go as they are */
 };
@@ -50,6 +63,15 @@ void stream_recv(struct stream *s, const struct iovec *iov, unsigned iovcnt,
  * the buffers stay valid until done.  iovcnt may exceed IO_IOV_MAX. */
 void stream_send(struct stream *s, const struct iovec *iov, unsigned iovcnt,
 		 void (*done)(struct stream *s, int res));
+/*
+ * As stream_send(), but the bytes are not copied: the buffers stay valid and
+ * as they are until hold->released has run, which is before or after done.
+ * False: nothing has been started, since that is not possible here (TLS, the
+ * kernel); send plainly.
+ */
+bool stream_send_held(struct stream *s, const struct iovec *iov,
+		      unsigned iovcnt, struct stream_hold *hold,
+		      void (*done)(struct stream *s, int res));
 /* done may be NULL and comes from the loop, never inside the call (but for a
  * zeroed stream, which has no loop).  Calling it again only replaces done. */
 void stream_close(struct stream *s, void (*done)(struct stream *s));

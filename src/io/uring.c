@@ -5,7 +5,8 @@
  *
  * Invariant: an operation is in the backlog or among the receives (not in the
  * ring yet), or the kernel has exactly one request with its address, or it is
- * completed.
+ * completed.  A send without copying has the address of its hold, since the
+ * kernel speaks of it again when the send is long over.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -17,6 +18,7 @@
 #include "base/time.h"
 #include "io/backend.h"
 #include "io/filepool.h"
+#include "io/uring_hold.h"
 
 #define DEPTH_DEFAULT 1024
 #define CQ_PER_SQ     4		 /* completions that fit while callbacks run */
@@ -46,6 +48,7 @@ struct uring {
 	bool is_open;
 	bool is_enabled;
 	bool is_wake_armed;
+	bool may_hold;
 };
 
 static struct uring *loop_uring(struct loop *loop)
@@ -135,6 +138,7 @@ static int uring_open(struct loop *loop, const struct loop_opts *opts,
 	ret = uring_setup(u, opts->depth ? opts->depth : DEPTH_DEFAULT);
 	if (ret < 0)
 		return uring_explain(ret, err);
+	u->may_hold = hold_is_known(&u->ring);
 	/* The ring waits itself; O_NONBLOCK would make it give up instead. */
 	loop->sock_flags = 0;
 	return 0;
@@ -153,6 +157,11 @@ static void uring_close(struct loop *loop)
 	loop->state = NULL;
 }
 
+static bool uring_may_hold(const struct loop *loop)
+{
+	return ((const struct uring *)loop->state)->may_hold;
+}
+
 /* --- requests --- */
 
 static void prep_transfer(struct io_uring_sqe *sqe, struct io_op *op)
@@ -168,7 +177,7 @@ static void prep_transfer(struct io_uring_sqe *sqe, struct io_op *op)
 		return;
 	}
 	/* WAITALL: the kernel goes on after a short send by itself. */
-	if (op->iovcnt == 1) {
+	if (op->iovcnt == 1 && !op->hold) {
 		io_uring_prep_send(sqe, op->fd, op->iov->iov_base, len,
 				   MSG_NOSIGNAL | MSG_WAITALL);
 		return;
@@ -178,6 +187,8 @@ static void prep_transfer(struct io_uring_sqe *sqe, struct io_op *op)
 	mh->msg_iovlen = op->iovcnt;
 	if (op->kind == IO_RECV)
 		io_uring_prep_recvmsg(sqe, op->fd, mh, 0);
+	else if (op->hold)
+		hold_prep(sqe, op, mh);
 	else
 		io_uring_prep_sendmsg(sqe, op->fd, mh,
 				      MSG_NOSIGNAL | MSG_WAITALL);
@@ -219,6 +230,7 @@ static void prep_op(struct io_uring_sqe *sqe, struct io_op *op)
 		io_uring_prep_poll_add(sqe, op->fd, op->poll_mask);
 		return;
 	case IO_DISCARD: /* files' */
+	case IO_HOLD:	 /* not the ring's */
 		break;
 	}
 	UNREACHABLE();
@@ -229,13 +241,21 @@ static unsigned op_wait_mask(const struct io_op *op)
 	return op->kind == IO_SEND || op->kind == IO_CONNECT ? POLLOUT : POLLIN;
 }
 
+/* By which the kernel knows the request. */
+static struct io_op *op_address(struct io_op *op)
+{
+	return op->kind == IO_SEND && op->hold && !(op->flags & OP_POLLING)
+		       ? op->hold
+		       : op;
+}
+
 static void uring_start(struct io_uring_sqe *sqe, struct io_op *op)
 {
 	if (op->flags & OP_POLLING)
 		io_uring_prep_poll_add(sqe, op->fd, op_wait_mask(op));
 	else
 		prep_op(sqe, op);
-	io_uring_sqe_set_data(sqe, op);
+	io_uring_sqe_set_data(sqe, op_address(op));
 	op->flags |= OP_IN_RING;
 }
 
@@ -251,16 +271,29 @@ static void uring_submit(struct loop *loop, struct io_op *op)
 			loop_complete(loop, op, ret);
 		return;
 	}
+	if (op->kind == IO_HOLD)
+		return; /* its send brings it */
 	if (op->kind == IO_RECV) {
 		list_add_tail(&u->receives, &op->node);
 		return;
 	}
+	if (op->kind == IO_SEND && op->hold)
+		hold_start(op);
 	if (list_is_empty(&u->backlog))
 		sqe = io_uring_get_sqe(&u->ring);
 	if (sqe)
 		uring_start(sqe, op);
 	else
 		list_add_tail(&u->backlog, &op->node);
+}
+
+static void uring_complete(struct loop *loop, struct io_op *op, int res)
+{
+	struct io_op *hold = op->kind == IO_SEND ? op->hold : NULL;
+
+	loop_complete(loop, op, res);
+	if (hold)
+		hold_sent(loop, hold);
 }
 
 static void uring_cancel(struct loop *loop, struct io_op *op)
@@ -272,7 +305,7 @@ static void uring_cancel(struct loop *loop, struct io_op *op)
 	if (op->flags & OP_IN_RING)
 		list_add_tail(&u->cancels, &op->node);
 	else
-		loop_complete(loop, op, -ECANCELED);
+		uring_complete(loop, op, -ECANCELED);
 }
 
 /* --- completions --- */
@@ -325,7 +358,20 @@ static void uring_op_done(struct loop *loop, struct io_op *op, int res)
 		res = 0;
 	if (op->kind == IO_ACCEPT && res >= 0)
 		os_set_nodelay(res);
-	loop_complete(loop, op, res);
+	uring_complete(loop, op, res);
+}
+
+static void uring_hold_told(struct loop *loop, struct io_op *hold,
+			    const struct io_uring_cqe *cqe)
+{
+	struct io_op *send = hold_told(loop, hold, cqe);
+
+	if (!send)
+		return;
+	/* The first 6.1 can't tell whether it has copied. */
+	if (cqe->res == -EINVAL || cqe->res == -EOPNOTSUPP)
+		loop_uring(loop)->may_hold = false;
+	uring_op_done(loop, send, cqe->res);
 }
 
 static void uring_reap(struct loop *loop)
@@ -333,6 +379,7 @@ static void uring_reap(struct loop *loop)
 	struct uring *u = loop_uring(loop);
 	struct io_uring_cqe *cqe;
 	unsigned head, count = 0;
+	struct io_op *op;
 
 	io_uring_for_each_cqe(&u->ring, head, cqe)
 	{
@@ -344,7 +391,11 @@ static void uring_reap(struct loop *loop)
 			loop->is_woken = true;
 			continue;
 		}
-		uring_op_done(loop, io_uring_cqe_get_data(cqe), cqe->res);
+		op = io_uring_cqe_get_data(cqe);
+		if (unlikely(op->kind == IO_HOLD))
+			uring_hold_told(loop, op, cqe);
+		else
+			uring_op_done(loop, op, cqe->res);
 	}
 	io_uring_cq_advance(&u->ring, count);
 }
@@ -415,7 +466,7 @@ static void uring_fill(struct loop *loop, bool with_receives)
 	while (!list_is_empty(&u->cancels) && (sqe = uring_sqe(u))) {
 		op = list_first(&u->cancels, struct io_op, node);
 		list_del(&op->node);
-		io_uring_prep_cancel(sqe, op, 0);
+		io_uring_prep_cancel(sqe, op_address(op), 0);
 		sqe->user_data = TAG_NONE;
 	}
 	if (with_receives)
@@ -487,6 +538,7 @@ const struct io_backend io_backend_uring = {
 	.cancel = uring_cancel,
 	.wait = uring_wait,
 	.now_ns = os_now_ns,
+	.may_hold = uring_may_hold,
 	.socket = os_socket,
 	.listen = os_listen,
 	.local_addr = os_local_addr,

@@ -142,10 +142,11 @@ static void ic_sent(struct stream *stream, int res)
 static void greet(struct nt_conn *conn)
 {
 	uint8_t dgst = (uint8_t)(conn->opts.hdgst | conn->opts.ddgst << 1);
-	struct pdu_ic *ic = (struct pdu_ic *)conn->tx_heads[0].bytes;
+	uint8_t *head = conn->gathers[0].heads[0].bytes;
+	struct pdu_ic *ic = (struct pdu_ic *)(void *)head;
 	struct iovec iov = {ic, sizeof(*ic)};
 
-	static_assert(sizeof(conn->tx_heads[0].bytes) >= sizeof(*ic), "ICReq");
+	static_assert(PDU_HEAD_MAX >= sizeof(*ic), "ICReq");
 	pdu_icreq(ic, 0, dgst, NT_R2TS - 1);
 	conn->state = NT_GREETING;
 	stream_send(&conn->stream, &iov, 1, ic_sent);
@@ -273,13 +274,8 @@ int nt_init(struct nt_conn *conn, struct loop *loop, const struct nt_opts *opts)
 	conn->lim.plen_max = NT_PLEN_MAX;
 	addr_format(&opts->addr, conn->peer);
 	stream_init(&conn->stream, loop, conn);
-	nt_tx_init(conn);
-	conn->tx_heads = calloc(NT_TX_PDUS, sizeof(*conn->tx_heads));
-	conn->tx_cmds = calloc(NT_TX_PDUS, sizeof(*conn->tx_cmds));
-	conn->tx_iov = calloc(NT_TX_IOVS, sizeof(*conn->tx_iov));
 	conn->rx_buf = malloc(NT_RX_BUF);
-	if (!conn->tx_heads || !conn->tx_cmds || !conn->tx_iov ||
-	    !conn->rx_buf || nt_slots_init(conn)) {
+	if (nt_tx_init(conn) || !conn->rx_buf || nt_slots_init(conn)) {
 		nt_fini(conn);
 		return -ENOMEM;
 	}
@@ -291,9 +287,7 @@ void nt_fini(struct nt_conn *conn)
 	ASSERT(conn->state == NT_IDLE || conn->state == NT_DOWN);
 	ASSERT(!conn->inflight_count);
 	nt_auth_destroy(conn->auth);
-	free(conn->tx_heads);
-	free(conn->tx_cmds);
-	free(conn->tx_iov);
+	nt_tx_fini(conn);
 	free(conn->rx_buf);
 	free(conn->slots);
 	nt_trash_free(conn);

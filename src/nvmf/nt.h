@@ -23,6 +23,8 @@
 #define NT_DEPTH_MAX	(1u << NT_CID_BITS)
 #define NT_TX_PDUS	64 /* PDUs in one gather */
 #define NT_TX_IOVS	1024
+#define NT_GATHERS	4 /* that the kernel may hold, and one to send */
+#define NT_COPIED_MAX	4 /* in a row: the way there always copies */
 #define NT_RX_IOVS	64
 #define NT_RX_BUF	((size_t)64 << 10)
 #define NT_PLEN_MAX	((uint32_t)64 << 20) /* what a C2HData may announce */
@@ -86,7 +88,7 @@ struct nt_cmd {
 	bool in_use, is_capsule_sent, has_response, is_last_seen;
 	bool is_expired, is_cancelled, is_aborting, is_abort_sent;
 	bool is_leaving, is_forgotten; /* forget.c */
-	unsigned tx_refs;	       /* PDUs of the gather under way */
+	unsigned tx_refs;	       /* PDUs in gathers, see tx.c */
 	uint32_t received;	       /* C2HData bytes */
 	uint32_t requested;	       /* sum of R2T lengths */
 	uint32_t sent;		       /* H2CData bytes gathered */
@@ -104,7 +106,8 @@ struct nt_opts {
 	unsigned depth; /* queue entries; depth - 1 commands at a time */
 	uint32_t connect_timeout_ms, ack_timeout_ms, abort_timeout_ms;
 	bool hdgst, ddgst;
-	struct tls_psk psk; /* len 0: without TLS */
+	uint32_t zerocopy_bytes; /* 0 = never */
+	struct tls_psk psk;	 /* len 0: without TLS */
 	void *arg;
 	/* Sends an Abort for a command that is late or cancelled; it has
 	 * abort_timeout_ms to come back.  NULL: the connection fails. */
@@ -130,6 +133,16 @@ struct nt_tx_head { /* header of one PDU as sent, and its data digest */
 	uint32_t ddgst;
 };
 
+struct nt_gather { /* what leaves in one send */
+	struct nt_conn *conn;
+	struct nt_tx_head *heads;
+	struct nt_cmd **cmds;
+	unsigned pdus;
+	uint64_t bytes, summed; /* payload; of which with a digest */
+	bool is_held;		/* the kernel may still read it */
+	struct stream_hold hold;
+};
+
 struct nt_conn {
 	struct nt_opts opts; /* constant */
 	struct loop *loop;
@@ -151,12 +164,14 @@ struct nt_conn {
 	/* sending */
 	struct list tx_queue;
 	struct loop_task tx_task;
-	bool is_tx_gather; /* a gather is on its way */
-	struct nt_tx_head *tx_heads;
-	struct nt_cmd **tx_cmds;
-	struct iovec *tx_iov;
-	unsigned tx_pdus, tx_iovs;
-	uint64_t tx_summed; /* payload with a digest in the gather */
+	bool is_tx_gather; /* tx is on its way */
+	struct nt_gather gathers[NT_GATHERS];
+	struct nt_gather *tx;	 /* the last that was begun */
+	unsigned held_count;	 /* of gathers */
+	unsigned copied_count;	 /* the last so many holds were copies */
+	uint32_t zerocopy_bytes; /* from this payload on, 0 = never */
+	struct iovec *tx_iov;	 /* of what is being gathered */
+	unsigned tx_iovs;
 	uint8_t term[PDU_TERM_MAX];
 	size_t term_len;
 	/* receiving */
@@ -238,7 +253,8 @@ void nt_auth_pump(struct nt_auth *auth);    /* a slot came free */
 void nt_auth_destroy(struct nt_auth *auth); /* NULL is fine */
 
 /* tx.c */
-void nt_tx_init(struct nt_conn *conn);
+int nt_tx_init(struct nt_conn *conn); /* 0 or -ENOMEM */
+void nt_tx_fini(struct nt_conn *conn);
 void nt_tx_queue(struct nt_conn *conn, struct nt_cmd *cmd);
 
 /* rx.c */

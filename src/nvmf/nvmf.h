@@ -84,11 +84,17 @@ struct nvmf_opts {
 	uint16_t io_depth;    /* 0 = 128; cut to CAP.MQES */
 	uint16_t io_queues;   /* asked of the controller, 0 = 4 */
 	bool hdgst, ddgst;
+	/* From so much payload in one send on it is not copied, where the
+	 * kernel can; 0 = all is copied.  The memory of a write is then read
+	 * until the target has acknowledged it, and the write is not done
+	 * before. */
+	uint32_t zerocopy_bytes;
 	/* NULL: events are logged only.  arg is nvmf_ctrl_open()'s.  With it a
 	 * discovery controller is a persistent one: keep-alive is on. */
 	nvmf_event_fn on_event;
 };
-#define NVMF_KATO_OFF UINT32_MAX
+#define NVMF_KATO_OFF	    UINT32_MAX
+#define NVMF_ZEROCOPY_BYTES 262144 /* where it pays, docs/performance.md */
 
 /* What the controller said; constant while LIVE. */
 struct nvmf_ctrl_info {

@@ -3,13 +3,19 @@
  * Sending: one gather under way at a time; what is queued meanwhile goes into
  * the next.  The connection's thread.
  *
+ * A gather with much payload leaves without being copied, and is then held: the
+ * kernel may read it again until the target has acknowledged it.  The next one
+ * need not wait for that, but takes another place; the last that is free is for
+ * plain sends, so that no hold is ever waited for.
+ *
  * Invariant: a command is in tx_queue while it has a capsule or H2CData to
  * send that no gather has taken yet; tx_refs counts its PDUs in the gather
- * under way, and it does not complete before that is 0.
+ * under way and in those held, and it does not complete before that is 0.
  */
 #include "nvmf/nt.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/crc.h"
@@ -55,7 +61,8 @@ static void add_pdu(struct nt_conn *conn, struct nt_cmd *cmd,
 {
 	uint32_t off = hdr->ch.type == PDU_H2C_DATA ? hdr->data.datao : 0;
 	struct nt_cursor *cur = &cmd->data;
-	struct nt_tx_head *head = &conn->tx_heads[conn->tx_pdus];
+	struct nt_gather *tx = conn->tx;
+	struct nt_tx_head *head = &tx->heads[tx->pdus];
 	size_t mapped = bytes;
 	size_t head_len;
 	uint32_t crc;
@@ -75,13 +82,14 @@ static void add_pdu(struct nt_conn *conn, struct nt_cmd *cmd,
 					       NT_TX_IOVS - conn->tx_iovs);
 		ASSERT(mapped == bytes);
 		if (conn->lim.ddgst) {
-			conn->tx_summed += bytes;
+			tx->summed += bytes;
 			head->ddgst = data_crc(cmd, cur, off, bytes);
 			add_iov(conn, &head->ddgst, sizeof(head->ddgst));
 		}
 		nt_cursor_skip(cur, bytes);
+		tx->bytes += bytes;
 	}
-	conn->tx_cmds[conn->tx_pdus++] = cmd;
+	tx->cmds[tx->pdus++] = cmd;
 	cmd->tx_refs++;
 }
 
@@ -104,7 +112,7 @@ static bool add_capsule(struct nt_conn *conn, struct nt_cmd *cmd)
 	union pdu_hdr hdr = {.cmd = {.ch.type = PDU_CAPSULE_CMD}};
 
 	if (bytes && room_for(conn, cmd, bytes) < bytes) {
-		if (conn->tx_pdus)
+		if (conn->tx->pdus)
 			return false;
 		/* Too many pieces for any gather: let the target ask. */
 		cmd->is_in_capsule = false;
@@ -177,11 +185,42 @@ static bool stop_late(struct nt_conn *conn, struct nt_cmd *cmd)
 
 static bool has_room(const struct nt_conn *conn)
 {
-	return conn->tx_pdus < NT_TX_PDUS && conn->tx_iovs < NT_TX_IOVS &&
-	       conn->tx_summed < PDU_SUMMED_MAX;
+	return conn->tx->pdus < NT_TX_PDUS && conn->tx_iovs < NT_TX_IOVS &&
+	       conn->tx->summed < PDU_SUMMED_MAX;
 }
 
 static void gather_start(struct nt_conn *conn);
+
+/* Neither sent nor held any more. */
+static void gather_end(struct nt_conn *conn, const struct nt_gather *tx)
+{
+	for (unsigned i = 0; i < tx->pdus; i++) {
+		struct nt_cmd *cmd = tx->cmds[i];
+
+		cmd->tx_refs--;
+		nt_cmd_settle(cmd);
+		/* A completion may close the connection. */
+		if (conn->state != NT_READY)
+			return;
+	}
+}
+
+static void gather_released(struct stream_hold *hold, bool was_copied)
+{
+	struct nt_gather *tx = container_of(hold, struct nt_gather, hold);
+	struct nt_conn *conn = tx->conn;
+
+	tx->is_held = false;
+	conn->held_count--;
+	nt_stat_add(was_copied ? NT_STAT_ZEROCOPY_COPIED
+			       : NT_STAT_ZEROCOPY_SENDS,
+		    1);
+	conn->copied_count = was_copied ? conn->copied_count + 1 : 0;
+	if (conn->copied_count == NT_COPIED_MAX)
+		conn->zerocopy_bytes = 0;
+	if (conn->state == NT_READY && !(conn->is_tx_gather && tx == conn->tx))
+		gather_end(conn, tx);
+}
 
 static void gather_done(struct stream *stream, int res)
 {
@@ -197,24 +236,69 @@ static void gather_done(struct stream *stream, int res)
 			strerror(-res));
 		return;
 	}
-	for (unsigned i = 0; i < conn->tx_pdus; i++) {
-		struct nt_cmd *cmd = conn->tx_cmds[i];
-
-		cmd->tx_refs--;
-		nt_cmd_settle(cmd);
-		/* A completion may close the connection. */
-		if (conn->state != NT_READY)
-			return;
-	}
+	if (!conn->tx->is_held)
+		gather_end(conn, conn->tx);
 	gather_start(conn);
+}
+
+static int gather_init(struct nt_conn *conn, struct nt_gather *tx)
+{
+	tx->conn = conn;
+	tx->hold.released = gather_released;
+	if (!tx->heads)
+		tx->heads = calloc(NT_TX_PDUS, sizeof(*tx->heads));
+	if (tx->heads)
+		tx->cmds = calloc(NT_TX_PDUS, sizeof(*tx->cmds));
+	return tx->cmds ? 0 : -ENOMEM;
+}
+
+static struct nt_gather *free_gather(struct nt_conn *conn)
+{
+	struct nt_gather *tx = conn->gathers;
+
+	while (tx->is_held)
+		tx++;
+	ASSERT(tx < conn->gathers + NT_GATHERS);
+	return tx;
+}
+
+/* There is a place for the next one while this is held; each but the first gets
+ * its memory when it is first needed. */
+static bool has_place(struct nt_conn *conn)
+{
+	struct nt_gather *tx = conn->gathers;
+
+	while (tx->is_held || tx == conn->tx)
+		if (++tx == conn->gathers + NT_GATHERS)
+			return false;
+	return tx->cmds || gather_init(conn, tx) == 0;
+}
+
+static void gather_send(struct nt_conn *conn)
+{
+	struct nt_gather *tx = conn->tx;
+
+	conn->is_tx_gather = true;
+	if (unlikely(conn->zerocopy_bytes) &&
+	    tx->bytes >= conn->zerocopy_bytes && has_place(conn) &&
+	    stream_send_held(&conn->stream, conn->tx_iov, conn->tx_iovs,
+			     &tx->hold, gather_done)) {
+		tx->is_held = true;
+		conn->held_count++;
+		return;
+	}
+	stream_send(&conn->stream, conn->tx_iov, conn->tx_iovs, gather_done);
 }
 
 static void gather_start(struct nt_conn *conn)
 {
+	struct nt_gather *tx;
+
 	if (conn->is_tx_gather || conn->state != NT_READY)
 		return;
-	conn->tx_pdus = conn->tx_iovs = 0;
-	conn->tx_summed = 0;
+	tx = conn->tx = free_gather(conn);
+	tx->pdus = conn->tx_iovs = 0;
+	tx->bytes = tx->summed = 0;
 	while (has_room(conn) && !list_is_empty(&conn->tx_queue)) {
 		struct nt_cmd *cmd =
 			list_first(&conn->tx_queue, struct nt_cmd, tx_node);
@@ -235,11 +319,9 @@ static void gather_start(struct nt_conn *conn)
 		if (cmd->sent < cmd->requested)
 			list_add_tail(&conn->tx_queue, &cmd->tx_node);
 	}
-	ASSERT(conn->tx_pdus || list_is_empty(&conn->tx_queue));
-	if (!conn->tx_pdus)
-		return;
-	conn->is_tx_gather = true;
-	stream_send(&conn->stream, conn->tx_iov, conn->tx_iovs, gather_done);
+	ASSERT(tx->pdus || list_is_empty(&conn->tx_queue));
+	if (tx->pdus)
+		gather_send(conn);
 }
 
 static void tx_task_run(struct loop_task *task)
@@ -247,10 +329,25 @@ static void tx_task_run(struct loop_task *task)
 	gather_start(container_of(task, struct nt_conn, tx_task));
 }
 
-void nt_tx_init(struct nt_conn *conn)
+int nt_tx_init(struct nt_conn *conn)
 {
 	list_init(&conn->tx_queue);
 	conn->tx_task.run = tx_task_run;
+	conn->zerocopy_bytes = conn->opts.zerocopy_bytes;
+	conn->tx_iov = calloc(NT_TX_IOVS, sizeof(*conn->tx_iov));
+	if (!conn->tx_iov)
+		return -ENOMEM;
+	return gather_init(conn, &conn->gathers[0]);
+}
+
+void nt_tx_fini(struct nt_conn *conn)
+{
+	ASSERT(!conn->held_count);
+	for (unsigned i = 0; i < NT_GATHERS; i++) {
+		free(conn->gathers[i].heads);
+		free(conn->gathers[i].cmds);
+	}
+	free(conn->tx_iov);
 }
 
 /* Deferred, so that what is submitted in one turn leaves in one gather. */

@@ -39,6 +39,7 @@ enum { /* what a variable sets */
 	SET_KATO_MS,
 	SET_HDGST,
 	SET_DDGST,
+	SET_ZEROCOPY,
 	SET_REQUESTS,
 	SET_ACK,
 	SET_LOSS_S,
@@ -83,6 +84,7 @@ static const struct var {
 	{"MC_NVME_KEEP_ALIVE_MS", KIND_UINT, SET_KATO_MS, 0, 600000},
 	{"MC_NVME_HEADER_DIGEST", KIND_BOOL, SET_HDGST, 0, 1},
 	{"MC_NVME_DATA_DIGEST", KIND_BOOL, SET_DDGST, 0, 1},
+	{"MC_NVME_ZEROCOPY_BYTES", KIND_SIZE, SET_ZEROCOPY, 0, GiB},
 	{"MC_NOF_MULTIPATH", KIND_CHOICE, SET_MULTIPATH, 0,
 	 ARRAY_SIZE(multipaths) - 1, multipaths},
 	{"MC_NOF_READ_WEIGHT", KIND_UINT, SET_READ_WEIGHT, 1, 64},
@@ -195,6 +197,7 @@ static void fill_nvmf(const uint64_t v[SET_COUNT], struct nvmf_opts *out)
 		.io_queues = (uint16_t)v[SET_IO_QUEUES],
 		.hdgst = v[SET_HDGST] != 0,
 		.ddgst = v[SET_DDGST] != 0,
+		.zerocopy_bytes = (uint32_t)v[SET_ZEROCOPY],
 	};
 }
 
@@ -215,6 +218,7 @@ int vol_opts_read_env(struct vol_opts *opts, struct err *err)
 		[SET_CHUNK] = 256 * KiB,
 		[SET_INFLIGHT] = 32 * MiB,
 		[SET_SPIN] = 0,
+		[SET_ZEROCOPY] = NVMF_ZEROCOPY_BYTES,
 		[SET_LOSS_S] = 600,
 		[SET_READ_WEIGHT] = 1,
 		[SET_NUMA] = UINT64_MAX,

@@ -84,8 +84,8 @@ struct tgt_req *conn_req_at(struct tgt_conn *conn, uint16_t ttag)
 
 static void conn_drop_reqs(struct tgt_conn *conn)
 {
+	ASSERT(!conn->held_count);
 	list_init(&conn->txq);
-	list_init(&conn->sending);
 	list_init(&conn->parked);
 	list_init(&conn->free);
 	for (unsigned i = 0; i <= conn->req_count; i++) {
@@ -115,8 +115,7 @@ void conn_check(struct tgt_conn *conn)
 	if (conn->is_leaving && conn->state == CONN_LIVE && conn_is_idle(conn))
 		conn->state = CONN_DRAIN;
 	if (conn->state == CONN_DRAIN && !conn->busy_count &&
-	    list_is_empty(&conn->txq) && list_is_empty(&conn->sending) &&
-	    !conn->is_tx_busy)
+	    conn_tx_is_idle(conn))
 		conn_close(conn, "stopped");
 	if (!conn->is_stream_closed || conn->busy_count || conn->is_gone)
 		return;
@@ -431,8 +430,7 @@ int conn_create(struct tgt *tgt, struct tgt_listener *tl, int fd,
 	list_init(&conn->shard_node);
 	list_init(&conn->free);
 	list_init(&conn->parked);
-	list_init(&conn->txq);
-	list_init(&conn->sending);
+	conn_tx_init(conn);
 	req_init(conn, &conn->first, 0);
 	list_add_tail(&tgt->conns, &conn->node);
 	tgt->conn_count++;

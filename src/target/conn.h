@@ -17,10 +17,12 @@
 
 struct tgt_auth;
 
-#define CONN_RX_BYTES  32768
-#define CONN_ADMIN_ICD 8192 /* in-capsule data of the admin queue */
-#define CONN_DATA_HEAD 128  /* most bytes in front of the data */
-#define CONN_LINGER_MS 1000 /* last words, and what is under way */
+#define CONN_RX_BYTES	32768
+#define CONN_ADMIN_ICD	8192 /* in-capsule data of the admin queue */
+#define CONN_DATA_HEAD	128  /* most bytes in front of the data */
+#define CONN_LINGER_MS	1000 /* last words, and what is under way */
+#define CONN_GATHERS	4    /* that the kernel may hold, and one to send */
+#define CONN_COPIED_MAX 4    /* in a row: the way to this host always copies */
 
 #define LOG_RETAIN_EVENT (1u << 15) /* CDW10 of Get Log Page */
 
@@ -63,7 +65,7 @@ struct tgt_req {
 	uint64_t result;
 	/* transmit */
 	uint8_t tx_want;
-	bool is_in_tx; /* header bytes below are being sent */
+	bool is_in_tx; /* header bytes below are being sent, or held */
 	bool is_final; /* the answer, not only an R2T */
 	struct fault_plan fault;
 	struct timer hold; /* while a fault holds the answer up */
@@ -110,6 +112,13 @@ enum rx_stage {
 	RX_DATA,
 	RX_DDGST,
 	RX_STALL
+};
+
+struct tgt_gather { /* what leaves in one send */
+	struct tgt_conn *conn;
+	struct list reqs;
+	bool is_held; /* the kernel may still read it */
+	struct stream_hold hold;
 };
 
 struct tgt_conn {
@@ -174,9 +183,14 @@ struct tgt_conn {
 	bool is_icd_busy;
 	struct tgt_req *icd_wait;
 	/* transmit */
-	struct list txq, sending;
+	struct list txq;
 	struct loop_task tx_task;
-	bool is_tx_busy;
+	struct tgt_gather gathers[CONN_GATHERS];
+	struct tgt_gather *tx;	 /* the last that was begun */
+	bool is_tx_busy;	 /* it is on its way */
+	unsigned held_count;	 /* of gathers */
+	unsigned copied_count;	 /* the last so many holds were copies */
+	uint32_t zerocopy_bytes; /* from this much data on, 0 = never */
 	struct pdu_ic icresp;
 	uint8_t term[PDU_TERM_MAX];
 	struct iovec ctl; /* one of these, sent before all else; len 0: none */
@@ -237,7 +251,10 @@ void conn_rx_resume(struct tgt_conn *conn);
 void conn_rx_go(struct tgt_conn *conn);
 
 /* conn_tx.c */
+void conn_tx_init(struct tgt_conn *conn);
 void conn_tx_kick(struct tgt_conn *conn);
+/* Nothing waits, is on its way or held. */
+bool conn_tx_is_idle(const struct tgt_conn *conn);
 /* Answers the request: sc, result and (for success) its data. */
 void req_complete(struct tgt_req *req, uint16_t sc);
 /* Same, with len bytes of req->data going to the host. */

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Send side of a connection: answers of many commands leave in one gathered
- * send, payload straight from where it lies.  Shard's thread.  Invariant: the
- * header bytes in a request are not changed while is_in_tx.
+ * send, payload straight from where it lies.  Shard's thread.
+ *
+ * A gather with much data leaves without being copied and is then held: the
+ * kernel may read it again until the host has acknowledged it.  The next one
+ * takes another place; the last that is free is for plain sends, so that no
+ * hold is ever waited for.
+ *
+ * Invariant: a request is in one gather while is_in_tx, until that has been
+ * sent and is not held; its header bytes and data stay as they are.
  */
 #include <errno.h>
 #include <string.h>
@@ -117,11 +124,37 @@ static void tx_sent(struct tgt_req *req)
 		conn_req_release(req);
 }
 
+/* Neither being sent nor held any more. */
+static void gather_end(struct tgt_gather *tx)
+{
+	struct tgt_req *req, *tmp;
+	struct list sent;
+
+	list_init(&sent);
+	list_splice_tail(&sent, &tx->reqs);
+	list_for_each_safe (req, tmp, &sent, node)
+		tx_sent(req);
+	conn_tx_kick(tx->conn);
+	conn_check(tx->conn);
+}
+
+static void gather_released(struct stream_hold *hold, bool was_copied)
+{
+	struct tgt_gather *tx = container_of(hold, struct tgt_gather, hold);
+	struct tgt_conn *conn = tx->conn;
+
+	tx->is_held = false;
+	conn->held_count--;
+	conn->copied_count = was_copied ? conn->copied_count + 1 : 0;
+	if (conn->copied_count == CONN_COPIED_MAX)
+		conn->zerocopy_bytes = 0;
+	if (conn->state != CONN_CLOSED && !(conn->is_tx_busy && tx == conn->tx))
+		gather_end(tx);
+}
+
 static void on_sent(struct stream *s, int res)
 {
 	struct tgt_conn *conn = s->arg;
-	struct tgt_req *req, *tmp;
-	struct list sent;
 
 	conn->is_tx_busy = false;
 	if (conn->state == CONN_CLOSED)
@@ -130,12 +163,36 @@ static void on_sent(struct stream *s, int res)
 		conn_close(conn, strerror(-res));
 		return;
 	}
-	list_init(&sent);
-	list_splice_tail(&sent, &conn->sending);
-	list_for_each_safe (req, tmp, &sent, node)
-		tx_sent(req);
-	conn_tx_kick(conn);
-	conn_check(conn);
+	if (conn->tx->is_held)
+		conn_tx_kick(conn);
+	else
+		gather_end(conn->tx);
+}
+
+static struct tgt_gather *free_gather(struct tgt_conn *conn)
+{
+	struct tgt_gather *tx = conn->gathers;
+
+	while (tx->is_held)
+		tx++;
+	ASSERT(tx < conn->gathers + CONN_GATHERS);
+	return tx;
+}
+
+static void gather_send(struct tgt_conn *conn, const struct iovec *iov,
+			unsigned n, uint64_t bytes)
+{
+	struct tgt_gather *tx = conn->tx;
+
+	conn->is_tx_busy = true;
+	if (unlikely(conn->zerocopy_bytes) && bytes >= conn->zerocopy_bytes &&
+	    conn->held_count + 1 < CONN_GATHERS &&
+	    stream_send_held(&conn->s, iov, n, &tx->hold, on_sent)) {
+		tx->is_held = true;
+		conn->held_count++;
+		return;
+	}
+	stream_send(&conn->s, iov, n, on_sent);
 }
 
 static void tx_flush(struct loop_task *task)
@@ -143,29 +200,49 @@ static void tx_flush(struct loop_task *task)
 	struct tgt_conn *conn = container_of(task, struct tgt_conn, tx_task);
 	struct iovec iov[TX_IOV + TX_IOV_REQ]; /* a fault may double the last */
 	struct tgt_req *req;
-	uint64_t summed = 0;
+	uint64_t bytes = 0;
 	unsigned n = 0;
 
 	if (conn->is_tx_busy || !stream_is_open(&conn->s) ||
 	    (conn->stall_sides & FAULT_TX))
 		return;
+	conn->tx = free_gather(conn);
 	if (conn->ctl.iov_len) {
 		iov[n++] = conn->ctl;
 		conn->ctl.iov_len = 0;
 	}
 	while (conn->state != CONN_TERM && n + TX_IOV_REQ <= TX_IOV &&
-	       summed < PDU_SUMMED_MAX && !list_is_empty(&conn->txq)) {
+	       !(conn->ddgst && bytes >= PDU_SUMMED_MAX) &&
+	       !list_is_empty(&conn->txq)) {
 		req = list_first(&conn->txq, struct tgt_req, node);
 		list_del(&req->node);
-		if (conn->ddgst && req->tx_want & TX_DATA)
-			summed += req->len;
+		if (req->tx_want & TX_DATA)
+			bytes += req->len;
 		n += tx_build(req, iov + n);
-		list_add_tail(&conn->sending, &req->node);
+		list_add_tail(&conn->tx->reqs, &req->node);
 	}
 	if (n == 0)
 		return;
-	conn->is_tx_busy = true;
-	stream_send(&conn->s, iov, n, on_sent);
+	gather_send(conn, iov, n, bytes);
+}
+
+void conn_tx_init(struct tgt_conn *conn)
+{
+	list_init(&conn->txq);
+	conn->zerocopy_bytes = conn->tgt->opts.zerocopy_bytes;
+	for (unsigned i = 0; i < CONN_GATHERS; i++) {
+		struct tgt_gather *tx = &conn->gathers[i];
+
+		tx->conn = conn;
+		tx->hold.released = gather_released;
+		list_init(&tx->reqs);
+	}
+}
+
+bool conn_tx_is_idle(const struct tgt_conn *conn)
+{
+	return !conn->is_tx_busy && !conn->held_count &&
+	       list_is_empty(&conn->txq);
 }
 
 void conn_tx_kick(struct tgt_conn *conn)

@@ -51,6 +51,9 @@ struct tgt_opts {
 	uint16_t queue_depth;	  /* 0 = 128 */
 	uint32_t max_connections; /* 0 = 4096 */
 	bool no_c2h_success;	  /* always send a response capsule */
+	/* So much data in one send is not copied, where the kernel can; 0 = all
+	 * is copied. */
+	uint32_t zerocopy_bytes;
 	uint64_t
 		buffer_bytes; /* cap for data buffers of file I/O, 0 = 64 MiB */
 };

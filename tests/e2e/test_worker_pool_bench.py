@@ -140,6 +140,19 @@ def test_write_verify_and_refusal(cluster):
     assert int(got["verified_bytes"]) > 0 and got["verify_errors"] == "0"
 
 
+def test_sends_that_are_not_copied(cluster):
+    """The kernel copies them all the same on the way to itself, and says so:
+    both ends begin with such sends and go on with plain ones."""
+    cluster.target("ssd", "ram:16m", nqn=NQN, flags=["--zerocopy_bytes=4k"])
+    for bytes_ in ("4096", "0"):
+        got = results(bench(
+            cluster, f"--endpoints={endpoint(cluster, 1)}", "--verify",
+            "--rw=randrw", "--bs=256k", "--iodepth=16", "--size=8m",
+            "--yes-overwrite", *SHORT, env={"MC_NVME_ZEROCOPY_BYTES": bytes_}))
+        assert int(got["verified_bytes"]) > 1 << 20
+        assert got["verify_errors"] == got["failed_ops"] == "0"
+
+
 def test_a_pool_segment_is_not_overwritten(cluster):
     cluster.master()
     cluster.target("ssd", "ram:16m", nqn=NQN)

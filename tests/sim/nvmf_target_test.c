@@ -3,12 +3,14 @@
  * Initiator against target in one simulated world per seed: random segments,
  * latencies, shapes and options, and what the seed's mode adds: resets, stalls
  * that outlast deadlines (a connection that is half open), refused connections,
- * restarts of either end, cancelled I/O.
+ * restarts of either end, cancelled I/O.  In half of the worlds sends are not
+ * copied, and held for as long as the kernel likes.
  *
  *	sim_nvmf_target [first seed [count]]
  *
- * Promise: every I/O is done once; what was written is what is read, and its
- * CRC-32C is what the queue says; closing is bounded.  A region whose write
+ * Promise: every I/O is done once, and a write not while its memory is held;
+ * what was written is what is read, and its CRC-32C is what the queue says;
+ * closing is bounded.  A region whose write
  * failed is unknown until a write succeeds that began when nothing of the lost
  * connection can be on its way any more: a target that was not told may still
  * carry out what it has received.
@@ -121,6 +123,7 @@ static struct {
 	uint32_t lba_bytes;
 	struct region regions[REGIONS];
 	const struct mode *mode;
+	uint64_t hold_ns; /* the longest hold, 0: all is copied */
 	bool is_stopped;
 } w;
 
@@ -178,6 +181,9 @@ static void io_done(struct nvmf_io *io)
 	struct region *r = container_of(io, struct region, io);
 
 	CHECK(r->is_busy);
+	for (unsigned i = 0; i < io->iovcnt; i++)
+		CHECK(!io_sim_is_held(w.sim, r->iov[i].iov_base,
+				      r->iov[i].iov_len));
 	r->is_busy = false;
 	if (io->sc != NVME_SC_OK) {
 		io_failed(r);
@@ -292,7 +298,8 @@ static void await_closed(void)
 	while (w.pending_closes)
 		step();
 	/* What commands under way get, and a TermReq that lingers. */
-	CHECK(io_sim_now_ns(w.sim) - start <= (CLOSE_MS + 210) * NS_PER_MS);
+	CHECK(io_sim_now_ns(w.sim) - start <=
+	      (CLOSE_MS + 210) * NS_PER_MS + w.hold_ns);
 }
 
 static void disconnect(void)
@@ -351,6 +358,14 @@ static struct loop *new_loop(const char *name)
 	return loop;
 }
 
+/* What one end may not copy. */
+static uint32_t zerocopy_bytes(void)
+{
+	if (!w.hold_ns || !rng_below(&w.rng, 4))
+		return 0;
+	return 1u << rng_below(&w.rng, 18);
+}
+
 static void start_target(void)
 {
 	struct tgt_opts to = {
@@ -359,6 +374,7 @@ static void start_target(void)
 		.in_capsule = 4096u << rng_below(&w.rng, 6),
 		.max_h2cdata = 4096u << rng_below(&w.rng, 9),
 		.no_c2h_success = rng_below(&w.rng, 2),
+		.zerocopy_bytes = zerocopy_bytes(),
 	};
 	struct tgt_ns_opts no = {.nsid = 1};
 	struct tgt_subsys *ss;
@@ -396,6 +412,11 @@ static void setup(uint64_t seed)
 	w.opts.connect_timeout_ms = COMMAND_MS;
 	w.opts.abort_timeout_ms = ABORT_MS;
 	w.opts.close_timeout_ms = CLOSE_MS;
+	/* Longer than a round trip, and sometimes than a command's time. */
+	if (seed / ARRAY_SIZE(modes) % 2)
+		w.hold_ns = NS_PER_MS
+			    << rng_below(&w.rng, w.mode->is_rough ? 12 : 8);
+	w.opts.zerocopy_bytes = zerocopy_bytes();
 	start_target();
 	io_sim_set_faults(
 		w.sim,
@@ -408,7 +429,9 @@ static void setup(uint64_t seed)
 			.reset_rate = w.mode->reset_rate,
 			.stall_rate = w.mode->stall_rate,
 			.stall_ns = w.mode->stall_ms * NS_PER_MS,
-			.refuse_rate = w.mode->refuse_rate});
+			.refuse_rate = w.mode->refuse_rate,
+			.hold_max_ns = w.hold_ns,
+			.hold_copy_rate = 0.3});
 	for (unsigned i = 0; i < REGIONS; i++) {
 		w.regions[i].buf = malloc(REGION_BYTES + IOVS * 100);
 		w.regions[i].want = calloc(1, REGION_BYTES);

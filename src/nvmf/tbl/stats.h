@@ -11,5 +11,9 @@ NVMF_STAT(COMMANDS, commands, "NVMe commands sent")
 NVMF_STAT(ERRORS, errors, "NVMe commands that failed")
 NVMF_STAT(BYTES_READ, bytes_read, "Bytes of good NVMe reads")
 NVMF_STAT(BYTES_WRITTEN, bytes_written, "Bytes of good NVMe writes")
+NVMF_STAT(ZEROCOPY_SENDS, zerocopy_sends,
+	  "NVMe/TCP sends whose payload was not copied")
+NVMF_STAT(ZEROCOPY_COPIED, zerocopy_copied,
+	  "NVMe/TCP sends that the kernel copied though asked not to")
 NVMF_STAT(DIGEST_ERRORS, digest_errors,
 	  "NVMe/TCP PDUs whose digest did not match")

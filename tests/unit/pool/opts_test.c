@@ -19,6 +19,7 @@ static const char *const names[] = {
 	"MC_NVME_FABRICS_CONNECT_TIMEOUT_US",
 	"MC_NVME_HEADER_DIGEST",
 	"MC_NVME_DATA_DIGEST",
+	"MC_NVME_ZEROCOPY_BYTES",
 	"MC_NVME_ADMIN_QUEUE_SIZE",
 	"MC_NVME_TRANSPORT_ACK_TIMEOUT",
 	"MC_NVME_IO_QUEUE_REQUESTS",
@@ -48,6 +49,7 @@ static void test_defaults(void **state)
 	assert_int_equal(opts.chunk_bytes, 262144);
 	assert_int_equal(opts.inflight_bytes, 33554432);
 	assert_false(opts.nvmf.hdgst || opts.nvmf.ddgst);
+	assert_int_equal(opts.nvmf.zerocopy_bytes, 262144);
 	assert_true(strlen(opts.nvmf.host.nqn) > 0);
 	assert_int_equal(opts.multipath, MULTIPATH_ROUND_ROBIN);
 	assert_int_equal(opts.loss_timeout_s, 600);
@@ -106,6 +108,7 @@ static void test_values(void **state)
 	setenv("MC_NVME_IO_QUEUE_SIZE", "256", 1);
 	setenv("MC_NVME_FABRICS_CONNECT_TIMEOUT_US", "500000", 1);
 	setenv("MC_NVME_DATA_DIGEST", "1", 1);
+	setenv("MC_NVME_ZEROCOPY_BYTES", "1m", 1);
 	assert_int_equal(vol_opts_init(&opts, &err), 0);
 	assert_int_equal(opts.workers, 2);
 	assert_int_equal(opts.chunk_bytes, 2 * CRC_BLOCK);
@@ -114,6 +117,7 @@ static void test_values(void **state)
 	assert_int_equal(opts.nvmf.io_depth, 256);
 	assert_int_equal(opts.nvmf.connect_timeout_ms, 500);
 	assert_true(opts.nvmf.ddgst);
+	assert_int_equal(opts.nvmf.zerocopy_bytes, MiB);
 }
 
 static void test_refused(void **state)
@@ -130,6 +134,8 @@ static void test_refused(void **state)
 		{"MC_NVME_TRANSPORT_ACK_TIMEOUT", "99"},
 		{"MC_NOF_MULTIPATH", "random"},
 		{"MC_NOF_READ_WEIGHT", "0"},
+		{"MC_NVME_ZEROCOPY_BYTES", "2g"},
+		{"MC_NVME_ZEROCOPY_BYTES", "some"},
 		{"MC_NOF_TRTYPE", "RDMA"},
 		{"MC_STORE_NUMA_SOCKET_ID", "-1"},
 	};
