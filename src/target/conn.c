@@ -227,8 +227,9 @@ void conn_attached(struct tgt_conn *conn)
 }
 
 void conn_term(struct tgt_conn *conn, uint16_t fes, uint32_t fei,
-	       const struct pdu_ch *hdr, size_t hdr_len)
+	       const void *hdr, size_t hdr_len)
 {
+	const uint8_t *type = hdr; /* the first byte of each */
 	struct tgt_shard *shard = conn->shard;
 	char peer[ADDR_TEXT_LEN];
 	uint32_t held_back;
@@ -240,7 +241,7 @@ void conn_term(struct tgt_conn *conn, uint16_t fes, uint32_t fei,
 			  &held_back))
 		log_warn("bad PDU from host",
 			 "peer=%s qid=%u type=%u fes=%u fei=%u held_back=%u",
-			 peer, conn->qid, hdr->type, fes, fei, held_back);
+			 peer, conn->qid, *type, fes, fei, held_back);
 	conn->state = CONN_TERM;
 	conn->ctl.iov_base = conn->term;
 	conn->ctl.iov_len =

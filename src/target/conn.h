@@ -218,9 +218,10 @@ void conn_attached(struct tgt_conn *conn);
 /* Closes those on which a command holds ns. */
 void conn_close_users(struct tgt_shard *shard, const struct tgt_ns *ns);
 void conn_close(struct tgt_conn *conn, const char *why);
-/* Fatal transport error: C2HTermReq, then close. */
+/* Fatal transport error: C2HTermReq with the PDU hdr that it was found in, then
+ * close. */
 void conn_term(struct tgt_conn *conn, uint16_t fes, uint32_t fei,
-	       const struct pdu_ch *hdr, size_t hdr_len);
+	       const void *hdr, size_t hdr_len);
 /* Something that held up the end has ended. */
 void conn_check(struct tgt_conn *conn);
 struct tgt_req *conn_req_take(struct tgt_conn *conn);

@@ -229,13 +229,15 @@ static bool rx_check_head(struct tgt_conn *conn, const struct pdu_ch *ch)
 	return fes == 0;
 }
 
-static bool rx_check_hdgst(struct tgt_conn *conn, const struct pdu_ch *ch)
+/* p: as received, wherever it lies. */
+static bool rx_check_hdgst(struct tgt_conn *conn, const uint8_t *p,
+			   uint8_t hlen)
 {
-	uint32_t want = crc32c(0, ch, ch->hlen), got;
+	uint32_t want = crc32c(0, p, hlen), got;
 
-	memcpy(&got, (const uint8_t *)ch + ch->hlen, sizeof(got));
+	memcpy(&got, p + hlen, sizeof(got));
 	if (got != want)
-		conn_term(conn, PDU_FES_HDGST, 0, ch, ch->hlen);
+		conn_term(conn, PDU_FES_HDGST, 0, p, hlen);
 	return got == want;
 }
 
@@ -296,7 +298,7 @@ static bool rx_head(struct tgt_conn *conn)
 		return false;
 	memcpy(&hdr, p, hdr.ch.hlen);
 	if ((hdr.ch.flags & PDU_F_HDGST) &&
-	    !rx_check_hdgst(conn, (const struct pdu_ch *)p))
+	    !rx_check_hdgst(conn, p, hdr.ch.hlen))
 		return false;
 	if (hdr.ch.type == PDU_CAPSULE_CMD && !rx_has_slot(conn, &hdr.ch))
 		return false;
