@@ -124,18 +124,70 @@ static bool serves_elsewhere(const struct removal *r, const json_t *list,
 	return false;
 }
 
-/* In a target of our own, also what an interrupted run has left. */
-static void mark_disks(struct deployment *d, struct removal *r,
-		       const json_t *list, const json_t *ss)
+static bool has_namespace(const json_t *ss, const char *bdev)
 {
-	for (size_t i = 0; i < r->count; i++) {
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(ss, "namespaces"), i, item)
+	{
+		if (!strcmp(text_of(item, "bdev_name"), bdev))
+			return true;
+	}
+	return false;
+}
+
+/* By a volume, a RAID, or whatever else has it open for itself. */
+static bool is_claimed(const struct removal *r, const json_t *bdevs,
+		       const json_t *ss, const char *disk)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(bdevs, i, item)
+	{
+		const char *bdev = text_of(item, "name");
+
+		if (r->has(disk, bdev) && !has_namespace(ss, bdev) &&
+		    json_is_true(json_object_get(item, "claimed")))
+			return true;
+	}
+	return false;
+}
+
+/* In a target of our own, also what an interrupted run has left. */
+static bool may_go(const struct removal *r, const json_t *bdevs,
+		   const json_t *ss, const char *disk)
+{
+	return (r->is_ours || serves(r, ss, disk)) &&
+	       !is_claimed(r, bdevs, ss, disk);
+}
+
+static int mark_disks(struct deployment *d, struct removal *r,
+		      const json_t *list, const json_t *ss, struct err *err)
+{
+	struct relay relay = deployment_relay(d);
+	bool is_named = names_disks(d->node);
+	json_t *bdevs;
+	int ret = relay_list(&relay, "bdev_get_bdevs", &bdevs, err);
+
+	for (size_t i = 0; i < r->count && ret == 0; i++) {
 		struct removal_disk *disk = &r->disks[i];
 
-		disk->goes = is_wanted(d, r, disk) &&
-			     (serves(r, ss, disk->name) || r->is_ours ||
-			      names_disks(d->node)) &&
+		if (!is_wanted(d, r, disk))
+			continue;
+		disk->goes = ((d->opts->is_forced && is_named) ||
+			      may_go(r, bdevs, ss, disk->name)) &&
 			     !serves_elsewhere(r, list, ss, disk->name);
+		if (!disk->goes && is_named)
+			plan_note(&d->plan,
+				  "%s (%s) stays: %.80s does not have it, or "
+				  "something else uses it, too",
+				  disk->name, disk->at, d->nqn);
 	}
+	if (ret == 0)
+		json_decref(bdevs);
+	return ret;
 }
 
 /* A namespace without a disk that we know goes with the whole only. */
@@ -386,8 +438,8 @@ int removal_plan(struct deployment *d, struct removal *r, struct err *err)
 		return ret;
 	ss = relay_find(list, "nqn", d->nqn);
 	whole = is_whole(d, r, ss);
-	mark_disks(d, r, list, ss);
-	if (ss)
+	ret = mark_disks(d, r, list, ss, err);
+	if (ss && ret == 0)
 		ret = check_ours(d, ss, err);
 	if (ss && ret == 0)
 		ret = check_pool(d, r, ss, err);

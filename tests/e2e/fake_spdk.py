@@ -164,8 +164,15 @@ class Target:
         return True
 
     def bdev_get_bdevs(self):
-        return [{"name": b, "block_size": 512, "num_blocks": 1 << 21}
-                for b in self.bdevs]
+        taken = {n["bdev_name"] for s in self.subsystems
+                 for n in s.get("namespaces", [])}
+        # What somebody else has taken, a volume's store for one.
+        path = os.path.join(ROOT, "claimed")
+        if os.path.exists(path):
+            with open(path) as f:
+                taken |= set(f.read().split())
+        return [{"name": b, "block_size": 512, "num_blocks": 1 << 21,
+                 "claimed": b in taken} for b in self.bdevs]
 
     def nvmf_create_subsystem(self, nqn, serial_number="", max_namespaces=32,
                               allow_any_host=False):

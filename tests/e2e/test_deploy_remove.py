@@ -7,7 +7,7 @@ import pytest
 import nodes as nodes_lib
 from conftest import FAST
 from test_deploy import (NQN, create, info, node_with_spdk, processes, rpc,
-                         subsystem)
+                         start_other, subsystem)
 
 pytestmark = pytest.mark.skipif(nodes_lib.why_not() is not None,
                                 reason=str(nodes_lib.why_not()))
@@ -107,6 +107,78 @@ def test_what_others_have_stays(cluster, nodes, away):
         cluster, nodes, n, other, *away)
     done(cluster, nodes, other, "--remove", "--force")
     assert n.must("ls /etc/mooncake") == "" and not processes(n)
+
+
+CALL = """import json, socket
+s = socket.socket(socket.AF_UNIX)
+s.connect("/var/tmp/spdk.sock")
+s.sendall(json.dumps({{"jsonrpc": "2.0", "id": 1,
+    "method": "nvmf_subsystem_remove_ns", "params": {}}}).encode())
+assert json.loads(s.recv(1 << 20))["result"]
+"""
+
+
+def start_foreign(n, spdk, nqn):
+    """Somebody else's target: one disk is a namespace, the other one not."""
+    n.must(f"cd {spdk} && PCI_ALLOWED='0000:81:00.0 0000:82:00.0' "
+           "./scripts/setup.sh")
+    n.must("cat >/run/theirs.json <<'END'\n" + json.dumps({"subsystems": [
+        {"subsystem": "all", "config": [
+            *({"method": "bdev_nvme_attach_controller", "params": {
+                "name": f"Nvme{i}", "trtype": "PCIe",
+                "traddr": f"0000:8{i + 1}:00.0"}} for i in range(2)),
+            {"method": "nvmf_create_subsystem", "params": {
+                "nqn": nqn, "serial_number": "THEIRS"}},
+            {"method": "nvmf_subsystem_add_ns", "params": {
+                "nqn": nqn, "namespace": {
+                    "bdev_name": "Nvme0n1", "nsid": 1}}}]}]}) + "\nEND\n")
+    start_other(n, spdk, "/var/tmp/spdk.sock", "-c /run/theirs.json")
+
+
+def controllers(n):
+    return [x["name"] for x in rpc(n, "bdev_nvme_get_controllers")]
+
+
+def test_foreign_target_keeps_its_disks(cluster, nodes, away):
+    """A text whose NQN nobody there has: nothing is ours, whatever disks it
+    names."""
+    n, spdk = two_disks(nodes)
+    start_foreign(n, spdk, "nqn.2026-11.io.example:theirs")
+    for more in (f"{BOTH} nqn:{NQN}", BOTH):
+        done(cluster, nodes, info(n, spdk, more), *away)
+        assert controllers(n) == ["Nvme0", "Nvme1"]
+    # A disk that our subsystem there does not serve is not ours, too.
+    done(cluster, nodes, info(n, spdk, f"pci:0000:82:00.0 nqn:{NQN}"), TCP)
+    out = done(cluster, nodes, info(n, spdk, f"pci:0000:81:00.0 nqn:{NQN}"),
+               *away)
+    assert controllers(n) == ["Nvme0", "Nvme1"] and subsystem(n), out
+    done(cluster, nodes, info(n, spdk, f"pci:0000:82:00.0 nqn:{NQN}"), *away)
+    assert controllers(n) == ["Nvme0"] and not subsystem(n)
+
+
+def test_claimed_disk_stays(cluster, nodes, away):
+    """A volume's store on a disk of our target, which no subsystem shows."""
+    n, spdk = two_disks(nodes)
+    with open(f"{spdk}/two-namespaces", "w", encoding="utf-8"):
+        pass
+    done(cluster, nodes, info(n, spdk, f"{BOTH} nqn:{NQN}"), TCP)
+    n.must("python3 - <<'END'\n" + CALL.format(json.dumps(
+        {"nqn": NQN, "nsid": 4})) + "END\n")
+    with open(f"{spdk}/claimed", "w", encoding="utf-8") as f:
+        f.write("Nvme1n2")
+    one = info(n, spdk, f"pci:0000:82:00.0 nqn:{NQN}")
+    done(cluster, nodes, one.replace(NQN, NQN + "-no"), *away)
+    assert controllers(n) == ["Nvme0", "Nvme1"]
+    # Its other namespace was ours.
+    out = done(cluster, nodes, one, *away, "--verbose")
+    assert "Nvme1 (0000:82:00.0) stays" in out, out
+    assert controllers(n) == ["Nvme0", "Nvme1"]
+    assert [x["bdev_name"] for x in subsystem(n)["namespaces"]] == [
+        "Nvme0n1", "Nvme0n2"]
+    done(cluster, nodes, info(n, spdk, f"nqn:{NQN}"), *away)
+    assert controllers(n) == ["Nvme1"] and processes(n)
+    done(cluster, nodes, one, "--remove", "--force")
+    assert not processes(n)
 
 
 def test_hosts_are_connected(cluster, nodes, away):
