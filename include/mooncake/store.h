@@ -60,9 +60,10 @@ MOONCAKE_API int mooncake_store_init_all(mooncake_store_t store,
 MOONCAKE_API int mooncake_store_health_check(mooncake_store_t store);
 /*
  * An existing key is success: the old value stays.  A key that somebody else is
- * writing is waited for, MC_STORE_PUT_WAIT_MS (100) at most, and taken over if
- * the other put fails meanwhile; after that time it is success as well,
- * although it is stored only if the other one ends well.  Of a batch all such
+ * writing is asked for again, for MC_STORE_PUT_WAIT_MS (100), and put here if
+ * the other put fails meanwhile, which takes what any put takes; after that
+ * time it is success as well, although it is stored only if the other one ends
+ * well.  Of a batch all such
  * keys together are waited for, once, when the others are stored.
  */
 MOONCAKE_API int mooncake_store_put(mooncake_store_t store, const char *key,

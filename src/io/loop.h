@@ -169,7 +169,7 @@ struct io_sockopts {
 	 * third silence, or the user timeout, ends the connection. */
 	uint32_t keepalive_s;
 	uint32_t sndbuf, rcvbuf;
-	bool reset_on_close; /* the peer sees a reset, not an end */
+	bool is_reset; /* now: the peer sees no end; close is to follow */
 };
 void io_set_sockopts(struct loop *loop, int fd, const struct io_sockopts *so);
 

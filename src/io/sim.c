@@ -128,7 +128,7 @@ static void sim_set_sockopts(struct loop *loop, int fd,
 	struct sim_sock *sock = sim_sock_get(loop_sim(loop), fd);
 
 	ASSERT(sock);
-	sock->reset_on_close = so->reset_on_close;
+	sock->reset_on_close = so->is_reset;
 }
 
 const struct io_backend io_backend_sim = {

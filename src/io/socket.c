@@ -97,10 +97,9 @@ void os_set_sockopts(struct loop *loop, int fd, const struct io_sockopts *so)
 	}
 	os_set_opt(fd, SOL_SOCKET, SO_SNDBUF, so->sndbuf);
 	os_set_opt(fd, SOL_SOCKET, SO_RCVBUF, so->rcvbuf);
-	if (so->reset_on_close)
-		setsockopt(fd, SOL_SOCKET, SO_LINGER,
-			   &(struct linger){.l_onoff = 1},
-			   sizeof(struct linger));
+	if (so->is_reset)
+		connect(fd, &(struct sockaddr){.sa_family = AF_UNSPEC},
+			sizeof(struct sockaddr));
 }
 
 uint64_t os_now_ns(struct loop *loop)

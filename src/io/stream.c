@@ -23,10 +23,11 @@
 static void stream_recv_done(struct io_op *op);
 
 /* A reset takes from the kernel what it would still send, so that it lets go
- * of the buffers when the card has done what it was given. */
+ * of the buffers when the card has done what it was given.  Closing alone might
+ * leave the socket to a process that was forked. */
 static void stream_close_fd(struct stream *s)
 {
-	struct io_sockopts so = {.reset_on_close = true};
+	struct io_sockopts so = {.is_reset = true};
 
 	if (s->fd < 0)
 		return;

@@ -47,7 +47,7 @@ bool hold_is_known(struct io_uring *ring)
 void hold_start(struct io_op *send)
 {
 	*state_of(send->hold) =
-		(struct state){.send = send, .res = IO_HELD_NOT_COPIED};
+		(struct state){.send = send, .res = IO_HELD_COPIED};
 }
 
 void hold_prep(struct io_uring_sqe *sqe, const struct io_op *send,
@@ -66,8 +66,9 @@ struct io_op *hold_told(struct loop *loop, struct io_op *hold,
 		ASSERT(state->send);
 		if (cqe->flags & IORING_CQE_F_MORE)
 			state->notices++;
-		if (cqe->res < 0) /* a plain send follows */
-			state->res = IO_HELD_COPIED;
+		/* After a failure a plain send follows, or it is tried again.
+		 */
+		state->res = cqe->res < 0 ? IO_HELD_COPIED : IO_HELD_NOT_COPIED;
 		return state->send;
 	}
 	ASSERT(state->notices > 0);

@@ -72,8 +72,7 @@ void jr_drop_bare_logs(int dir_fd, const char *path)
 		if (list.names[i].kind != JR_LOG || !is_bare(dir_fd, name))
 			continue;
 		log_warn("a log without a header was removed",
-			 "file=%s/%s (it was never begun: nothing was in it)",
-			 path, name);
+			 "file=%s/%s (nothing in it counts)", path, name);
 		unlinkat(dir_fd, name, 0);
 	}
 	jr_list_fini(&list);

@@ -2,7 +2,7 @@
 /*
  * Looking at what is doubted, on the metadata shard; vol's workers read and
  * post the result.  One look is under way per segment, on a connection of its
- * own: the superblock, all of the replica that lies there, and up to three
+ * own: the superblock, all of the replica that lies there, and one or two
  * other places.  The replica goes when the superblock is as it has to be, the
  * replica can't be read, and one of the others can: at two looks in a row.
  *
@@ -22,7 +22,8 @@
 #include "master/watch.h"
 
 #define PAUSE_NS   (20 * NS_PER_MS) /* least gap between two looks */
-#define OTHERS_MAX 3
+#define OTHERS_MAX 2
+#define LOOKS_MAX  16 /* extents passed on the way to one of these */
 
 struct doubt {
 	struct list node;
@@ -79,20 +80,41 @@ static void add_range(struct doubts *d, uint64_t off, uint64_t bytes)
 	d->ranges[d->own + d->others] = (struct vol_range){off, bytes};
 }
 
-/* The first block of somebody else's. */
-static void add_other(struct doubts *d, const struct replica *rep,
-		      struct extent *ext)
+/* The first block of somebody else's, who has written it: what never was, a
+ * target answers without its medium. */
+static bool add_other(struct doubts *d, const struct replica *rep,
+		      struct list *node)
 {
-	if (extent_replica(ext) == rep)
-		return;
+	struct extent *ext = list_entry(node, struct extent, seg_node);
+	const struct replica *other = extent_replica(ext);
+
+	if (other == rep || other->state != REPLICA_COMPLETE)
+		return false;
 	add_range(d, ext->off, ext->seg->unit);
+	d->others++;
+	return true;
+}
+
+/* The oldest and the youngest, and without them whatever the last blocks say.
+ */
+static void add_others(struct doubts *d, const struct replica *rep)
+{
+	struct list *all = &d->seg->extents, *old = all->next, *new = all->prev;
+
+	for (unsigned i = 0; i < LOOKS_MAX && old != all; i++, old = old->next)
+		if (add_other(d, rep, old))
+			break;
+	for (unsigned i = 0; i < LOOKS_MAX && new != all; i++, new = new->prev)
+		if (new == old || add_other(d, rep, new))
+			break;
+	if (d->others)
+		return;
+	add_range(d, d->seg->base + d->seg->size - d->seg->unit, d->seg->unit);
 	d->others++;
 }
 
 static void fill_ranges(struct doubts *d, const struct replica *rep)
 {
-	struct list *all = &d->seg->extents;
-
 	d->own = d->others = 0;
 	for (unsigned i = 0; i < rep->extent_count; i++) {
 		const struct extent *ext = &rep->extents[i];
@@ -102,10 +124,7 @@ static void fill_ranges(struct doubts *d, const struct replica *rep)
 		add_range(d, ext->off, extent_range(ext).len);
 		d->own++;
 	}
-	add_other(d, rep, list_entry(all->next, struct extent, seg_node));
-	add_other(d, rep, list_entry(all->prev, struct extent, seg_node));
-	add_range(d, d->seg->base + d->seg->size - d->seg->unit, d->seg->unit);
-	d->others++;
+	add_others(d, rep);
 }
 
 static void probe_done(struct vol_probe *probe)

@@ -358,6 +358,7 @@ uint64_t evict_background(struct core *core, enum kind kind, unsigned budget)
 
 	evict_usage(core, kind, &live, &capacity);
 	low = MAX(low, 0.0);
+	core->sweep_ns[kind] = 0;
 	if ((double)live <= low * (double)capacity)
 		return 0;
 	want = live - (uint64_t)(low * (double)capacity);
@@ -367,7 +368,8 @@ uint64_t evict_background(struct core *core, enum kind kind, unsigned budget)
 		freed += bytes;
 	}
 	count_round(&core->stats, kind, freed > 0);
-	core->sweep_ns[kind] = freed || sweep.budget ? 0 : sweep.since_ns;
+	if (!freed && !sweep.budget)
+		core->sweep_ns[kind] = sweep.since_ns;
 	if (freed >= want)
 		return 0;
 	return bytes || !sweep.budget ? core->now_ns

@@ -45,7 +45,7 @@ static void disconnect(struct tgt_req *req)
 
 	if (req->fault.is_rst)
 		io_set_sockopts(conn->shard->loop, conn->s.fd,
-				&(struct io_sockopts){.reset_on_close = true});
+				&(struct io_sockopts){.is_reset = true});
 	conn_close(conn, "fault");
 }
 

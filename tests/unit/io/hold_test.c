@@ -99,14 +99,18 @@ static void a_hold_delays_no_send(void **state)
 		assert_int_equal(h[i].releases, 1);
 }
 
-/* Nobody reads; closing waits for the kernel to let go. */
+/* Nobody reads; closing waits for the kernel to let go, also when a process
+ * that was forked has the socket as well. */
 static void close_ends_holds(void **state)
 {
 	static unsigned char big[32 * MiB];
 	struct holding h[2];
 
 	for (int turns = 0; turns < 4; turns++) {
+		int other;
+
 		connect_pair(NULL);
+		other = t_sim ? -1 : dup(client.s.fd);
 		let_hold(50 * NS_PER_MS);
 		if (send_held(&h[0], "x", 1))
 			T_UNTIL(client.sends);
@@ -121,6 +125,8 @@ static void close_ends_holds(void **state)
 		assert_int_equal(client.sends, 1);
 		assert_int_equal(h[0].releases + h[1].releases, 2);
 		client.closes = 0;
+		if (other >= 0)
+			close(other);
 		close_all();
 		assert_int_equal(h[0].releases + h[1].releases, 2);
 	}
@@ -150,17 +156,18 @@ static void what_cannot_be_held_is_sent_all_the_same(void **state)
 	T_UNTIL(server.closes && client.closes);
 }
 
+#define CANT 77
+
 static int send_with_little_memory(void)
 {
 	static unsigned char data[4 * MiB], got[sizeof(data)];
 	struct rlimit limit = {512 * KiB, 512 * KiB};
 	struct holding h;
 
+	/* In a namespace that has no such user, and where io_uring is off. */
 	if (setrlimit(RLIMIT_MEMLOCK, &limit) ||
-	    (geteuid() == 0 && setresuid(65534, 65534, 65534)))
-		return 1;
-	if (t_setup(NULL))
-		return 2;
+	    (geteuid() == 0 && setresuid(65534, 65534, 65534)) || t_setup(NULL))
+		return CANT;
 	connect_pair(NULL);
 	memset(data, 7, sizeof(data));
 	if (send_held(&h, data, sizeof(data))) {
@@ -186,6 +193,8 @@ static void without_lockable_memory_it_is_sent_all_the_same(void **state)
 	if (pid == 0)
 		_exit(send_with_little_memory());
 	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == CANT)
+		skip();
 	assert_int_equal(status, 0);
 }
 

@@ -92,8 +92,9 @@ static ProtobufCBinaryData key_of(struct world *w, unsigned i)
 				     (uint8_t *)w->names[i]};
 }
 
-/* One block each; nobody writes them, nobody here reads them. */
-static void put(struct world *w, unsigned count)
+/* One block each; nobody writes them, nobody here reads them.  Puts of keys
+ * [0, ended) come to their end. */
+static void put_some(struct world *w, unsigned count, unsigned ended)
 {
 	static uint8_t client[16] = {1}, crc[4];
 	Mc__PutStartReq req = MC__PUT_START_REQ__INIT;
@@ -105,7 +106,8 @@ static void put(struct world *w, unsigned count)
 	req.client_id = end.client_id = (ProtobufCBinaryData){16, client};
 	req.items = item_list;
 	end.items = end_list;
-	req.n_items = end.n_items = count;
+	req.n_items = count;
+	end.n_items = ended;
 	for (unsigned i = 0; i < count; i++) {
 		mc__put_item__init(&items[i]);
 		item_list[i] = &items[i];
@@ -127,6 +129,11 @@ static void put(struct world *w, unsigned count)
 		ends[i].crcs = (ProtobufCBinaryData){4, crc};
 	}
 	call(w, METHOD_PUT_END, &end);
+}
+
+static void put(struct world *w, unsigned count)
+{
+	put_some(w, count, count);
 }
 
 /* Keys [first, first + count), each so many times, in one message. */
@@ -279,6 +286,27 @@ static void test_lost_once(void **state)
 	assert_int_equal(status_of(w, 1), 0);
 }
 
+/* What nobody has written can be read though the medium is away: it says
+ * nothing for what was. */
+static void test_unwritten_is_no_witness(void **state)
+{
+	struct world *w = *state;
+	uint32_t one, two;
+
+	put_some(w, 6, 4);
+	one = set_rule(w, "kind=delay,ms=1", 1);
+	two = set_rule(w, "kind=delay,ms=1", 2);
+	set_rule(w, "kind=error", 0);
+	set_rule(w, "kind=error", 1);
+	set_rule(w, "kind=error", 3);
+	report(w, 1, 1, 1);
+	report(w, 2, 1, 1);
+	/* Only its own look reads it, after those at the first. */
+	until_hits(w, two, 1);
+	assert_int_equal(hits(w, one), 1);
+	assert_int_equal(status_of(w, 1), 0);
+}
+
 /* Only so many are noted; and the master ends with a look under way and others
  * to come. */
 static void test_bound(void **state)
@@ -307,6 +335,7 @@ int main(void)
 		TEST(test_one_look_for_all),
 		TEST(test_lost),
 		TEST(test_lost_once),
+		TEST(test_unwritten_is_no_witness),
 		TEST(test_bound),
 	};
 
