@@ -45,7 +45,7 @@ static void take_ns(struct nvmet_facts *f, struct str value)
 	struct str rest, item = str_cut(value, ',', &rest);
 	uint64_t n;
 
-	if (f->ns_count == ARRAY_SIZE(f->ns) || str_to_u64(item, &n))
+	if (f->ns_count == NODE_DISKS_MAX * 2 || str_to_u64(item, &n))
 		return;
 	f->ns_count++;
 	ns->nsid = (uint32_t)n;

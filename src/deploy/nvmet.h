@@ -14,6 +14,8 @@
 struct known_ns {
 	uint32_t nsid;
 	bool is_enabled;
+	bool is_in_script; /* is exported at a boot; known when it is to go */
+	bool is_in_script_only;
 	char path[256], uuid[UUID_TEXT_LEN];
 };
 
@@ -27,7 +29,8 @@ enum key_state { /* of a host that the kernel knows */
 
 struct nvmet_facts {
 	bool can_nvmet, has_subsystem, allows_any, has_unit;
-	struct known_ns ns[NODE_DISKS_MAX * 2];
+	/* What a script has besides is added when it is to go. */
+	struct known_ns ns[NODE_DISKS_MAX * 4];
 	size_t ns_count;
 	char listeners[NODE_ADDRS_MAX * 4][300]; /* "tcp ADDR PORT" linked */
 	size_t listener_count;
@@ -79,6 +82,8 @@ void nvmet_unit(const struct deployment *d, char unit[64], char file[128]);
 
 /* --- away --- */
 int nvmet_look_away(struct deployment *d, struct err *err);
+/* Adds the namespaces of the script that is run at boots; how many it has. */
+size_t nvmet_take_script(struct nvmet_facts *f, struct str script);
 /* The disks that the node's text names; or all, and the subsystem.  file: what
  * is run at boots, which knows what was made. */
 void nvmet_remove_some(const struct deployment *d, const struct nvmet_facts *f,

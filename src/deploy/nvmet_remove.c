@@ -12,6 +12,13 @@
 #include "deploy/nvmet.h"
 #include "deploy/removal.h"
 
+/* What is run at boots. */
+struct known_script {
+	char unit[64], file[128];
+	bool is_there;
+	size_t ns_count;
+};
+
 struct busy {
 	char text[48]; /* "CONNECTIONS PORT", "" = none */
 };
@@ -59,6 +66,68 @@ static int check_idle(struct deployment *d, struct err *err)
 }
 
 /* --- what goes --- */
+
+/* Undoes shell_quote(); false: it is not that. */
+static bool unquote(struct str s, char *out, size_t size)
+{
+	size_t n = 0;
+	bool is_inside = false;
+
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '\'') {
+			is_inside = !is_inside;
+		} else if (!is_inside && s.p[i] == ' ') {
+			out[n] = '\0';
+			return true;
+		} else {
+			i += !is_inside && s.p[i] == '\\';
+			if (i == s.n || n + 1 == size)
+				return false;
+			out[n++] = s.p[i];
+		}
+	}
+	return false;
+}
+
+static void take_line(struct nvmet_facts *f, uint32_t nsid, const char *path)
+{
+	struct known_ns *ns = f->ns;
+
+	while (ns < &f->ns[f->ns_count] &&
+	       (ns->nsid != nsid || strcmp(ns->path, path)))
+		ns++;
+	if (ns == &f->ns[ARRAY_SIZE(f->ns)])
+		return;
+	if (ns == &f->ns[f->ns_count]) {
+		f->ns_count++;
+		*ns = (struct known_ns){.nsid = nsid,
+					.is_in_script_only = true};
+		snprintf(ns->path, sizeof(ns->path), "%s", path);
+	}
+	ns->is_in_script = true;
+}
+
+size_t nvmet_take_script(struct nvmet_facts *f, struct str script)
+{
+	size_t count = 0;
+
+	while (script.n) {
+		struct str rest, line = str_cut(script, '\n', &script);
+		struct str word = str_cut(line, ' ', &rest);
+		struct str number = str_cut(rest, ' ', &rest);
+		char path[sizeof(f->ns[0].path)];
+		uint64_t nsid;
+
+		if (!str_eq(word, STR("ns")) || str_to_u64(number, &nsid))
+			continue;
+		count++;
+		/* What can't be read is none that a text names. */
+		if (!unquote(rest, path, sizeof(path)))
+			path[0] = '\0';
+		take_line(f, (uint32_t)nsid, path);
+	}
+	return count;
+}
 
 static bool is_named(const struct node *node, const char *path)
 {
@@ -122,12 +191,17 @@ void nvmet_remove_some(const struct deployment *d, const struct nvmet_facts *f,
 	for (size_t i = 0; i < f->ns_count; i++) {
 		unsigned nsid = f->ns[i].nsid;
 
-		if (ns_goes(d->node, &f->ns[i]))
+		if (!ns_goes(d->node, &f->ns[i]))
+			continue;
+		/* First, so that it does not come back at a boot when this is
+		 * cut short. */
+		if (f->ns[i].is_in_script)
+			strbuf_addf(out, "sed -i '/^ns %u /d' $f\n", nsid);
+		if (!f->ns[i].is_in_script_only)
 			strbuf_addf(out,
 				    "echo 0 >\"$s/namespaces/%u/enable\"\n"
-				    "rmdir \"$s/namespaces/%u\"\n"
-				    "[ ! -e $f ] || sed -i '/^ns %u /d' $f\n",
-				    nsid, nsid, nsid);
+				    "rmdir \"$s/namespaces/%u\"\n",
+				    nsid, nsid);
 	}
 }
 
@@ -137,20 +211,24 @@ void nvmet_remove_all(const struct deployment *d, const char *file,
 	add_begin(d, file, out);
 	strbuf_adds(
 		out,
-		"made() { grep -qF \"$1\" $f 2>/dev/null; }\n"
+		"listens() { grep -qxF \"$1\" $f 2>/dev/null; }\n"
+		"made() { cut -d' ' -f1,2 $f 2>/dev/null | grep -qxF \"$1\"; "
+		"}\n"
+		/* A script without any is what is left of one. */
+		"[ ! -e $f ] || sed -i '/^ns [0-9]/d' $f\n"
 		"for p in ports/*; do [ -d \"$p\" ] || continue\n"
 		"  rm -f \"$p/subsystems/$nqn\"\n"
 		"  l=\"listen $(cat $p/addr_trtype) $(cat $p/addr_adrfam)\"\n"
 		"  l=\"$l $(cat $p/addr_traddr) $(cat $p/addr_trsvcid)\"\n"
 		/* Not one that somebody else listens on. */
-		"  ! made \"$l\" || [ -n \"$(ls \"$p/subsystems\")\" ] ||\n"
+		"  ! listens \"$l\" || [ -n \"$(ls \"$p/subsystems\")\" ] ||\n"
 		"    rmdir \"$p\" 2>/dev/null || :; done\n"
 		"for n in \"$s\"/namespaces/*; do [ -d \"$n\" ] || continue\n"
 		"  echo 0 >\"$n/enable\"; rmdir \"$n\"; done\n"
 		"for h in \"$s\"/allowed_hosts/*; do\n"
 		"  h=${h##*/}; [ -e \"$s/allowed_hosts/$h\" ] || continue\n"
 		"  rm -f \"$s/allowed_hosts/$h\"\n"
-		"  ! made \"host $h \" || rmdir \"hosts/$h\" 2>/dev/null || :\n"
+		"  ! made \"host $h\" || rmdir \"hosts/$h\" 2>/dev/null || :\n"
 		"done\nrmdir \"$s\"\n");
 }
 
@@ -197,29 +275,41 @@ static void plan_away(struct deployment *d, const struct nvmet_facts *f,
 	strbuf_fini(&script);
 }
 
-static int plan_all(struct deployment *d, const struct nvmet_facts *f,
-		    bool has_script, struct err *err)
+static int check_made(const struct deployment *d, const struct nvmet_facts *f,
+		      const struct known_script *script, struct err *err)
 {
-	size_t going = count_going(d->node, f);
-	bool is_whole = going == f->ns_count;
-	char unit[64], file[128];
-	int ret = 0;
-
-	nvmet_unit(d, unit, file);
-	if (f->has_subsystem && !has_script && !d->opts->is_forced)
+	if (d->opts->is_forced)
+		return 0;
+	if (f->has_subsystem && !script->is_there)
 		return err_set(err, -EEXIST,
 			       "%s: %.100s was made by somebody else: %s is "
 			       "not there; --force removes it",
-			       d->node->host, d->nqn, file);
-	if (f->has_subsystem && (going || is_whole)) {
+			       d->node->host, d->nqn, script->file);
+	if (!f->has_subsystem && script->ns_count)
+		return err_set(err, -ENOTCONN,
+			       "%s: the kernel there does not export %.100s, "
+			       "which %s does at a boot: run that and try "
+			       "again, or let --force remove it",
+			       d->node->host, d->nqn, script->file);
+	return 0;
+}
+
+static int plan_all(struct deployment *d, const struct nvmet_facts *f,
+		    const struct known_script *script, struct err *err)
+{
+	size_t going = count_going(d->node, f);
+	bool is_whole = going == f->ns_count;
+	int ret = check_made(d, f, script, err);
+
+	if (ret == 0 && (going || (f->has_subsystem && is_whole))) {
 		ret = check_pool(d, f, err);
 		if (ret == 0 && !d->opts->is_forced)
 			ret = check_idle(d, err);
-		if (ret == 0)
-			plan_away(d, f, file, going);
+		if (ret == 0 && (f->has_subsystem || !is_whole))
+			plan_away(d, f, script->file, going);
 	}
-	if (ret == 0 && is_whole && (has_script || f->has_unit))
-		plan_files(d, unit);
+	if (ret == 0 && is_whole && (script->is_there || f->has_unit))
+		plan_files(d, script->unit);
 	return ret;
 }
 
@@ -227,15 +317,18 @@ int nvmet_look_away(struct deployment *d, struct err *err)
 {
 	struct nvmet_facts *f = calloc(1, sizeof(*f));
 	struct remote_result res = {0};
-	char unit[64], file[128];
+	struct known_script script = {0};
 	int ret = f ? nvmet_look_around(d, f, err)
 		    : err_set(err, -ENOMEM, "out of memory");
 
-	nvmet_unit(d, unit, file);
+	nvmet_unit(d, script.unit, script.file);
 	if (ret == 0)
-		ret = deployment_read(d, file, &res, err);
-	if (ret == 0)
-		ret = plan_all(d, f, res.out.n > 0, err);
+		ret = deployment_read(d, script.file, &res, err);
+	if (ret == 0) {
+		script.is_there = res.out.n > 0;
+		script.ns_count = nvmet_take_script(f, strbuf_str(&res.out));
+		ret = plan_all(d, f, &script, err);
+	}
 	remote_result_fini(&res);
 	free(f);
 	return ret;

@@ -281,3 +281,69 @@ def test_keys_go(cluster, nodes, away):
             assert len(rpc(n, "keyring_get_keys", sock)) == keys
     n.must("rm /srv/a.img /srv/b.img")
     assert n.state() == before
+
+
+# A folder that behaves as configfs does, as far as deployment sees.
+CONFIGFS = r"""
+set -e
+mount -t tmpfs none /sys/kernel
+c=/sys/kernel/config/nvmet
+mkdir -p $c/ports $c/subsystems $c/hosts
+ln -s /bin/true /usr/local/bin/modprobe
+cat >/usr/local/bin/mkdir <<'END'
+#!/bin/sh
+/bin/mkdir "$@" || exit
+[ $PWD = /sys/kernel/config/nvmet ] || exit 0
+case $1 in
+ports/*) /bin/mkdir $1/subsystems ;;
+subsystems/*/namespaces/*) echo 0 >$1/enable ;;
+subsystems/*) /bin/mkdir $1/namespaces $1/allowed_hosts ;;
+esac
+END
+cat >/usr/local/bin/rmdir <<'END'
+#!/bin/sh
+[ $PWD = /sys/kernel/config/nvmet ] && exec rm -r "$@"
+exec /bin/rmdir "$@"
+END
+chmod 755 /usr/local/bin/mkdir /usr/local/bin/rmdir
+"""
+
+
+def test_nvmet_that_lost_its_disks(cluster, nodes, away):
+    """After a boot without what exports them, in whole or in part: what is
+    run at boots counts, too."""
+    n = nodes.add()
+    n.must(CONFIGFS)
+    before = n.state()
+
+    def node(*disks):
+        names = "".join(f",/srv/{x}.img" for x in disks)[1:]
+        return (f"--node=ip:{n.addr} backend:nvmet nqn:{NQN}" +
+                f" disk:{names}" * bool(disks))
+
+    made = node("a", "b", "c").replace(".img", ".img:64m")
+    done(cluster, nodes, made, TCP)
+    script = n.must("ls /etc/mooncake/*.sh").strip()
+    lines = n.must(f"grep '^ns ' {script}").splitlines()
+    assert len(lines) == 3
+
+    # Nothing at all.
+    n.must("rm -r /sys/kernel/config/nvmet/*/*")
+    for disks in ("a",), ():
+        assert "does not export" in refused(cluster, nodes, n, node(*disks),
+                                            *away)
+    done(cluster, nodes, node("c"), "--remove", "--force")
+    assert n.must(f"grep '^ns ' {script}").splitlines() == lines[:2]
+
+    # One of two, and that is to go; then the one that the kernel lacks.
+    ns = f"/sys/kernel/config/nvmet/subsystems/{NQN}/namespaces"
+    n.must(f"sh {script} && rm -r {ns}/2")
+    done(cluster, nodes, node("a"), *away)
+    assert n.must(f"grep '^ns ' {script}").splitlines() == lines[1:2]
+    assert n.must(f"ls {ns}") == ""
+    done(cluster, nodes, node("b"), *away)
+    n.must("rm /srv/*.img")
+    assert n.state() == before
+    assert n.must("ls /sys/kernel/config/nvmet/*").split() == [
+        "/sys/kernel/config/nvmet/hosts:", "/sys/kernel/config/nvmet/ports:",
+        "/sys/kernel/config/nvmet/subsystems:"]

@@ -137,10 +137,13 @@ static const char more[] =
 	"  echo 1 >$s/namespaces/1/enable; echo 1 >$s/namespaces/2/enable\n"
 	"done\n"
 	/* 1: both; 2: ours; 3: another one's that is ours too; 4: not made */
-	"for p in 1 2 3 4; do mkdir -p ports/$p/subsystems\n"
+	/* 5: not made, but its text begins as that of 1 */
+	"for p in 1 2 3 4 5; do mkdir -p ports/$p/subsystems\n"
 	"  echo tcp >ports/$p/addr_trtype; echo ipv4 >ports/$p/addr_adrfam\n"
 	"  echo 10.0.0.$p >ports/$p/addr_traddr\n"
 	"  echo 4420 >ports/$p/addr_trsvcid; done\n"
+	"echo 10.0.0.1 >ports/5/addr_traddr\n"
+	"echo 442 >ports/5/addr_trsvcid\n"
 	"ln -s ../../../subsystems/nqn.x:a ports/1/subsystems/nqn.x:a\n"
 	"ln -s ../../../subsystems/nqn.x:b ports/1/subsystems/nqn.x:b\n"
 	"ln -s ../../../subsystems/nqn.x:a ports/2/subsystems/nqn.x:a\n"
@@ -166,10 +169,13 @@ static void test_all_away(void **state)
 	assert_int_equal(sh("[ $(ls subsystems/nqn.x:b/namespaces | wc -l) = "
 			    "2 ]"),
 			 0);
-	assert_int_equal(sh("[ $(ls ports | tr -d '\\n') = 134 ]"), 0);
+	assert_int_equal(sh("[ $(ls ports | tr -d '\\n') = 1345 ]"), 0);
 	assert_int_equal(sh("[ -e ports/1/subsystems/nqn.x:b ]"), 0);
 	assert_int_equal(sh("[ -z \"$(ls ports/4/subsystems)\" ]"), 0);
 	assert_int_equal(sh("[ $(ls hosts) = nqn.h:2 ]"), 0);
+	/* Cut short, it leaves a script that exports no disk. */
+	assert_int_equal(sh("! grep -q ^ns made"), 0);
+	assert_int_equal(sh("grep -q ^listen made"), 0);
 	strbuf_fini(&text);
 }
 
@@ -185,7 +191,8 @@ static void test_one_away(void **state)
 	snprintf(file, sizeof(file), "%s/made", dir);
 	f->ns_count = 2;
 	f->ns[0] = (struct known_ns){.nsid = 1, .path = "/dev/a"};
-	f->ns[1] = (struct known_ns){.nsid = 2, .path = "/dev/b"};
+	f->ns[1] = (struct known_ns){
+		.nsid = 2, .is_in_script = true, .path = "/dev/b"};
 	leaving.disk_count = 1;
 	memcpy(leaving.disk[0], "/dev/b", 7);
 	nvmet_remove_some(&gone, f, file, &text);
@@ -199,6 +206,51 @@ static void test_one_away(void **state)
 	free(f);
 }
 
+/* It does not come back at a boot when the kernel's part fails. */
+static void test_script_first(void **state)
+{
+	struct nvmet_facts *f = calloc(1, sizeof(*f));
+	struct strbuf text = {0};
+	char file[64];
+
+	assert_non_null(f);
+	assert_int_equal(sh(more), 0);
+	assert_int_equal(sh("rm -r subsystems/nqn.x:a/namespaces/2"), 0);
+	snprintf(file, sizeof(file), "%s/made", dir);
+	f->ns_count = 1;
+	f->ns[0] = (struct known_ns){
+		.nsid = 2, .is_in_script = true, .path = "/dev/b"};
+	nvmet_remove_some(&gone, f, file, &text);
+	assert_int_not_equal(run_away(&text), 0);
+	assert_int_equal(sh("[ \"$(grep ^ns made)\" = \"ns 1 '/dev/a' u1\" ]"),
+			 0);
+	strbuf_fini(&text);
+	free(f);
+}
+
+/* What is exported at boots counts where the kernel has less. */
+static void test_script_is_taken(void **state)
+{
+	struct nvmet_facts *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	f->ns_count = 1;
+	f->ns[0] = (struct known_ns){.nsid = 1, .path = "/dev/a"};
+	assert_int_equal(
+		nvmet_take_script(f, STR("#!/bin/sh\nns() { # nsid\n"
+					 "ns 1 '/dev/a' u1\n"
+					 "ns 2 '/dev/it'\\''s b' u2\n"
+					 "ns 3 broken\nnsx 4 '/d' u\n")),
+		3);
+	assert_int_equal(f->ns_count, 3);
+	assert_true(f->ns[0].is_in_script && !f->ns[0].is_in_script_only);
+	assert_true(f->ns[1].is_in_script_only);
+	assert_int_equal(f->ns[1].nsid, 2);
+	assert_string_equal(f->ns[1].path, "/dev/it's b");
+	assert_string_equal(f->ns[2].path, "");
+	free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +258,8 @@ int main(void)
 		cmocka_unit_test(test_port_stays),
 		cmocka_unit_test(test_all_away),
 		cmocka_unit_test(test_one_away),
+		cmocka_unit_test(test_script_first),
+		cmocka_unit_test(test_script_is_taken),
 	};
 	char cmd[64];
 	int ret;
