@@ -163,10 +163,14 @@ static void plan_unit(struct deployment *d, const char *name, const char *text)
 		    "LimitNOFILE=1048576\n\n[Install]\n"
 		    "WantedBy=multi-user.target\n",
 		    text, name);
+	/* One that systemd starts again and again begins anew, and its restarts
+	 * are counted from now. */
 	strbuf_addf(&start,
 		    "set -e\nsystemctl daemon-reload\n"
+		    "systemctl stop %s.service 2>/dev/null || :\n"
+		    "systemctl reset-failed %s.service 2>/dev/null || :\n"
 		    "systemctl enable --now %s.service\n",
-		    name);
+		    name, name, name);
 	snprintf(log, sizeof(log), "journalctl -u %s -n 3 -o cat", name);
 	/* systemd starts it again, and again. */
 	snprintf(dead, sizeof(dead),

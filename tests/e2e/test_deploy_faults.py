@@ -4,6 +4,7 @@
 Every failure ends within its deadline, names host and step, and leaves the
 node as it was or says what remains.
 """
+import contextlib
 import json
 import os
 import signal
@@ -146,6 +147,36 @@ int main(int argc, char **argv)
 """
 
 
+# A service as systemd keeps it: while that is starting it again and again,
+# "enable --now" changes nothing, and what it has counted stays.
+SYSTEMCTL = r"""#!/bin/sh
+for u; do :; done
+u=${u%.service} d=/run/service
+run() { setsid sh /etc/mooncake/$u.sh </dev/null >/dev/null 2>&1 &
+  echo $! >$d/pid; }
+mkdir -p $d
+case $1 in
+show) cat $d/restarts 2>/dev/null || echo 0 ;;
+stop) rm -f $d/restarts; [ ! -e $d/pid ] || kill -- -$(cat $d/pid) || :
+  rm -f $d/pid ;;
+reset-failed) rm -f $d/restarts ;;
+enable) [ -e $d/pid ] || run ;;
+esac
+"""
+
+
+def test_crashed_service(cluster, nodes):
+    """It was started in vain three times: the next call repairs it."""
+    n, args = our_node(cluster, nodes)
+    n.must("mkdir -p /run/systemd/system /run/service /etc/systemd && "
+           "mount -t tmpfs none /etc/systemd && mkdir /etc/systemd/system && "
+           "echo 3 >/run/service/restarts && "
+           f"cat >/usr/local/bin/systemctl <<'END'\n{SYSTEMCTL}END\n"
+           "chmod 755 /usr/local/bin/systemctl")
+    out = create(cluster, nodes, *args)
+    assert out[0]["ok"], out
+
+
 # --- in the middle ---
 
 def test_command_hangs(cluster, nodes):
@@ -239,7 +270,9 @@ def ssh_children(pid):
     out = {}
     for task in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
-            for child in f.read().split():
+            children = f.read().split()
+        for child in children:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 with open(f"/proc/{child}/cmdline", encoding="utf-8") as c:
                     out[int(child)] = c.read().replace("\0", " ")
     return out
