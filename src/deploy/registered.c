@@ -5,9 +5,11 @@
  */
 #include "deploy/registered.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "rpc/client.h"
 
@@ -65,15 +67,39 @@ void registered_fini(struct registered *reg)
 	reg->count = 0;
 }
 
-static bool is_any(const char *addr)
+/* An IPv4 address as IPv6 maps it; false: it is a name. */
+static bool parse(const char *text, struct in6_addr *out)
 {
-	return !strcmp(addr, "0.0.0.0") || !strcmp(addr, "::");
+	struct in_addr v4;
+	char bare[256];
+
+	/* Without a zone. */
+	snprintf(bare, sizeof(bare), "%.*s", (int)strcspn(text, "%"), text);
+	if (inet_pton(AF_INET, bare, &v4) == 1) {
+		*out = (struct in6_addr){.s6_addr = {[10] = 0xff, 0xff}};
+		memcpy(&out->s6_addr[12], &v4, sizeof(v4));
+		return true;
+	}
+	return inet_pton(AF_INET6, bare, out) == 1;
 }
 
+static bool is_any(const struct in6_addr *addr)
+{
+	static const struct in6_addr v4 = {.s6_addr = {[10] = 0xff, 0xff}};
+
+	return IN6_IS_ADDR_UNSPECIFIED(addr) || !memcmp(addr, &v4, sizeof(v4));
+}
+
+/* A name may be that of any of them. */
 static bool listens(const struct registered_ns *ns, const char *addr)
 {
+	struct in6_addr want, have;
+
+	if (!parse(addr, &want))
+		return true;
 	for (size_t i = 0; i < ns->addr_count; i++)
-		if (is_any(ns->addrs[i]) || !strcmp(ns->addrs[i], addr))
+		if (!parse(ns->addrs[i], &have) || is_any(&have) ||
+		    !memcmp(&have, &want, sizeof(want)))
 			return true;
 	return !ns->addr_count;
 }

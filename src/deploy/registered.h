@@ -20,7 +20,8 @@ void registered_fini(struct registered *reg);
 struct registered_ns {
 	const char *nqn;
 	uint32_t nsid;
-	/* Where it listens; none, or any (0.0.0.0, ::): everywhere. */
+	/* Where it listens; none, or any (0.0.0.0, ::): everywhere.  A name,
+	 * here or registered, may be that of any address. */
 	char addrs[32][256];
 	size_t addr_count;
 };
