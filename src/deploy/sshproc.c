@@ -21,8 +21,8 @@
 
 #define ARGS_MAX      40
 #define ARG_TEXT_MAX  320
-#define END_MS	      2000 /* for ssh to end by itself */
-#define ASK_MS	      5000 /* for ssh to answer by itself */
+#define END_MS	      2000  /* for ssh to end by itself */
+#define ASK_MS	      20000 /* for ssh to answer by itself */
 #define ALIVE_OPTIONS "-oServerAliveInterval=5", "-oServerAliveCountMax=3"
 
 /* argv of "sh -c 'exec COMMAND "$@"' ssh ARG …" */

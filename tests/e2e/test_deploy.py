@@ -241,7 +241,7 @@ def test_replaced_target_ends_late(cluster, nodes):
     # Put aside for the new one, and back before anything else is.
     with open(f"{spdk}/ends-after", "w") as f:
         f.write("/etc/mooncake/mooncake-spdk-tgt.json")
-    r = create(cluster, nodes, *args, "--replace", "--command_timeout=8s")
+    r = create(cluster, nodes, *args, "--replace", "--command_timeout=20s")
     assert r.returncode == 1, r.stdout
     pid = was.popitem()[1]
     assert f"process {pid} does not end; all taken back" in r.stdout, r.stdout
@@ -259,7 +259,7 @@ def test_replaced_target_never_ends(cluster, nodes):
     was, kept = processes(n), n.must("md5sum /etc/mooncake/*.json")
     with open(f"{spdk}/never-ends", "w"):
         pass
-    r = create(cluster, nodes, *args, "--replace", "--command_timeout=8s")
+    r = create(cluster, nodes, *args, "--replace", "--command_timeout=20s")
     assert r.returncode == 1, r.stdout
     assert "does not end; NOT taken back: end the target at" in r.stdout
     assert processes(n) == was and subsystem(n)
