@@ -51,7 +51,8 @@ struct files {
 	bool has_snapshot;   /* one is being written */
 	struct job sync, push, end, turn;
 	int sync_fd, end_fd;
-	bool is_turn_fresh; /* the log it begins does not go on from another */
+	bool is_turn_fresh;  /* the log it begins does not go on from another */
+	bool needs_snapshot; /* a failure was, and none has counted since */
 
 	/* the thread's */
 	struct shard thread;
@@ -290,7 +291,9 @@ static void turn_ended(struct files *f, struct job *job, int ret)
 static int files_snap_begin(struct journal *j)
 {
 	struct files *f = files_of(j);
-	uint32_t flags = j->is_failed ? JR_FRESH : JR_EARLY;
+	/* The log of an attempt that came to nothing is void as well. */
+	bool is_fresh = j->is_failed || f->needs_snapshot;
+	uint32_t flags = is_fresh ? JR_FRESH : JR_EARLY;
 	int fd, ret = j->is_failed ? 0 : files_commit(j);
 
 	ASSERT(!f->has_snapshot);
@@ -319,7 +322,7 @@ static int files_snap_begin(struct journal *j)
 	f->has_snapshot = true;
 	f->snap_count = 0;
 	strbuf_reset(&f->snap);
-	f->is_turn_fresh = flags & JR_FRESH;
+	f->is_turn_fresh = f->needs_snapshot = is_fresh;
 	f->turn.work = turn_work;
 	f->turn.ended = turn_ended;
 	job_submit(f, &f->turn);
@@ -403,8 +406,10 @@ static void end_ended(struct files *f, struct job *job, int ret)
 {
 	strbuf_reset(&f->snap);
 	f->has_snapshot = false;
-	if (ret == 0)
+	if (ret == 0) {
 		f->j.snapshot_bytes = f->end_bytes;
+		f->needs_snapshot = false;
+	}
 	if (f->end_ret < 0)
 		fail_with(f, f->end_ret, "sync");
 	f->j.events.snap_ended(ret, f->j.events.arg);

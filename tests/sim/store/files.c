@@ -39,6 +39,7 @@ enum op_kind {
 struct op {
 	enum op_kind kind;
 	struct file *file;
+	struct file *over; /* had the name before a rename, or NULL */
 	char from[NAME_LEN];
 };
 
@@ -124,6 +125,15 @@ static void file_rename(struct file *file, const char *name)
 	snprintf(file->name, NAME_LEN, "%s", name);
 }
 
+/* Nobody's, but not gone. */
+static void file_trash(struct file *file)
+{
+	char name[NAME_LEN];
+
+	snprintf(name, sizeof(name), "trash-%u", dir.trash++);
+	file_rename(file, name);
+}
+
 static void file_remove(struct file *file)
 {
 	__real_unlinkat(dir.dir_fd, file->name, 0);
@@ -133,9 +143,12 @@ static void file_remove(struct file *file)
 /* The first n changes of names are on disk. */
 static void ops_done(unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		if (dir.ops[i].kind == OP_UNLINK)
 			file_remove(dir.ops[i].file);
+		if (dir.ops[i].over)
+			file_remove(dir.ops[i].over);
+	}
 	memmove(dir.ops, dir.ops + n, (dir.op_count - n) * sizeof(dir.ops[0]));
 	dir.op_count -= n;
 }
@@ -144,21 +157,27 @@ static void ops_undo(void)
 {
 	while (dir.op_count > 0) {
 		const struct op *op = &dir.ops[--dir.op_count];
+		char name[NAME_LEN];
 
+		snprintf(name, sizeof(name), "%s", op->file->name);
 		if (op->kind == OP_CREATE)
 			file_remove(op->file);
 		else
 			file_rename(op->file, op->from);
+		if (op->over)
+			file_rename(op->over, name);
 	}
 }
 
-static void add_op(enum op_kind kind, struct file *file, const char *from)
+static void add_op(enum op_kind kind, struct file *file, struct file *over,
+		   const char *from)
 {
 	struct op *op = &dir.ops[dir.op_count++];
 
 	CHECK(dir.op_count < OPS);
 	op->kind = kind;
 	op->file = file;
+	op->over = over;
 	snprintf(op->from, NAME_LEN, "%s", from);
 	if (w.plan.keep == KEEP_WRITTEN)
 		ops_done(dir.op_count);
@@ -230,7 +249,7 @@ static int file_open(const char *name, int flags, unsigned mode)
 		CHECK(file);
 		snprintf(file->name, NAME_LEN, "%s", name);
 		file->synced = 0;
-		add_op(OP_CREATE, file, "");
+		add_op(OP_CREATE, file, NULL, "");
 	}
 	track(fd, file);
 	if (flags & O_TRUNC)
@@ -354,7 +373,7 @@ int __wrap_ftruncate64(int fd, off_t n)
 
 int __wrap_renameat(int at, const char *name, int to_at, const char *to)
 {
-	struct file *file = file_named(name);
+	struct file *file = file_named(name), *over = file_named(to);
 
 	if (!is_ours(at))
 		return __real_renameat(at, name, to_at, to);
@@ -362,16 +381,17 @@ int __wrap_renameat(int at, const char *name, int to_at, const char *to)
 		return 0;
 	if (fails())
 		return refuse();
-	CHECK(file && !file_named(to));
+	CHECK(file);
+	if (over)
+		file_trash(over);
 	file_rename(file, to);
-	add_op(OP_RENAME, file, name);
+	add_op(OP_RENAME, file, over, name);
 	return 0;
 }
 
 int __wrap_unlinkat(int at, const char *name, int flags)
 {
 	struct file *file = file_named(name);
-	char trash[NAME_LEN];
 
 	if (!is_ours(at))
 		return __real_unlinkat(at, name, flags);
@@ -379,9 +399,8 @@ int __wrap_unlinkat(int at, const char *name, int flags)
 		return 0;
 	if (!file)
 		return __real_unlinkat(at, name, flags);
-	snprintf(trash, sizeof(trash), "trash-%u", dir.trash++);
-	file_rename(file, trash);
-	add_op(OP_UNLINK, file, name);
+	file_trash(file);
+	add_op(OP_UNLINK, file, NULL, name);
 	return 0;
 }
 
