@@ -24,7 +24,7 @@ AT = "addr:127.0.0.1 port:"
 # folder $1 of the host.
 DISKS = r"""
 modprobe -a null_blk loop ext4 dm_mod
-for i in 0 1 2 3; do
+for i in 0 1 2 3 4 5 6; do
 	b=/sys/kernel/config/nullb/pool$i
 	mkdir $b
 	echo 64 >$b/size; echo 1 >$b/memory_backed; echo 1 >$b/power
@@ -224,29 +224,29 @@ def test_deployed_used_and_booted(cluster, node):
 
 def test_removed(cluster, node):
     """One disk, then all: not before it is out of the pool, and not what
-    others have on the same port."""
+    others have on the same port.  Its disks are its own."""
     before = node.state()
     other = NQN + "-stays"
-    node.made(cluster, node.text("pool3").replace(NQN, other))
+    node.made(cluster, node.text("pool6").replace(NQN, other))
     stays = node.state()
     nqn = NQN + "-goes"
 
     def text(*disks):
         return node.text(*disks).replace(NQN, nqn)
 
-    node.made(cluster, text("pool0", "pool1"))
+    node.made(cluster, text("pool4", "pool5"))
     made = node.state()
     cluster.master(*FAST)
     away = ("--remove", f"--master={cluster.master_addr}")
     pool = f"--spdk_target_info=ip:127.0.0.1 backend:nvmet nqn:{nqn}"
     ssd(cluster, "register", pool, env=node.env)
-    r = node.create(cluster, text("pool0"), *away)
+    r = node.create(cluster, text("pool4"), *away)
     assert r.returncode == 1 and "is registered with" in r.stdout, r.stdout
     assert node.state() == made
 
     ssd(cluster, "unregister", pool, env=node.env)
     cluster.wait_until("nobody is connected", lambda: node.create(
-        cluster, text("pool0"), *away).returncode == 0, timeout=120)
+        cluster, text("pool4"), *away).returncode == 0, timeout=120)
     state = node.state()
     assert f"{nqn}/namespaces/2/enable 1" in state
     assert f"{nqn}/namespaces/1/" not in state
