@@ -2,9 +2,9 @@
 /*
  * Superblock of a pool namespace: bytes to struct and back (docs/on-disk.md).
  *
- * Pure functions, any thread.  Invariant: what sb_decode() accepts came whole
- * from sb_encode(): magic, version, CRC, and every field in its range with its
- * text ended by a NUL.
+ * Pure functions, any thread.  Invariant: what sb_decode() accepts came from
+ * sb_encode(), whole or torn between two epochs: magic, version, CRC, and every
+ * field in its range with its text ended by a NUL.
  */
 #include "pool/superblock.h"
 
@@ -122,6 +122,29 @@ static int check_fields(const struct sb_wire *w, struct err *err)
 	return 0;
 }
 
+/*
+ * Adopting a disk changes the epoch and nothing else, in the first 512 bytes,
+ * and so the CRC, in the last.  A power failure between these two leaves the
+ * one of a new and the other of an old superblock.  Both were right, and the
+ * newer was going to be: so it is taken for that.
+ */
+static bool heal_torn(struct sb_wire *w)
+{
+	struct sb_wire other = *w;
+
+	for (uint64_t d = 1; d <= SB_TORN_EPOCHS; d++) {
+		for (int sign = -1; sign <= 1; sign += 2) {
+			other.epoch = sign > 0 ? w->epoch + d : w->epoch - d;
+			if (crc32c(0, &other, offsetof(struct sb_wire, crc)) !=
+			    w->crc)
+				continue;
+			w->epoch = MAX(w->epoch, other.epoch);
+			return true;
+		}
+	}
+	return false;
+}
+
 int sb_decode(const uint8_t in[SB_BYTES], struct superblock *out,
 	      struct err *err)
 {
@@ -133,7 +156,7 @@ int sb_decode(const uint8_t in[SB_BYTES], struct superblock *out,
 		return err_set(err, -ENOENT, "no superblock (magic absent)");
 	memcpy(&w, in, sizeof(w));
 	crc = crc32c(0, in, offsetof(struct sb_wire, crc));
-	if (crc != w.crc)
+	if (crc != w.crc && !heal_torn(&w))
 		return err_set(err, -EBADMSG,
 			       "superblock: checksum %08x, computed %08x",
 			       w.crc, crc);

@@ -11,6 +11,9 @@
 
 #define SB_BYTES   4096
 #define SB_VERSION 1
+/* So far apart two epochs may be whose superblocks a power failure has mixed:
+ * each life of a master that did not come to write it is one. */
+#define SB_TORN_EPOCHS 8
 /* What label_judge() wants to see of a disk's head and tail. */
 #define LABEL_HEAD_BYTES (1u << 20)
 #define LABEL_TAIL_BYTES (256u << 10)
@@ -31,7 +34,8 @@ struct superblock {
 
 void sb_encode(const struct superblock *sb, uint8_t out[SB_BYTES]);
 /* -ENOENT: magic absent; -EPROTONOSUPPORT: newer version; -EBADMSG: CRC or
- * a field is wrong; err says which. */
+ * a field is wrong; err says which.  One that was torn while its epoch was
+ * written anew is that of the higher epoch. */
 int sb_decode(const uint8_t in[SB_BYTES], struct superblock *out,
 	      struct err *err);
 /* The magic alone: says "ours" also of a superblock that can't be decoded. */
