@@ -4,6 +4,12 @@
 #ifndef TESTS_UNIT_JOURNAL_LIFE_H
 #define TESTS_UNIT_JOURNAL_LIFE_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
 #include "base/time.h"
 #include "journal/files.h"
 #include "t_dir.h"
