@@ -148,7 +148,7 @@ static bool is_turning(const struct io_sim *sim, unsigned node)
 	const struct sim_loop *sl;
 
 	list_for_each (sl, &sim->loops, node)
-		if (sl->host == node && sl->loop->in_turn)
+		if (sl->host == node && loop_is_turning(sl->loop))
 			return true;
 	return false;
 }

@@ -318,9 +318,13 @@ static void stream_hold_done(struct io_op *op)
 {
 	struct stream_hold *hold = container_of(op, struct stream_hold, op);
 	struct stream *s = hold->stream;
+	bool was_copied = op->res == IO_HELD_COPIED;
 
 	s->holds--;
-	hold->released(hold, op->res == IO_HELD_COPIED);
+	s->copies = was_copied ? s->copies + 1 : 0;
+	if (s->copies == STREAM_COPIES_MAX)
+		s->hold_from = 0;
+	hold->released(hold, was_copied);
 	stream_check_closed(s);
 }
 

@@ -26,10 +26,17 @@ struct stream_hold {
 	struct io_op op;
 };
 
+/* So many holds in a row that were copies: the way there always copies. */
+#define STREAM_COPIES_MAX 4
+
 struct stream {
 	struct loop *loop;
 	int fd;	   /* -1 when closed */
 	void *arg; /* the owner's, not touched here */
+	/* The owner's: sends of so much payload are worth a hold, 0 = none
+	 * is.  Set to 0 here after STREAM_COPIES_MAX. */
+	uint64_t hold_from;
+	unsigned holds; /* that the kernel has not let go of; to be read */
 	/* private */
 	struct io_op rx, tx;
 	struct timer connect_timer;
@@ -41,8 +48,8 @@ struct stream {
 	unsigned tx_cap, tx_pos, tx_cnt;
 	size_t tx_done;
 	bool rx_busy, tx_busy, is_closing, is_connecting, is_timed_out;
-	int start_res;	/* why tx could not be started, told by the timer */
-	unsigned holds; /* that the kernel has not let go of */
+	int start_res;	 /* why tx could not be started, told by the timer */
+	unsigned copies; /* the last so many holds were copied */
 	struct loop_task close_task;
 	struct stream_tls *tls; /* NULL: bytes go as they are */
 };
@@ -72,6 +79,10 @@ void stream_send(struct stream *s, const struct iovec *iov, unsigned iovcnt,
 bool stream_send_held(struct stream *s, const struct iovec *iov,
 		      unsigned iovcnt, struct stream_hold *hold,
 		      void (*done)(struct stream *s, int res));
+static inline bool stream_wants_hold(const struct stream *s, uint64_t payload)
+{
+	return unlikely(s->hold_from) && payload >= s->hold_from;
+}
 /* done may be NULL and comes from the loop, never inside the call (but for a
  * zeroed stream, which has no loop).  Calling it again only replaces done. */
 void stream_close(struct stream *s, void (*done)(struct stream *s));

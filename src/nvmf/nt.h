@@ -24,7 +24,6 @@
 #define NT_TX_PDUS	64 /* PDUs in one gather */
 #define NT_TX_IOVS	1024
 #define NT_GATHERS	4 /* that the kernel may hold, and one to send */
-#define NT_COPIED_MAX	4 /* in a row: the way there always copies */
 #define NT_RX_IOVS	64
 #define NT_RX_BUF	((size_t)64 << 10)
 #define NT_PLEN_MAX	((uint32_t)64 << 20) /* what a C2HData may announce */
@@ -166,11 +165,8 @@ struct nt_conn {
 	struct loop_task tx_task;
 	bool is_tx_gather; /* tx is on its way */
 	struct nt_gather gathers[NT_GATHERS];
-	struct nt_gather *tx;	 /* the last that was begun */
-	unsigned held_count;	 /* of gathers */
-	unsigned copied_count;	 /* the last so many holds were copies */
-	uint32_t zerocopy_bytes; /* from this payload on, 0 = never */
-	struct iovec *tx_iov;	 /* of what is being gathered */
+	struct nt_gather *tx; /* the last that was begun */
+	struct iovec *tx_iov; /* of what is being gathered */
 	unsigned tx_iovs;
 	uint8_t term[PDU_TERM_MAX];
 	size_t term_len;

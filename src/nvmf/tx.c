@@ -211,13 +211,9 @@ static void gather_released(struct stream_hold *hold, bool was_copied)
 	struct nt_conn *conn = tx->conn;
 
 	tx->is_held = false;
-	conn->held_count--;
 	nt_stat_add(was_copied ? NT_STAT_ZEROCOPY_COPIED
 			       : NT_STAT_ZEROCOPY_SENDS,
 		    1);
-	conn->copied_count = was_copied ? conn->copied_count + 1 : 0;
-	if (conn->copied_count == NT_COPIED_MAX)
-		conn->zerocopy_bytes = 0;
 	if (conn->state == NT_READY && !(conn->is_tx_gather && tx == conn->tx))
 		gather_end(conn, tx);
 }
@@ -279,15 +275,13 @@ static void gather_send(struct nt_conn *conn)
 	struct nt_gather *tx = conn->tx;
 
 	conn->is_tx_gather = true;
-	if (unlikely(conn->zerocopy_bytes) &&
-	    tx->bytes >= conn->zerocopy_bytes && has_place(conn) &&
-	    stream_send_held(&conn->stream, conn->tx_iov, conn->tx_iovs,
-			     &tx->hold, gather_done)) {
-		tx->is_held = true;
-		conn->held_count++;
-		return;
-	}
-	stream_send(&conn->stream, conn->tx_iov, conn->tx_iovs, gather_done);
+	tx->is_held = stream_wants_hold(&conn->stream, tx->bytes) &&
+		      has_place(conn) &&
+		      stream_send_held(&conn->stream, conn->tx_iov,
+				       conn->tx_iovs, &tx->hold, gather_done);
+	if (!tx->is_held)
+		stream_send(&conn->stream, conn->tx_iov, conn->tx_iovs,
+			    gather_done);
 }
 
 static void gather_start(struct nt_conn *conn)
@@ -333,7 +327,7 @@ int nt_tx_init(struct nt_conn *conn)
 {
 	list_init(&conn->tx_queue);
 	conn->tx_task.run = tx_task_run;
-	conn->zerocopy_bytes = conn->opts.zerocopy_bytes;
+	conn->stream.hold_from = conn->opts.zerocopy_bytes;
 	conn->tx_iov = calloc(NT_TX_IOVS, sizeof(*conn->tx_iov));
 	if (!conn->tx_iov)
 		return -ENOMEM;
@@ -342,7 +336,7 @@ int nt_tx_init(struct nt_conn *conn)
 
 void nt_tx_fini(struct nt_conn *conn)
 {
-	ASSERT(!conn->held_count);
+	ASSERT(!conn->stream.holds);
 	for (unsigned i = 0; i < NT_GATHERS; i++) {
 		free(conn->gathers[i].heads);
 		free(conn->gathers[i].cmds);

@@ -84,7 +84,7 @@ struct tgt_req *conn_req_at(struct tgt_conn *conn, uint16_t ttag)
 
 static void conn_drop_reqs(struct tgt_conn *conn)
 {
-	ASSERT(!conn->held_count);
+	ASSERT(!conn->s.holds);
 	list_init(&conn->txq);
 	list_init(&conn->parked);
 	list_init(&conn->free);
@@ -379,6 +379,7 @@ static void on_start(struct mbox_msg *msg)
 	io_set_sockopts(loop, conn->fd, &so);
 	list_add_tail(&conn->shard->conns, &conn->shard_node);
 	stream_init(&conn->s, loop, conn);
+	conn->s.hold_from = conn->tgt->opts.zerocopy_bytes;
 	stream_attach(&conn->s, conn->fd);
 	conn->timer.fire = on_timer;
 	timer_set(loop, &conn->timer, HANDSHAKE_NS);

@@ -17,12 +17,11 @@
 
 struct tgt_auth;
 
-#define CONN_RX_BYTES	32768
-#define CONN_ADMIN_ICD	8192 /* in-capsule data of the admin queue */
-#define CONN_DATA_HEAD	128  /* most bytes in front of the data */
-#define CONN_LINGER_MS	1000 /* last words, and what is under way */
-#define CONN_GATHERS	4    /* that the kernel may hold, and one to send */
-#define CONN_COPIED_MAX 4    /* in a row: the way to this host always copies */
+#define CONN_RX_BYTES  32768
+#define CONN_ADMIN_ICD 8192 /* in-capsule data of the admin queue */
+#define CONN_DATA_HEAD 128  /* most bytes in front of the data */
+#define CONN_LINGER_MS 1000 /* last words, and what is under way */
+#define CONN_GATHERS   4    /* that the kernel may hold, and one to send */
 
 #define LOG_RETAIN_EVENT (1u << 15) /* CDW10 of Get Log Page */
 
@@ -186,11 +185,8 @@ struct tgt_conn {
 	struct list txq;
 	struct loop_task tx_task;
 	struct tgt_gather gathers[CONN_GATHERS];
-	struct tgt_gather *tx;	 /* the last that was begun */
-	bool is_tx_busy;	 /* it is on its way */
-	unsigned held_count;	 /* of gathers */
-	unsigned copied_count;	 /* the last so many holds were copies */
-	uint32_t zerocopy_bytes; /* from this much data on, 0 = never */
+	struct tgt_gather *tx; /* the last that was begun */
+	bool is_tx_busy;       /* it is on its way */
 	struct pdu_ic icresp;
 	uint8_t term[PDU_TERM_MAX];
 	struct iovec ctl; /* one of these, sent before all else; len 0: none */

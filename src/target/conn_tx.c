@@ -144,10 +144,6 @@ static void gather_released(struct stream_hold *hold, bool was_copied)
 	struct tgt_conn *conn = tx->conn;
 
 	tx->is_held = false;
-	conn->held_count--;
-	conn->copied_count = was_copied ? conn->copied_count + 1 : 0;
-	if (conn->copied_count == CONN_COPIED_MAX)
-		conn->zerocopy_bytes = 0;
 	if (conn->state != CONN_CLOSED && !(conn->is_tx_busy && tx == conn->tx))
 		gather_end(tx);
 }
@@ -185,14 +181,11 @@ static void gather_send(struct tgt_conn *conn, const struct iovec *iov,
 	struct tgt_gather *tx = conn->tx;
 
 	conn->is_tx_busy = true;
-	if (unlikely(conn->zerocopy_bytes) && bytes >= conn->zerocopy_bytes &&
-	    conn->held_count + 1 < CONN_GATHERS &&
-	    stream_send_held(&conn->s, iov, n, &tx->hold, on_sent)) {
-		tx->is_held = true;
-		conn->held_count++;
-		return;
-	}
-	stream_send(&conn->s, iov, n, on_sent);
+	tx->is_held = stream_wants_hold(&conn->s, bytes) &&
+		      conn->s.holds + 1 < CONN_GATHERS &&
+		      stream_send_held(&conn->s, iov, n, &tx->hold, on_sent);
+	if (!tx->is_held)
+		stream_send(&conn->s, iov, n, on_sent);
 }
 
 static void tx_flush(struct loop_task *task)
@@ -229,7 +222,6 @@ static void tx_flush(struct loop_task *task)
 void conn_tx_init(struct tgt_conn *conn)
 {
 	list_init(&conn->txq);
-	conn->zerocopy_bytes = conn->tgt->opts.zerocopy_bytes;
 	for (unsigned i = 0; i < CONN_GATHERS; i++) {
 		struct tgt_gather *tx = &conn->gathers[i];
 
@@ -241,8 +233,7 @@ void conn_tx_init(struct tgt_conn *conn)
 
 bool conn_tx_is_idle(const struct tgt_conn *conn)
 {
-	return !conn->is_tx_busy && !conn->held_count &&
-	       list_is_empty(&conn->txq);
+	return !conn->is_tx_busy && !conn->s.holds && list_is_empty(&conn->txq);
 }
 
 void conn_tx_kick(struct tgt_conn *conn)
