@@ -133,6 +133,15 @@ static int parse_disk(const char *text, size_t index, struct wanted_disk *out,
 	return 0;
 }
 
+/* The file or device of a bdev; NULL: it has none. */
+static const char *path_of(const json_t *bdev)
+{
+	const json_t *driver = json_object_get(bdev, "driver_specific");
+
+	return json_string_value(
+		json_object_get(json_object_get(driver, "aio"), "filename"));
+}
+
 /* The name under which the target has the disk already, or NULL. */
 static const char *bdev_of(const json_t *bdevs, const char *path)
 {
@@ -141,9 +150,7 @@ static const char *bdev_of(const json_t *bdevs, const char *path)
 
 	json_array_foreach(bdevs, i, item)
 	{
-		json_t *driver = json_object_get(item, "driver_specific");
-		const char *have = json_string_value(json_object_get(
-			json_object_get(driver, "aio"), "filename"));
+		const char *have = path_of(item);
 
 		if (have && !strcmp(have, path))
 			return json_string_value(json_object_get(item, "name"));
@@ -284,15 +291,7 @@ static bool is_same(const char *disk, const char *bdev)
 
 static bool names(const struct node *node, const char *at)
 {
-	for (size_t i = 0; i < node->disk_count; i++) {
-		struct wanted_disk w;
-		struct err ignored = {0};
-
-		if (!parse_disk(node->disk[i], i, &w, &ignored) &&
-		    !strcmp(w.path, at))
-			return true;
-	}
-	return false;
+	return node_names_disk(node, BLOCK_BYTES, at);
 }
 
 /* Others than files and devices are nobody's business here. */
@@ -303,9 +302,7 @@ static void take_bdevs(const json_t *bdevs, struct removal *r)
 
 	json_array_foreach(bdevs, i, item)
 	{
-		json_t *driver = json_object_get(item, "driver_specific");
-		const char *at = json_string_value(json_object_get(
-			json_object_get(driver, "aio"), "filename"));
+		const char *at = path_of(item);
 		const char *name =
 			json_string_value(json_object_get(item, "name"));
 		struct removal_disk *disk = &r->disks[r->count];

@@ -412,6 +412,21 @@ int node_split_disk(const char *text, uint64_t unit, char path[256],
 	return 0;
 }
 
+bool node_names_disk(const struct node *node, uint64_t unit, const char *path)
+{
+	for (size_t i = 0; i < node->disk_count; i++) {
+		struct err ignored = {0};
+		char named[256];
+		uint64_t bytes;
+
+		if (!node_split_disk(node->disk[i], unit, named, &bytes,
+				     &ignored) &&
+		    !strcmp(named, path))
+			return true;
+	}
+	return false;
+}
+
 int node_parse(struct str text, struct node *out, struct err *err)
 {
 	const struct key *key = NULL;

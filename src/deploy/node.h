@@ -54,6 +54,8 @@ struct node {
  * bytes (0 without SIZE) is a multiple of unit.  -EINVAL. */
 int node_split_disk(const char *text, uint64_t unit, char path[256],
 		    uint64_t *bytes, struct err *err);
+/* Is one of its disks at that path? */
+bool node_names_disk(const struct node *node, uint64_t unit, const char *path);
 
 /*
  * Keys: ip (required), path, pci, disk, backend (spdk, nvmet, mooncake), nqn,

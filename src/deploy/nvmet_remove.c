@@ -129,24 +129,9 @@ size_t nvmet_take_script(struct nvmet_facts *f, struct str script)
 	return count;
 }
 
-static bool is_named(const struct node *node, const char *path)
-{
-	for (size_t i = 0; i < node->disk_count; i++) {
-		struct err ignored = {0};
-		char named[256];
-		uint64_t bytes;
-
-		if (!node_split_disk(node->disk[i], 1, named, &bytes,
-				     &ignored) &&
-		    !strcmp(named, path))
-			return true;
-	}
-	return false;
-}
-
 static bool ns_goes(const struct node *node, const struct known_ns *ns)
 {
-	return !node->disk_count || is_named(node, ns->path);
+	return !node->disk_count || node_names_disk(node, 1, ns->path);
 }
 
 static size_t count_going(const struct node *node, const struct nvmet_facts *f)

@@ -124,23 +124,11 @@ static bool serves_elsewhere(const struct removal *r, const json_t *list,
 	return false;
 }
 
-static bool has_namespace(const json_t *ss, const char *bdev)
-{
-	json_t *item;
-	size_t i;
-
-	json_array_foreach(json_object_get(ss, "namespaces"), i, item)
-	{
-		if (!strcmp(text_of(item, "bdev_name"), bdev))
-			return true;
-	}
-	return false;
-}
-
 /* By a volume, a RAID, or whatever else has it open for itself. */
 static bool is_claimed(const struct removal *r, const json_t *bdevs,
 		       const json_t *ss, const char *disk)
 {
+	const json_t *namespaces = json_object_get(ss, "namespaces");
 	json_t *item;
 	size_t i;
 
@@ -148,7 +136,8 @@ static bool is_claimed(const struct removal *r, const json_t *bdevs,
 	{
 		const char *bdev = text_of(item, "name");
 
-		if (r->has(disk, bdev) && !has_namespace(ss, bdev) &&
+		if (r->has(disk, bdev) &&
+		    !relay_find(namespaces, "bdev_name", bdev) &&
 		    json_is_true(json_object_get(item, "claimed")))
 			return true;
 	}
@@ -200,32 +189,18 @@ static bool ns_goes(const struct deployment *d, const struct removal *r,
 	return !names_disks(d->node);
 }
 
-static bool is_whole(const struct deployment *d, const struct removal *r,
-		     const json_t *ss)
+/* How many of its namespaces go. */
+static size_t count_going(const struct deployment *d, const struct removal *r,
+			  const json_t *ss)
 {
+	size_t i, count = 0;
 	json_t *item;
-	size_t i;
 
 	json_array_foreach(json_object_get(ss, "namespaces"), i, item)
 	{
-		if (!ns_goes(d, r, item))
-			return false;
+		count += ns_goes(d, r, item);
 	}
-	return true;
-}
-
-static bool goes_any(const struct deployment *d, const struct removal *r,
-		     const json_t *ss)
-{
-	json_t *item;
-	size_t i;
-
-	json_array_foreach(json_object_get(ss, "namespaces"), i, item)
-	{
-		if (ns_goes(d, r, item))
-			return true;
-	}
-	return is_whole(d, r, ss);
+	return count;
 }
 
 static int check_pool(const struct deployment *d, const struct removal *r,
@@ -431,36 +406,38 @@ int removal_plan(struct deployment *d, struct removal *r, struct err *err)
 	struct relay relay = deployment_relay(d);
 	char title[NVME_NQN_LEN + 32];
 	json_t *list, *ss;
-	bool whole;
+	size_t going;
+	bool is_whole;
 	int ret = relay_list(&relay, "nvmf_get_subsystems", &list, err);
 
 	if (ret)
 		return ret;
 	ss = relay_find(list, "nqn", d->nqn);
-	whole = is_whole(d, r, ss);
+	going = count_going(d, r, ss);
+	is_whole = going == json_array_size(json_object_get(ss, "namespaces"));
 	ret = mark_disks(d, r, list, ss, err);
 	if (ss && ret == 0)
 		ret = check_ours(d, ss, err);
 	if (ss && ret == 0)
 		ret = check_pool(d, r, ss, err);
-	if (ss && ret == 0 && goes_any(d, r, ss))
+	if (ss && ret == 0 && (going || is_whole))
 		ret = check_idle(d, &relay, err);
 	if (ret == 0) {
-		if (whole)
+		if (is_whole)
 			plan_listeners(d, ss);
 		plan_namespaces(d, r, ss);
 		plan_disks(d, r);
 		if (r->let_go)
 			r->let_go(d, r);
 	}
-	if (ret == 0 && ss && whole) {
+	if (ret == 0 && ss && is_whole) {
 		snprintf(title, sizeof(title), "delete the subsystem %s",
 			 d->nqn);
 		plan_rpc(&d->plan, title, "nvmf_delete_subsystem",
 			 json_pack("{s:s}", "nqn", d->nqn));
 		plan_keys(d, list, ss);
 	}
-	if (ret == 0 && r->is_ours && whole && is_last(d, r, list, ss))
+	if (ret == 0 && r->is_ours && is_whole && is_last(d, r, list, ss))
 		plan_service(d, r);
 	json_decref(list);
 	return ret;
