@@ -84,18 +84,26 @@ static void check_superblock(struct vol_way *way)
 	const struct nvmf_ns_info *ns = &way->ns;
 	const struct vol *vol = way->vol;
 	uint64_t ns_bytes = ns->size_lba * ns->lba_bytes;
+	char identity[sizeof(((struct superblock *)0)->identity)];
 	struct superblock sb;
 	struct err err = {0};
 
-	if (sb_decode(way->check_buf, &sb, &err))
+	vol_identity(ns, identity);
+	if (sb_decode(way->check_buf, &sb, &err)) {
 		check_end(way, WAY_FENCED, err.text);
-	else if (!uuid_eq(&sb.segment, &vol->segment))
+	} else if (!uuid_eq(&sb.segment, &vol->segment)) {
 		check_end(way, WAY_FENCED, "it is another segment's namespace");
-	else if (sb.epoch != vol->epoch)
+	} else if (strcmp(sb.identity, identity) != 0) {
+		err_set(&err, -EINVAL,
+			"it is %s, but its superblock was written for %s: a "
+			"copied disk?",
+			identity, sb.identity);
+		check_end(way, WAY_FENCED, err.text);
+	} else if (sb.epoch != vol->epoch) {
 		check_end(way, WAY_FENCED,
 			  "the superblock has another epoch: it was adopted "
 			  "anew");
-	else if (ns_bytes < sb.ns_bytes) {
+	} else if (ns_bytes < sb.ns_bytes) {
 		err_set(&err, -ERANGE,
 			"the namespace has shrunk to %llu bytes, the segment "
 			"is %llu: restore its size or unregister it",

@@ -375,7 +375,7 @@ void chaos_end(void)
 	until_idle("last words");
 	pass(40 * NS_PER_S);
 	audit_master();
-	client_checksums();
+	client_hedges();
 	audit_empty();
 	for (unsigned i = 0; i < TARGETS; i++)
 		if (w.foreign[i].foreign_writes)

@@ -78,8 +78,9 @@ static void medium_write(struct medium *m, struct bdev_io *io, uint64_t limit)
 {
 	uint64_t off = io->off;
 
-	if (m->is_foreign)
-		m->foreign_writes++;
+	if (m->is_foreign && m->foreign_writes++ == 0)
+		note("foreign disk %d is written to at %llu",
+		     (int)(m - w.foreign), (unsigned long long)off);
 	if (overlaps(m, io))
 		m->bad_bytes = 0;
 	if (off >= DATA_OFF && chance(m->lose)) {

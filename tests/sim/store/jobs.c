@@ -57,15 +57,64 @@ static int put(struct job *job, unsigned key)
 	return result;
 }
 
+/* --- checksums: what a lease covers is what was written --- */
+
+/* Disks lie, or extents are handed out that a master has forgotten. */
+static bool may_mismatch(void)
+{
+	const struct plan *p = &w.plan;
+
+	return p->has_media || has_successor() || w.lossy ||
+	       (p->has_master_crashes && p->keep == KEEP_NOTHING);
+}
+
+static uint64_t *get_begins(struct client_node *c)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(c->gets); i++) {
+		if (c->gets[i])
+			continue;
+		c->gets[i] = now_ns();
+		return &c->gets[i];
+	}
+	fail("a client has more gets than jobs");
+}
+
+static uint64_t oldest_get(const struct client_node *c)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	for (size_t i = 0; i < ARRAY_SIZE(c->gets); i++)
+		if (c->gets[i])
+			oldest = MIN(oldest, c->gets[i]);
+	return oldest;
+}
+
+/* Behind a target that does not answer a get may outlive its lease.  The count
+ * is the client's, so its other gets count, too. */
+static void judge_checksums(struct client_node *c, const struct stats *stats)
+{
+	uint64_t misses = stats_get(stats, STAT_checksum_misses);
+	bool is_new = misses != c->checksum_misses;
+
+	c->checksum_misses = misses;
+	if (is_new && !may_mismatch() && now_ns() - oldest_get(c) < LEASE_NS)
+		fail("client %u: a checksum was wrong under a lease, though no "
+		     "disk lies",
+		     (unsigned)(c - w.clients));
+}
+
 static int64_t get(struct job *job, unsigned key)
 {
-	uint64_t start_ns = now_ns();
+	struct client_node *c = &w.clients[job->client];
+	uint64_t *began = get_begins(c), start_ns = *began;
 	char name[16];
 	int64_t n;
 
 	key_name(key, name);
 	n = mooncake_store_get_into(job->store, name, job->buf, VALUE_MAX);
 	get_ended(key, job->buf, n, start_ns);
+	judge_checksums(c, &store_of(job->store)->client->stats);
+	*began = 0;
 	return n;
 }
 
@@ -191,7 +240,7 @@ void client_last_words(unsigned client)
 		     (void *)(uintptr_t)client);
 }
 
-static void count_hedges(void)
+void client_hedges(void)
 {
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		const struct stats *stats =
@@ -202,29 +251,4 @@ static void count_hedges(void)
 	}
 	if (w.plan.has_hedges && !w.hedges_won)
 		fail("no second read was faster, though disks were slow");
-}
-
-void client_checksums(void)
-{
-	const struct plan *p = &w.plan;
-
-	count_hedges();
-
-	/* A slow read may outlive its lease. */
-	if (p->has_media || p->has_slow || p->has_links || has_successor())
-		return;
-	/* A new master that knows little hands out what old clients read. */
-	if (w.lossy || (p->has_master_crashes && p->keep == KEEP_NOTHING))
-		return;
-	for (unsigned i = 0; i < CLIENTS; i++) {
-		struct store *store = store_of(w.clients[i].store);
-		const struct stats *stats = &store->client->stats;
-
-		if (stats_get(stats, STAT_checksum_misses))
-			fail("client %u: %llu checksums were wrong, though no "
-			     "disk lies",
-			     i,
-			     (unsigned long long)stats_get(
-				     stats, STAT_checksum_misses));
-	}
 }

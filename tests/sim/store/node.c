@@ -95,7 +95,7 @@ static void master_open(void *arg)
 	if (master_keeps(&keeper))
 		opts.journal = &keeper;
 	core_opts_default(&opts.core);
-	opts.core.lease_ns = NS_PER_S;
+	opts.core.lease_ns = LEASE_NS;
 	opts.core.write_ns = 8 * NS_PER_S;
 	opts.core.discard_ns = 10 * NS_PER_S;
 	opts.core.release_ns = 20 * NS_PER_S;

@@ -36,6 +36,7 @@ enum { /* nodes */
 #define FOREIGN_ID  101	       /* of disks that are not the pool's */
 #define MEM_BYTES   (6 * MiB)
 #define CLIENT_JOBS 2 /* threads per client that put and get */
+#define LEASE_NS    NS_PER_S
 
 /* The master's journal. */
 enum keep {
@@ -189,6 +190,9 @@ struct client_node {
 	unsigned calls;		/* under way */
 	unsigned life;
 	unsigned removing[KEYS];
+	uint64_t gets[CLIENT_JOBS + 1]; /* when those under way began; 0 = none;
+					 * the last words are one more */
+	uint64_t checksum_misses;	/* seen so far */
 };
 struct core *master_core(void); /* NULL when it is down */
 void master_died(bool is_power_cut);
@@ -207,9 +211,8 @@ void rival_stop(void);
 void client_jobs_start(unsigned client);
 /* A put and a get that must succeed, and the last look at everything. */
 void client_last_words(unsigned client);
-/* Where nothing lies and nothing is slow, no checksum is ever wrong; where
- * disks are slow some reads are begun twice. */
-void client_checksums(void);
+/* Where disks are slow some reads are begun twice. */
+void client_hedges(void);
 
 /* --- chaos.c --- */
 void chaos_run(void);

@@ -301,7 +301,7 @@ static void test_f14_another_namespace(void **state)
 	env_superblock(&env, 0, 5);
 	vol = env_vol(&env, 0, true, 5);
 	until_good(vol);
-	for (int what = 0; what < 4; what++) {
+	for (int what = 0; what < 5; what++) {
 		env_tgt_stop(&env);
 		if (what == 0)
 			memset(env.mem[0], 0, 4096); /* empty */
@@ -309,8 +309,10 @@ static void test_f14_another_namespace(void **state)
 			uuid_make(&env.segments[0]); /* somebody else's */
 		else if (what == 2)
 			env.block = 4096;
-		else
+		else if (what == 3)
 			env.ns_bytes = DATA; /* shrunk */
+		else
+			uuid_make(&env.ns_uuid); /* a copy, byte by byte */
 		if (what == 1)
 			env_superblock(&env, 0, 5);
 		env_tgt_start(&env);
@@ -321,6 +323,7 @@ static void test_f14_another_namespace(void **state)
 		env.segments[0] = ours;
 		env.block = 512;
 		env.ns_bytes = NS_BYTES;
+		env.ns_uuid = (struct uuid){0};
 		env_superblock(&env, 0, 5);
 		env_tgt_start(&env);
 		until_good(vol);

@@ -47,17 +47,16 @@ static const struct vol_owner *owner(struct env *env, uint64_t key)
 	return &call.probe.owner;
 }
 
-static int claim(struct env *env, enum vol_claim claim, uint64_t key,
-		 uint64_t epoch)
+static int label(struct env *env, struct vol_label what, uint64_t epoch)
 {
-	call = (struct call){.label = {.done = label_done,
-				       .timeout_ms = 5000,
-				       .claim = claim,
-				       .key = key,
-				       .sb = {.segment = env->segments[0],
-					      .ns_bytes = NS_BYTES,
-					      .block_bytes = env->block,
-					      .epoch = epoch}}};
+	call = (struct call){.label = what};
+	call.label.done = label_done;
+	call.label.timeout_ms = 5000;
+	call.label.sb = (struct superblock){.segment = env->segments[0],
+					    .ns_bytes = NS_BYTES,
+					    .block_bytes = env->block,
+					    .epoch = epoch};
+	env_identity(env, 0, call.label.sb.identity);
 	env_endpoint(env, 1, call.label.endpoint);
 	gate_init(&call.gate);
 	vol_label_submit(env->set, &call.label);
@@ -65,23 +64,21 @@ static int claim(struct env *env, enum vol_claim claim, uint64_t key,
 	return call.label.ret;
 }
 
+static int claim(struct env *env, enum vol_claim claim, uint64_t key,
+		 uint64_t epoch)
+{
+	return label(env, (struct vol_label){.claim = claim, .key = key},
+		     epoch);
+}
+
 /* Takes it, writes, and gives it back. */
 static int claim_once(struct env *env, uint64_t key, uint64_t epoch)
 {
-	call = (struct call){.label = {.done = label_done,
-				       .timeout_ms = 5000,
-				       .claim = CLAIM_ALL,
-				       .key = key,
-				       .is_for_once = true,
-				       .sb = {.segment = env->segments[0],
-					      .ns_bytes = NS_BYTES,
-					      .block_bytes = env->block,
-					      .epoch = epoch}}};
-	env_endpoint(env, 1, call.label.endpoint);
-	gate_init(&call.gate);
-	vol_label_submit(env->set, &call.label);
-	await();
-	return call.label.ret;
+	return label(env,
+		     (struct vol_label){.claim = CLAIM_ALL,
+					.key = key,
+					.is_for_once = true},
+		     epoch);
 }
 
 static int release(struct env *env, uint64_t key)

@@ -19,6 +19,7 @@
 #include "pool/vol.h"
 #include "proto/frame.h"
 #include "t_rand.h"
+#include "target/ident.h"
 #include "target/target.h"
 
 #define NS_BYTES (64 * MiB)
@@ -194,6 +195,18 @@ static inline void env_endpoint(const struct env *env, uint32_t nsid,
 		 env->port, NQN, nsid);
 }
 
+/* Of a namespace of env_tgt_start_on(), as its initiator sees it. */
+static inline void env_identity(const struct env *env, unsigned i, char out[80])
+{
+	struct nvmf_ns_info ns = {0};
+	struct uuid uuid = i == 0 ? env->ns_uuid : (struct uuid){0};
+
+	if (uuid_is_zero(&uuid))
+		ident_uuid(NQN, i + 1, "", &uuid);
+	memcpy(ns.uuid, uuid.b, sizeof(ns.uuid));
+	vol_identity(&ns, out);
+}
+
 static inline void env_superblock(struct env *env, unsigned i, uint64_t epoch)
 {
 	struct superblock sb = {
@@ -203,6 +216,7 @@ static inline void env_superblock(struct env *env, unsigned i, uint64_t epoch)
 		.epoch = epoch,
 	};
 
+	env_identity(env, i, sb.identity);
 	sb_encode(&sb, env->mem[i]);
 }
 
