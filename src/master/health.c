@@ -2,7 +2,7 @@
 /*
  * Judgement over pool segments, on the metadata shard.  Invariant: a segment is
  * ONLINE only if the last finished probe of it found the superblock with its
- * id, epoch and size, and fewer than offline_failures failed since.
+ * id, epoch, size and blocks, and fewer than offline_failures failed since.
  */
 #include "master/health.h"
 
@@ -69,6 +69,13 @@ static void judge(const struct segment *seg, const struct vol_probe *probe,
 			 "the namespace has %llu bytes now, it had %llu",
 			 (unsigned long long)bytes,
 			 (unsigned long long)seg->ns_bytes);
+	else if (probe->ns.lba_bytes != seg->block_bytes ||
+		 probe->ns.metadata_bytes)
+		snprintf(why, len,
+			 "its blocks have %u bytes and %u of metadata now, the "
+			 "segment was registered with %u",
+			 probe->ns.lba_bytes, probe->ns.metadata_bytes,
+			 seg->block_bytes);
 	else if (strcmp(identity, seg->identity) != 0)
 		snprintf(why, len, "another namespace answers there: %s",
 			 identity);

@@ -121,7 +121,9 @@ enum mooncake_status nof_found_path(struct nof_found *found, unsigned path,
 		return MOONCAKE_OK;
 	}
 	if (strcmp(identity, found->identity) != 0 ||
-	    bytes != found->ns_bytes || probe->label != found->label ||
+	    bytes != found->ns_bytes ||
+	    probe->ns.lba_bytes != found->block_bytes ||
+	    probe->label != found->label ||
 	    (found->label == LABEL_OURS &&
 	     !uuid_eq(&probe->sb.segment, &found->sb.segment))) {
 		err_set(err, -EINVAL,
@@ -243,6 +245,13 @@ static enum mooncake_status judge_mounted(struct core *core,
 			(unsigned long long)found->ns_bytes);
 		return MOONCAKE_SEGMENT_ALREADY_EXISTS;
 	}
+	if (seg->block_bytes != found->block_bytes) {
+		err_set(err, -EEXIST,
+			"%s was mounted with blocks of %u bytes, they have %u "
+			"now; unregister it, then register it again",
+			seg->name, seg->block_bytes, found->block_bytes);
+		return MOONCAKE_SEGMENT_ALREADY_EXISTS;
+	}
 	for (unsigned i = 0; i < found->path_count; i++) {
 		if (segment_has_path(seg, found->paths[i]))
 			continue;
@@ -302,6 +311,12 @@ static void objection(const struct nof_found *found, struct err *err)
 			"%llu now%s%s; --force starts afresh: %s",
 			(unsigned long long)sb->ns_bytes,
 			(unsigned long long)found->ns_bytes, and, held, path);
+	else if (found->label == LABEL_OURS &&
+		 sb->block_bytes != found->block_bytes)
+		err_set(err, -EEXIST,
+			"it had blocks of %u bytes when it was registered, "
+			"they have %u now%s%s; --force starts afresh: %s",
+			sb->block_bytes, found->block_bytes, and, held, path);
 	else if (found->label == LABEL_OURS &&
 		 strcmp(sb->identity, found->identity) != 0)
 		err_set(err, -EEXIST,

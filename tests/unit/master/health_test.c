@@ -186,6 +186,19 @@ static void test_fenced(void **state)
 	probe.ns.size_lba--;
 	health_probed(core, seg, &probe);
 	assert_int_equal(seg->state, SEG_OFFLINE);
+	probe = good(seg); /* reformatted, and as large as before */
+	probe.ns.size_lba *= 8;
+	probe.ns.lba_bytes = 512;
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	assert_non_null(strstr(seg->message, "its blocks have 512 bytes"));
+	probe = good(seg);
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_ONLINE);
+	probe.ns.metadata_bytes = 8;
+	health_probed(core, seg, &probe);
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	assert_non_null(strstr(seg->message, "and 8 of metadata now"));
 	probe = good(seg);
 	probe.ns.uuid[0] = 1;
 	health_probed(core, seg, &probe);

@@ -53,6 +53,16 @@ static struct vol_probe labelled(const struct nof_found *found, uint8_t id)
 	return probe;
 }
 
+/* Smaller blocks, but as many bytes. */
+static struct vol_probe reformatted(const struct nof_found *found, uint8_t id)
+{
+	struct vol_probe probe = labelled(found, id);
+
+	probe.ns.size_lba *= 8;
+	probe.ns.lba_bytes = 512;
+	return probe;
+}
+
 static void test_empty_then_again(void **state)
 {
 	struct core *core = t_core(NULL);
@@ -82,6 +92,12 @@ static void test_empty_then_again(void **state)
 	again = found_at(path_a, &probe);
 	assert_int_equal(judge(core, &again, true, &other, text), -102);
 	assert_non_null(strstr(text, "has 134217728 now"));
+	/* It was reformatted. */
+	probe = reformatted(&found, 1);
+	again = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &again, true, &other, text), -102);
+	assert_non_null(strstr(text, "with blocks of 4096 bytes, they have "
+				     "512 now"));
 	/* Somebody wiped it: never written to while it is mounted. */
 	probe = probe_of(1, LABEL_EMPTY);
 	again = found_at(path_b, &probe);
@@ -120,7 +136,17 @@ static void test_refused_unless_forced(void **state)
 	assert_int_equal(found.sb.epoch, 2);
 	assert_true(uuid_eq(&found.sb.segment, &probe.sb.segment));
 	assert_non_null(strstr(found.note, "earlier lives"));
+	/* Ours, but reformatted. */
+	probe = reformatted(&found, 1);
+	found = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &found, false, &seg, text), -600);
+	assert_non_null(strstr(text, "had blocks of 4096 bytes when it was "
+				     "registered, they have 512 now"));
+	assert_int_equal(judge(core, &found, true, &seg, text), 0);
+	assert_int_equal(found.sb.block_bytes, 512);
+	assert_int_equal(found.sb.epoch, 1);
 	/* Ours, but on another disk. */
+	probe = labelled(&found, 1);
 	probe.ns.uuid[0] = 5;
 	found = found_at(path_a, &probe);
 	assert_int_equal(judge(core, &found, false, &seg, text), -600);
@@ -143,6 +169,11 @@ static void test_useless(void **state)
 	assert_int_equal(nof_found_init(&found, "c", paths, 2, &err), 0);
 	assert_int_equal(nof_found_path(&found, 0, &probe, &err), 0);
 	probe.ns.uuid[0] = 2; /* the second path leads elsewhere */
+	assert_int_equal(nof_found_path(&found, 1, &probe, &err), -600);
+	err = (struct err){0};
+	probe.ns.uuid[0] = 1;
+	probe.ns.size_lba *= 8; /* other blocks on the second one */
+	probe.ns.lba_bytes = 512;
 	assert_int_equal(nof_found_path(&found, 1, &probe, &err), -600);
 	err = (struct err){0};
 	probe.ns.metadata_bytes = 8;
