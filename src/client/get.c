@@ -54,62 +54,27 @@ static enum mooncake_status get_ask(struct get_batch *b, bool no_lease)
 
 /* --- reporting --- */
 
-static void get_report_grow(struct get_batch *b)
+/* Somebody with more patience would have read it: that our own came to its end
+ * says nothing about the segment. */
+static bool is_impatience(const struct get_batch *b, int ret)
 {
-	Mc__ReportReq *req;
-
-	if (b->report)
-		return;
-	arena_init(&b->report_arena, 0);
-	req = arena_alloc(&b->report_arena, sizeof(*req));
-	if (!req)
-		return;
-	mc__report_req__init(req);
-	req->client_id.len = sizeof(b->client->id.b);
-	req->client_id.data = b->client->id.b;
-	b->report_cap = b->count * 2;
-	req->items = arena_alloc(&b->report_arena,
-				 b->report_cap * sizeof(*req->items));
-	if (req->items)
-		b->report = req;
+	return ret == -ETIMEDOUT && time_mono_ns() >= b->deadline_ns;
 }
 
-static ProtobufCBinaryData get_copy(struct get_batch *b, const void *p,
-				    size_t n)
-{
-	ProtobufCBinaryData out = {0, arena_alloc(&b->report_arena, n)};
-
-	if (out.data) {
-		memcpy(out.data, p, n);
-		out.len = n;
-	}
-	return out;
-}
-
-/* The arena travels with the message, so everything in it is a copy. */
 static void get_report(struct get_batch *b, const struct get_one *one,
 		       const struct get_failure *why)
 {
-	const Mc__Segment *seg = why->segment;
-	Mc__ReportItem *item;
-	Mc__Problem problem;
+	struct report_what what = {
+		.segment = why->segment,
+		.key = one->item->key,
+		.generation = one->object->generation,
+		.replica = why->replica->index,
+		.ret = why->ret,
+	};
 
-	if (!xfer_problem(why->ret, &problem))
-		return;
-	get_report_grow(b);
-	if (!b->report || b->report->n_items == b->report_cap || !seg)
-		return;
-	item = arena_alloc(&b->report_arena, sizeof(*item));
-	if (!item)
-		return;
-	mc__report_item__init(item);
-	item->problem = problem;
-	item->key = get_copy(b, one->item->key.p, one->item->key.n);
-	item->generation = one->object->generation;
-	item->replica = why->replica->index;
-	item->segment_id = get_copy(b, seg->id.data, seg->id.len);
-	item->text = strerror(-why->ret); /* sent before it changes */
-	b->report->items[b->report->n_items++] = item;
+	if (what.segment && !is_impatience(b, why->ret) &&
+	    xfer_problem(why->ret, &what.problem))
+		report_add(&b->report, &what);
 }
 
 void get_failed(struct get_batch *b, const struct get_one *one,
@@ -123,17 +88,6 @@ void get_failed(struct get_batch *b, const struct get_one *one,
 	get_report(b, one, why);
 	log_debug("replica can't be read", "key=" STR_FMT " error=%s",
 		  STR_ARG(one->item->key), strerror(-why->ret));
-}
-
-static void get_send_report(struct get_batch *b)
-{
-	if (!b->report)
-		return;
-	if (b->report->n_items)
-		call_send(b->client, METHOD_REPORT, &b->report->base,
-			  &b->report_arena);
-	else
-		arena_fini(&b->report_arena);
 }
 
 /* --- reading --- */
@@ -346,7 +300,7 @@ static void get_end(struct get_batch *b, enum mooncake_status st,
 	for (size_t i = 0; i < count; i++)
 		if (items[i].result == ITEM_OPEN)
 			items[i].result = st;
-	get_send_report(b);
+	report_send(&b->report);
 	vols_fini(&b->vols);
 	call_fini(&b->call);
 }
@@ -366,6 +320,7 @@ void get_items(struct client *c, struct item *items, size_t count,
 	struct get_batch b = {.client = c, .arena = arena};
 	enum mooncake_status st = MOONCAKE_INTERNAL_ERROR;
 
+	b.report = (struct report){.client = c, .cap = count * 2};
 	b.deadline_ns =
 		c->conf.get_timeout_ms
 			? time_mono_ns() + c->conf.get_timeout_ms * NS_PER_MS

@@ -6,6 +6,7 @@
 #include "client/batch.h"
 #include "client/call.h"
 #include "client/hedge.h"
+#include "client/report.h"
 #include "client/xfer.h"
 
 struct get_one {
@@ -36,10 +37,7 @@ struct get_batch {
 	const Mc__GetRsp *rsp;
 	struct vols vols;
 	uint64_t deadline_ns; /* of the call; then it is a miss */
-	/* what goes to the master about bad replicas */
-	struct arena report_arena;
-	Mc__ReportReq *report;
-	size_t report_cap;
+	struct report report; /* about bad replicas */
 };
 
 /* A read of that replica failed. */

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What clients tell the master of segments they can't reach, and what it makes
+of that: its own probe has the last word."""
+import os
+import random
+import time
+
+import pytest
+
+from common import fault
+from conftest import new_store
+from mooncake.store import ReplicateConfig
+
+SEED = int(os.environ.get("T_SEED") or random.SystemRandom().getrandbits(32))
+SIZE = 100_001
+NEVER = ("--nof_heartbeat_interval_sec=3600", "--default_kv_lease_ttl=1000")
+# Behind the superblock and its copies, so that probes are as good as ever.
+DATA = "op=read,lba=256-100000"
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    print(f"seed: T_SEED={SEED}")
+
+
+def start(cluster, *names):
+    cluster.master(*NEVER)
+    for name in names:
+        cluster.target(name, "ram:64m",
+                       flags=(f"--rpc_socket={cluster.path(name)}.sock",))
+        cluster.register(name)
+
+
+def both():
+    c = ReplicateConfig()
+    c.replica_num, c.nof_replica_num = 0, 2
+    return c
+
+
+def fill(store, n, nof):
+    c = both()
+    c.nof_replica_num = nof
+    rng = random.Random(SEED)
+    data = {f"k{i}": rng.randbytes(SIZE) for i in range(n)}
+    for key, value in data.items():
+        assert store.put(key, value, c) == 0
+    return data
+
+
+def reports(cluster):
+    return cluster.metric("master_unreachable_reports_total")
+
+
+def offline(cluster):
+    return cluster.metric("master_nof_segments_offline_total")
+
+
+def test_own_impatience_is_not_reported(cluster, monkeypatch):
+    """A get that would have been served, had it waited."""
+    monkeypatch.setenv("MC_STORE_GET_TIMEOUT_MS", "200")
+    monkeypatch.setenv("MC_STORE_HEDGE", "0")
+    start(cluster, "a")
+    store = new_store(cluster)
+    data = fill(store, 10, 1)
+    fault(cluster, "a", f"kind=delay,{DATA},ms=3000")
+    assert store.get_batch(list(data)) == [b""] * 10
+    # What is sent later is taken later.
+    assert store.is_exist("k0") == 1
+    assert reports(cluster) == 0
+    assert offline(cluster) == 0
+    fault(cluster, "a", "")
+    cluster.wait_until("served again", lambda:
+                       store.get("k0") == data["k0"])
+    store.close()
