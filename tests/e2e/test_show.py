@@ -188,12 +188,13 @@ def unregister(c, *args):
 
 
 @pytest.fixture
-def two(cluster, monkeypatch):
-    """Two namespaces on two targets; a lease is long enough to be seen, and
-    nobody moves anything."""
+def two(request, cluster, monkeypatch):
+    """Two namespaces on two targets; a lease (ms) is long enough to be seen,
+    and nobody moves anything."""
+    lease = getattr(request, "param", 3000)
     monkeypatch.setenv("MC_STORE_TASKS", "0")
     cluster.master("--nof_heartbeat_interval_sec=1",
-                   "--default_kv_lease_ttl=3000")
+                   f"--default_kv_lease_ttl={lease}")
     for name in ("one", "two"):
         cluster.target(name, "ram:64m")
         cluster.register(name)
@@ -258,6 +259,7 @@ def test_drain_that_gives_up_and_is_undone(two):
     store.close()
 
 
+@pytest.mark.parametrize("two", [600000], indirect=True)
 def test_drain_interrupted(two):
     store = new_store(two, replica_num="0", nof_replica_num="1")
     for i in range(8):
