@@ -135,27 +135,28 @@ static int write_at(int fd, const void *p, size_t n, uint64_t at)
 /* A new log, which begins with record f->j.next. */
 static int log_create(struct files *f, uint32_t flags, int *fd)
 {
-	struct jr_header *h = &f->log_header;
-	uint8_t head[JR_HEADER_BYTES];
-	struct jr_name name;
-	int ret;
-
-	*h = (struct jr_header){
+	struct jr_header h = {
 		.kind = JR_LOG,
 		.flags = flags,
 		.sequence = f->j.next,
 		.created_s = time_wall_ns() / NS_PER_S,
 	};
-	snprintf(h->cluster_id, sizeof(h->cluster_id), "%s", f->cluster_id);
-	jr_name_format(&name, JR_LOG, h->sequence);
-	jr_header_encode(h, head);
+	uint8_t head[JR_HEADER_BYTES];
+	struct jr_name name;
+	int ret;
+
+	snprintf(h.cluster_id, sizeof(h.cluster_id), "%s", f->cluster_id);
+	jr_name_format(&name, JR_LOG, h.sequence);
+	jr_header_encode(&h, head);
 	*fd = openat(f->dir_fd, name.text,
 		     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (*fd < 0)
 		return -errno;
 	ret = write_at(*fd, head, sizeof(head), 0);
-	if (ret == 0)
+	if (ret == 0) {
+		f->log_header = h;
 		return 0;
+	}
 	close(*fd);
 	unlinkat(f->dir_fd, name.text, 0);
 	return ret;
@@ -260,6 +261,8 @@ static int settle_log(struct files *f)
 {
 	uint8_t head[JR_HEADER_BYTES];
 
+	if (!(f->log_header.flags & JR_EARLY))
+		return 0;
 	f->log_header.flags &= ~JR_EARLY;
 	jr_header_encode(&f->log_header, head);
 	return write_at(f->new_fd, head, sizeof(head), 0);
@@ -288,21 +291,40 @@ static void turn_ended(struct files *f, struct job *job, int ret)
 {
 }
 
+/* The log that the snapshot goes on with: the present one if nothing is in it
+ * yet, which must not be made again under the descriptor of all that follows.
+ */
+static int log_turn(struct files *f, bool is_fresh)
+{
+	int fd, ret;
+
+	if (!is_fresh && f->log_at == JR_HEADER_BYTES) {
+		f->new_fd = f->log_fd;
+		return 0;
+	}
+	ret = log_create(f, is_fresh ? JR_FRESH : JR_EARLY, &fd);
+	if (ret < 0)
+		return ret;
+	f->old_fd = f->log_fd;
+	f->log_fd = f->new_fd = fd;
+	f->log_at = JR_HEADER_BYTES;
+	return 0;
+}
+
 static int files_snap_begin(struct journal *j)
 {
 	struct files *f = files_of(j);
 	/* The log of an attempt that came to nothing is void as well. */
 	bool is_fresh = j->is_failed || f->needs_snapshot;
-	uint32_t flags = is_fresh ? JR_FRESH : JR_EARLY;
-	int fd, ret = j->is_failed ? 0 : files_commit(j);
+	int ret = j->is_failed ? 0 : files_commit(j);
 
 	ASSERT(!f->has_snapshot);
 	if (ret < 0)
 		return ret;
 	/* The hole keeps the logs before the failure and those after it from
-	 * being read as one. */
-	j->next += j->is_failed;
-	ret = log_create(f, flags, &fd);
+	 * being read as one, and gives each attempt a file of its own. */
+	j->next += is_fresh;
+	ret = log_turn(f, is_fresh);
 	if (ret < 0) {
 		j->next = f->j.written;
 		return ret;
@@ -314,9 +336,6 @@ static int files_snap_begin(struct journal *j)
 	};
 	memcpy(f->snap_header.cluster_id, f->cluster_id, sizeof(f->cluster_id));
 	f->j.written = j->next;
-	f->old_fd = f->log_fd;
-	f->log_fd = f->new_fd = fd;
-	f->log_at = JR_HEADER_BYTES;
 	j->log_bytes = 0;
 	j->is_failed = false;
 	f->has_snapshot = true;

@@ -206,6 +206,45 @@ static void test_full_disk_recovers(void **state)
 	t_dir_close(&d);
 }
 
+static uint64_t sum_of(const char *bytes, size_t n)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum = sum * 31 + (uint64_t)bytes[i];
+	return sum;
+}
+
+/* Another snapshot of the same place cannot be begun, or is begun on a full
+ * disk: the log goes on where it is. */
+static void test_snapshot_begun_twice(void **state)
+{
+	struct life life;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	append(&life, 1);
+	assert_int_equal(life.j->ops->snap_begin(life.j), 0);
+	write_snapshot(&life);
+	append(&life, 2);
+	assert_int_equal(life.j->ops->snap_begin(life.j), 0);
+	settle(&life);
+	life.j->ops->snap_abort(life.j);
+	limit_files(100);
+	if (life.j->ops->snap_begin(life.j) == 0)
+		life.j->ops->snap_abort(life.j);
+	limit_files(RLIM_INFINITY);
+	settle(&life);
+	append(&life, 4);
+	assert_int_equal(life.j->ops->commit(life.j), 0);
+	again(&life, &d);
+	assert_int_equal(life.count, 5);
+	assert_int_equal(life.sum, sum_of((char[]){50, 51, 52, 2, 4}, 5));
+	end(&life);
+	t_dir_close(&d);
+}
+
 /* Its first snapshot fails, too, and the master dies in the second: nothing of
  * either counts. */
 static void full_disk_for(unsigned tries)
@@ -235,15 +274,6 @@ static void test_full_disk_for_longer(void **state)
 {
 	for (unsigned tries = 1; tries < 5; tries++)
 		full_disk_for(tries);
-}
-
-static uint64_t sum_of(const char *bytes, size_t n)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < n; i++)
-		sum = sum * 31 + (uint64_t)bytes[i];
-	return sum;
 }
 
 /* A new beginning, and what a start reads then. */
@@ -471,6 +501,7 @@ int main(void)
 		cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_full_disk_recovers),
+		cmocka_unit_test(test_snapshot_begun_twice),
 		cmocka_unit_test(test_full_disk_for_longer),
 		cmocka_unit_test(test_sync_fails),
 		cmocka_unit_test(test_sync_fails_at_the_end),
