@@ -10,13 +10,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "master/evict.h"
+#include "master/census.h"
 #include "master/note.h"
 #include "master/object.h"
 #include "master/place.h"
+#include "master/quarantine.h"
 #include "master/scan.h"
 
 #define AGAIN_NS   (5 * NS_PER_S) /* after a pass in which a copy failed */
+#define SELDOM_NS  (120 * NS_PER_S)
 #define TRIES_MAX  5 /* passes in a row in which copies only failed */
 #define MOVERS_TTL 3 /* client TTLs without a client that takes tasks */
 
@@ -35,6 +37,11 @@ struct copier {
 	/* copies since the pass began */
 	unsigned failed, done, no_room;
 	unsigned tries;
+	/* The last pass found no room, and none is due since. */
+	bool is_short;
+	uint64_t need[KIND_COUNT]; /* the smallest that had none; 0 = all had */
+	uint64_t freed;		   /* quarantine.freed by then */
+	uint64_t pause_ns, room_ns; /* room is not looked for before */
 	uint64_t lost_ns; /* when a segment next counts as lost; 0 = never */
 	uint64_t movers_until_ns;
 };
@@ -75,97 +82,7 @@ void copier_destroy(struct core *core)
 	free(c);
 }
 
-/* --- what is missing --- */
-
-static bool is_lost(const struct core *core, const struct segment *seg)
-{
-	return core->opts.lost_ns && seg->state == SEG_OFFLINE &&
-	       seg->offline_ns + core->opts.lost_ns <= core->now_ns;
-}
-
-bool replica_is_leaving(const struct core *core, const struct replica *rep)
-{
-	for (unsigned i = 0; i < rep->extent_count; i++) {
-		const struct segment *seg = rep->extents[i].seg;
-
-		if (seg->is_draining || is_lost(core, seg))
-			return true;
-	}
-	return false;
-}
-
-struct census {
-	unsigned good;	  /* readable, and to stay */
-	unsigned away;	  /* OFFLINE for a short time */
-	bool is_readable; /* any replica of the object */
-	bool is_copied;	  /* one is being made */
-};
-
-static struct census count_replicas(const struct core *core,
-				    const struct object *obj, enum kind kind)
-{
-	const struct replica *rep;
-	struct census n = {0};
-
-	obj_for_each_replica (rep, obj) {
-		n.is_copied |= rep->state == REPLICA_PROCESSING;
-		n.is_readable |= replica_is_readable(rep);
-		if (rep->kind != kind || rep->state != REPLICA_COMPLETE ||
-		    replica_is_leaving(core, rep))
-			continue;
-		n.good += replica_is_readable(rep);
-		n.away += !replica_is_readable(rep);
-	}
-	return n;
-}
-
-static void note_moved(const struct replica *rep)
-{
-	for (unsigned i = 0; i < rep->extent_count; i++) {
-		struct segment *seg = rep->extents[i].seg;
-
-		if (!seg->is_draining || !replica_begins_there(rep, i))
-			continue;
-		seg->moved++;
-		seg->moved_bytes += rep->obj->size;
-	}
-}
-
-/* What leaves goes once there is enough without it. */
-static void trim(struct core *core, struct object *obj, enum kind kind)
-{
-	struct replica *rep, *next;
-	struct census n = count_replicas(core, obj, kind);
-
-	if (!n.good || n.good < obj->wanted[kind])
-		return;
-	for (rep = obj->replicas; rep; rep = next) {
-		next = rep->next;
-		if (rep->kind != kind || rep->state != REPLICA_COMPLETE ||
-		    !replica_is_leaving(core, rep))
-			continue;
-		note_moved(rep);
-		note_replica_gone(core, rep);
-		obj_drop_replica(core, rep);
-	}
-	ASSERT(obj->replicas);
-}
-
-/* One memory replica is a cache of its node and goes with it. */
-static bool is_cared_for(const struct object *obj, enum kind kind)
-{
-	return obj->wanted[kind] > (kind == KIND_MEM);
-}
-
-/* Copies make no room: what they would push out is worth as much. */
-static bool has_room(const struct core *core, enum kind kind, uint64_t size)
-{
-	uint64_t live, capacity;
-
-	evict_usage(core, kind, &live, &capacity);
-	return (double)(live + size) <=
-	       core->opts.high_watermark[kind] * (double)capacity;
-}
+/* --- places --- */
 
 /* 0 or -errno. */
 static int place_copy(struct core *core, struct object *obj, enum kind kind,
@@ -175,7 +92,7 @@ static int place_copy(struct core *core, struct object *obj, enum kind kind,
 	struct writing *writing;
 	int ret = -ENOSPC;
 
-	if (!has_room(core, kind, obj->size) ||
+	if (!census_has_room(core, kind, obj->size) ||
 	    obj->replica_count >= REPLICAS_MAX)
 		return -ENOSPC;
 	writing = obj_writing(core, obj);
@@ -224,19 +141,26 @@ static struct task *task_give(struct core *core, const struct object *obj,
 	return task;
 }
 
+static void had_no_room(struct copier *c, enum kind kind, uint64_t size)
+{
+	c->no_room++;
+	if (!c->need[kind] || size < c->need[kind])
+		c->need[kind] = size;
+}
+
 /* NULL when there is nothing to copy, no room or no source. */
 static struct task *repair(struct core *core, struct object *obj,
 			   enum kind kind, const struct uuid *client)
 {
-	struct census n = count_replicas(core, obj, kind);
+	struct census n = census_of(core, obj, kind);
 	struct replica *rep;
 	struct task *task;
 	int ret;
 
-	if (!is_cared_for(obj, kind) || n.is_copied || !n.is_readable)
+	if (!census_wants(obj, kind) || n.is_copied || !n.is_readable)
 		return NULL;
 	if (n.good >= obj->wanted[kind])
-		trim(core, obj, kind);
+		census_trim(core, obj, kind);
 	if (n.good + n.away >= obj->wanted[kind])
 		return NULL;
 	task = task_give(core, obj, TASK_COPY, client);
@@ -244,7 +168,7 @@ static struct task *repair(struct core *core, struct object *obj,
 		return NULL;
 	ret = place_copy(core, obj, kind, task->deadline_ns);
 	if (ret < 0) {
-		core->copier->no_room++;
+		had_no_room(core->copier, kind, obj->size);
 		task_free(core->copier, task);
 		obj_settle(core, obj);
 		return NULL;
@@ -290,28 +214,56 @@ static struct task *scrub_step(struct core *core, struct object *obj,
 
 static void pass_begin(struct core *core, struct pass *pass)
 {
+	struct copier *c = core->copier;
+
+	if (pass == &c->repair) {
+		memset(c->need, 0, sizeof(c->need));
+		c->is_short = false;
+	}
 	pass->is_running = true;
 	pass->due_ns = 0;
 	scan_start(core, &pass->scan);
 }
 
-static void pass_end(struct core *core, struct pass *pass)
+/* Passes in vain are ever further apart: somebody may always find a little
+ * room, and something that does not fit. */
+static void wait_for_room(struct core *core)
 {
 	struct copier *c = core->copier;
 
+	c->is_short = true;
+	c->freed = core->quarantine.freed;
+	c->pause_ns = MIN(MAX(2 * c->pause_ns, AGAIN_NS), SELDOM_NS);
+	c->room_ns = core->now_ns + c->pause_ns;
+}
+
+static void repair_end(struct core *core, struct pass *pass)
+{
+	struct copier *c = core->copier;
+	bool has_moved = c->done || c->copies;
+
+	c->tries = c->failed && !c->done ? c->tries + 1 : 0;
+	if (has_moved)
+		c->pause_ns = 0;
+	if (c->failed && !pass->due_ns)
+		pass->due_ns = core->now_ns +
+			       (c->tries < TRIES_MAX ? AGAIN_NS : SELDOM_NS);
+	/* What has moved may have left room. */
+	if (c->no_room && has_moved && !pass->due_ns)
+		pass->due_ns = core->now_ns + core->opts.margin_ns;
+	if (c->no_room && !pass->due_ns)
+		wait_for_room(core);
+	c->failed = c->done = c->no_room = 0;
+}
+
+static void pass_end(struct core *core, struct pass *pass)
+{
 	pass->is_running = false;
 	scan_stop(&pass->scan);
-	if (pass == &c->scrub) {
+	if (pass == &core->copier->repair)
+		repair_end(core, pass);
+	else
 		pass->due_ns = core->now_ns + core->opts.scrub_interval_ns;
-		return;
-	}
-	c->tries = c->failed && !c->done ? c->tries + 1 : 0;
-	if (c->failed && c->tries < TRIES_MAX && !pass->due_ns)
-		pass->due_ns = core->now_ns + AGAIN_NS;
-	/* What has moved may have left room. */
-	if (c->no_room && (c->done || c->copies) && !pass->due_ns)
-		pass->due_ns = core->now_ns + core->opts.margin_ns;
-	c->failed = c->done = c->no_room = 0;
 }
 
 static bool pass_is_ready(struct core *core, struct pass *pass)
@@ -441,6 +393,23 @@ static void look_for_lost(struct core *core)
 	c->lost_ns = next ? next : core->now_ns + core->opts.lost_ns;
 }
 
+/* Something went since the last pass, and now one of those would fit that did
+ * not. */
+static void look_for_room(struct core *core)
+{
+	struct copier *c = core->copier;
+	bool has_room = false;
+
+	if (!c->is_short || c->room_ns > core->now_ns ||
+	    c->freed == core->quarantine.freed)
+		return;
+	for (enum kind kind = 0; kind < KIND_COUNT; kind++)
+		has_room |= c->need[kind] &&
+			    census_has_room(core, kind, c->need[kind]);
+	if (has_room && !c->repair.due_ns)
+		c->repair.due_ns = core->now_ns;
+}
+
 /* --- public --- */
 
 void copy_is_due(struct core *core)
@@ -449,6 +418,7 @@ void copy_is_due(struct core *core)
 
 	c->repair.due_ns = core->now_ns ? core->now_ns : 1;
 	c->tries = 0;
+	c->pause_ns = 0;
 }
 
 void copy_seen_client(struct core *core)
@@ -465,6 +435,8 @@ bool copy_is_waiting(struct core *core)
 		c->scrub.due_ns = core->now_ns + core->opts.scrub_interval_ns;
 	expire(core);
 	look_for_lost(core);
+	quarantine_release(core);
+	look_for_room(core);
 	return pass_is_ready(core, &c->repair) ||
 	       pass_is_ready(core, &c->scrub);
 }
@@ -474,7 +446,8 @@ bool copy_is_moving(const struct core *core)
 	const struct copier *c = core->copier;
 
 	return c->movers_until_ns > core->now_ns &&
-	       (c->repair.is_running || c->repair.due_ns || c->copies > 0);
+	       (c->copies > 0 || ((c->repair.is_running || c->repair.due_ns) &&
+				  c->tries < TRIES_MAX));
 }
 
 struct task *copy_next(struct core *core, const struct uuid *client,
@@ -547,7 +520,7 @@ enum mooncake_status copy_end(struct core *core, const struct uuid *client,
 	if (result->is_resent)
 		obj_is_resent(core, obj, core->opts.write_ns);
 	obj_complete_replica(core, rep);
-	trim(core, obj, rep->kind);
+	census_trim(core, obj, rep->kind);
 	obj_release(core, obj);
 	return MOONCAKE_OK;
 }

@@ -6,7 +6,8 @@
  * Nothing is queued.  A pass walks over all objects and stops where it has
  * found something to hand out; it goes on when a client asks for more and the
  * bandwidth allows it.  A pass of copies begins when something was lost or
- * drains, a pass of checks every scrub_interval_ns.  So what is missing is
+ * drains, or when room came for what had none; a pass of checks every
+ * scrub_interval_ns.  So what is missing is
  * found by looking at what there is, also after a restart.
  */
 #ifndef MASTER_COPY_H
@@ -69,8 +70,5 @@ struct object *copy_object(struct core *core, const struct uuid *client,
 			   uint64_t id);
 /* Pace at which a client does its tasks, 0 = no limit. */
 uint64_t copy_pace(const struct core *core, enum task_kind kind);
-
-/* It drains, or it is on a segment that has been OFFLINE for too long. */
-bool replica_is_leaving(const struct core *core, const struct replica *rep);
 
 #endif

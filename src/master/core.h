@@ -296,6 +296,8 @@ struct quarantine {
 	struct resting *heap;
 	size_t count, cap;
 	size_t live; /* extents in use: each has a place reserved */
+	/* How often an extent came here or became free, ever. */
+	uint64_t freed;
 };
 
 /* A namespace that was unmounted while somebody could still write to it. */

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#include "master/copy.h"
+#include "master/census.h"
 #include "master/object.h"
 #include "master/quarantine.h"
 #include "master/segment.h"

@@ -78,6 +78,7 @@ void quarantine_put(struct core *core, struct extent *ext, uint64_t release_ns)
 	q->live--;
 	if (core->is_replaying)
 		return;
+	q->freed++;
 	if (release_ns <= core->now_ns) {
 		ext_give(ext->seg->space, &range);
 		return;
@@ -114,6 +115,7 @@ size_t quarantine_release(struct core *core)
 			sift_down(q, 0);
 		n++;
 	}
+	q->freed += n;
 	return n;
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "master/census.h"
 #include "master/copy.h"
 #include "master/object.h"
 #include "master/reply.h"

@@ -464,6 +464,91 @@ static void test_offline_for_long(void **state)
 	core_destroy(core);
 }
 
+/* A full cache: what finds no room is copied when some comes. */
+static void test_room_comes_later(void **state)
+{
+	struct core *core = pool(3);
+	struct object *obj, *found;
+	struct task *task;
+	char key[8];
+
+	for (unsigned i = 0; i < 22; i++) {
+		snprintf(key, sizeof(key), "k%u", i);
+		assert_int_equal(t_put(core, key, MiB, 0, 2), 0);
+	}
+	obj = obj_find(core, STR("k21"));
+	lose(core, obj, 0);
+	assert_null(next_pass(core, &found));
+	/* Nothing has gone, so nobody looks again; then too little. */
+	t_pass(core, 10 * 60 * NS_PER_S);
+	assert_false(copy_is_waiting(core));
+	assert_int_equal(t_put(core, "small", 100, 0, 1), 0);
+	obj_destroy(core, obj_find(core, STR("small")));
+	assert_false(copy_is_waiting(core));
+	obj_destroy(core, obj_find(core, STR("k0")));
+	assert_true(copy_is_waiting(core));
+	task = next(core, &found);
+	assert_non_null(task);
+	assert_ptr_equal(found, obj);
+	assert_int_equal(task->kind, TASK_COPY);
+	assert_int_equal(end(core, task->id, true), 0);
+	assert_int_equal(readable(obj), 2);
+	assert_null(next_pass(core, &found));
+	assert_false(copy_is_waiting(core));
+	core_destroy(core);
+}
+
+/* Room that is no use: passes in vain are ever further apart. */
+static void test_room_that_does_not_fit(void **state)
+{
+	struct core *core = pool(2);
+	struct object *found;
+	unsigned passes = 0;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	assert_int_equal(t_put(core, "b", MiB, 0, 1), 0);
+	segment_set_state(core, core->online[KIND_NOF][0], SEG_OFFLINE, "");
+	t_pass(core, 2 * core->opts.lost_ns);
+	assert_null(next_pass(core, &found));
+	for (unsigned s = 0; s < 3600; s++) {
+		assert_int_equal(t_put(core, "c", 100, 0, 1), 0);
+		obj_destroy(core, obj_find(core, STR("c")));
+		passes += copy_is_waiting(core);
+		assert_null(next(core, &found));
+		t_pass(core, NS_PER_S);
+	}
+	assert_in_range(passes, 20, 40);
+	core_destroy(core);
+}
+
+/* Copies that always fail are tried seldom, but not given up; who waits for a
+ * drain does not wait for them. */
+static void test_failures_are_not_forgotten(void **state)
+{
+	struct core *core = pool(2);
+	struct object *found;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 2), 0);
+	lose(core, obj_find(core, STR("a")), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		task = next(core, &found);
+		assert_non_null(task);
+		assert_int_equal(end(core, task->id, false), 0);
+		assert_null(next(core, &found));
+		copy_seen_client(core);
+		assert_true(copy_is_moving(core) == (i < 4));
+		t_pass(core, 5 * NS_PER_S);
+		assert_true(copy_is_waiting(core) == (i < 4));
+		t_pass(core, i < 4 ? 0 : 115 * NS_PER_S);
+	}
+	task = next(core, &found);
+	assert_non_null(task);
+	assert_int_equal(end(core, task->id, true), 0);
+	assert_int_equal(readable(obj_find(core, STR("a"))), 2);
+	core_destroy(core);
+}
+
 static void test_bandwidth(void **state)
 {
 	struct core *core = pool(3);
@@ -559,6 +644,9 @@ int main(void)
 		cmocka_unit_test(test_drain_moves),
 		cmocka_unit_test(test_drain_without_room),
 		cmocka_unit_test(test_offline_for_long),
+		cmocka_unit_test(test_room_comes_later),
+		cmocka_unit_test(test_room_that_does_not_fit),
+		cmocka_unit_test(test_failures_are_not_forgotten),
 		cmocka_unit_test(test_bandwidth),
 		cmocka_unit_test(test_scrub),
 		cmocka_unit_test(test_memory),
