@@ -600,6 +600,40 @@ static void test_scrub(void **state)
 	core_destroy(core);
 }
 
+/* All that is read counts, and against the limit of checks alone. */
+static void test_scrub_bandwidth(void **state)
+{
+	static const unsigned replicas[] = {2, 3, 1};
+	struct core *core = pool(3);
+	struct object *found;
+	uint64_t wait_ns;
+	char key[2] = "a";
+
+	core->opts.scrub_bytes_per_s = MiB;
+	for (unsigned i = 0; i < ARRAY_SIZE(replicas); i++) {
+		key[0] = (char)('a' + i);
+		assert_int_equal(t_put(core, key, 2 * MiB, 0, (int)replicas[i]),
+				 0);
+	}
+	assert_null(next(core, &found));
+	t_pass(core, core->opts.scrub_interval_ns);
+	for (unsigned i = 0; i < ARRAY_SIZE(replicas); i++) {
+		struct task *task = next(core, &found);
+		unsigned looks = LOOKS;
+
+		assert_non_null(task);
+		assert_int_equal(task->kind, TASK_CHECK);
+		assert_int_equal(task->bytes, replicas[i] * 2 * MiB);
+		assert_null(
+			copy_next(core, &T_CLIENT, &looks, &found, &wait_ns));
+		assert_int_equal(wait_ns, replicas[i] * 2 * NS_PER_S);
+		t_pass(core, wait_ns - 1);
+		assert_null(next(core, &found));
+		t_pass(core, 1);
+	}
+	core_destroy(core);
+}
+
 /* A memory replica that was the only one of its kind is not made again; one of
  * two is, and stands before those of the pool. */
 static void test_memory(void **state)
@@ -649,6 +683,7 @@ int main(void)
 		cmocka_unit_test(test_failures_are_not_forgotten),
 		cmocka_unit_test(test_bandwidth),
 		cmocka_unit_test(test_scrub),
+		cmocka_unit_test(test_scrub_bandwidth),
 		cmocka_unit_test(test_memory),
 	};
 
