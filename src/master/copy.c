@@ -116,8 +116,10 @@ static uint64_t time_for(uint64_t bytes, uint64_t bytes_per_s)
 	return (uint64_t)MIN(ns, (double)(TASK_NS_MAX / 4));
 }
 
+/* bytes: of all replicas that it reads or writes. */
 static struct task *task_give(struct core *core, const struct object *obj,
-			      enum task_kind kind, const struct uuid *client)
+			      enum task_kind kind, uint64_t bytes,
+			      const struct uuid *client)
 {
 	struct copier *c = core->copier;
 	struct str key = obj_key(obj);
@@ -131,8 +133,8 @@ static struct task *task_give(struct core *core, const struct object *obj,
 	task->generation = obj->generation;
 	task->client = *client;
 	task->deadline_ns = core->now_ns + core->opts.write_ns +
-			    2 * time_for(obj->size, copy_pace(core, kind));
-	task->bytes = obj->size;
+			    2 * time_for(bytes, copy_pace(core, kind));
+	task->bytes = bytes;
 	task->key_len = (uint32_t)key.n;
 	memcpy(task->key, key.p, key.n);
 	list_add_tail(&c->given, &task->node);
@@ -163,7 +165,7 @@ static struct task *repair(struct core *core, struct object *obj,
 		census_trim(core, obj, kind);
 	if (n.good + n.away >= obj->wanted[kind])
 		return NULL;
-	task = task_give(core, obj, TASK_COPY, client);
+	task = task_give(core, obj, TASK_COPY, obj->size, client);
 	if (!task)
 		return NULL;
 	ret = place_copy(core, obj, kind, task->deadline_ns);
@@ -198,16 +200,14 @@ static struct task *scrub_step(struct core *core, struct object *obj,
 {
 	const struct replica *rep;
 	unsigned n = 0;
-	struct task *task;
 
 	if (!obj->is_complete)
 		return NULL;
 	obj_for_each_replica (rep, obj)
 		n += rep->kind == KIND_NOF && replica_is_readable(rep);
-	task = n ? task_give(core, obj, TASK_CHECK, client) : NULL;
-	if (task)
-		task->bytes *= n;
-	return task;
+	if (!n)
+		return NULL;
+	return task_give(core, obj, TASK_CHECK, n * obj->size, client);
 }
 
 /* --- passes --- */
@@ -358,6 +358,8 @@ static void task_fail(struct core *core, struct task *task)
 		if (!core->copier->repair.is_running &&
 		    !core->copier->repair.due_ns)
 			core->copier->repair.due_ns = core->now_ns + AGAIN_NS;
+	} else if (obj) {
+		core->stats.checks_failed++;
 	}
 	task_free(core->copier, task);
 }

@@ -55,6 +55,8 @@ COUNTER(checks, "master_scrubbed_objects_total",
 	"Objects of the pool that were read to check them")
 COUNTER(checked_bytes, "master_scrubbed_bytes_total",
 	"Bytes of all their replicas")
+COUNTER(checks_failed, "master_scrubs_failed_total",
+	"Objects of which not all could be read to check them")
 COUNTER(journal_syncs, "master_journal_syncs_total",
 	"Times the journal was brought to disk")
 COUNTER(journal_failures, "master_journal_failures_total",

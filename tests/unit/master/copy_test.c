@@ -600,6 +600,36 @@ static void test_scrub(void **state)
 	core_destroy(core);
 }
 
+/* Too late, or not all of it could be read; what is gone does not count. */
+static void test_scrub_fails(void **state)
+{
+	struct core *core = pool(1);
+	struct object *found;
+	struct task *task;
+	uint64_t id;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 1), 0);
+	assert_int_equal(t_put(core, "b", MiB, 0, 1), 0);
+	assert_int_equal(t_put(core, "c", MiB, 0, 1), 0);
+	assert_null(next(core, &found));
+	t_pass(core, core->opts.scrub_interval_ns);
+	core->opts.scrub_bytes_per_s = 0;
+	task = next(core, &found);
+	assert_int_equal(end(core, task->id, false), 0);
+	assert_int_equal(core->stats.checks_failed, 1);
+	task = next(core, &found);
+	id = task->id;
+	obj_destroy(core, found);
+	assert_int_equal(end(core, id, true), MOONCAKE_OBJECT_NOT_FOUND);
+	assert_int_equal(core->stats.checks_failed, 1);
+	task = next(core, &found);
+	t_pass(core, task->deadline_ns - core->now_ns);
+	assert_null(next(core, &found));
+	assert_int_equal(core->stats.checks_failed, 2);
+	assert_int_equal(core->stats.checks, 0);
+	core_destroy(core);
+}
+
 /* All that is read counts, and against the limit of checks alone. */
 static void test_scrub_bandwidth(void **state)
 {
@@ -624,6 +654,9 @@ static void test_scrub_bandwidth(void **state)
 		assert_non_null(task);
 		assert_int_equal(task->kind, TASK_CHECK);
 		assert_int_equal(task->bytes, replicas[i] * 2 * MiB);
+		assert_int_equal(task->deadline_ns - core->now_ns,
+				 core->opts.write_ns +
+					 replicas[i] * 4 * NS_PER_S);
 		assert_null(
 			copy_next(core, &T_CLIENT, &looks, &found, &wait_ns));
 		assert_int_equal(wait_ns, replicas[i] * 2 * NS_PER_S);
@@ -683,6 +716,7 @@ int main(void)
 		cmocka_unit_test(test_failures_are_not_forgotten),
 		cmocka_unit_test(test_bandwidth),
 		cmocka_unit_test(test_scrub),
+		cmocka_unit_test(test_scrub_fails),
 		cmocka_unit_test(test_scrub_bandwidth),
 		cmocka_unit_test(test_memory),
 	};
