@@ -33,11 +33,13 @@
 #define EXTENTS_MAX	 64 /* of one replica */
 #define SEGMENTS_MAX	 4096
 #define SEGMENT_PATHS	 8 /* endpoints of one segment */
-#define CLIENTS_MAX	 65536
-#define EXTENT_UNIT	 4096
-#define EXTENT_ALIGN	 (64 * KiB) /* objects at least this large */
-#define DATA_TYPE_MAX	 UINT8_MAX
-#define SPLIT_MIN	 (1 * MiB) /* smaller objects are never split */
+/* So many clients that can't reach a segment take it OFFLINE by their word. */
+#define HEALTH_REPORTS 3
+#define CLIENTS_MAX    65536
+#define EXTENT_UNIT    4096
+#define EXTENT_ALIGN   (64 * KiB) /* objects at least this large */
+#define DATA_TYPE_MAX  UINT8_MAX
+#define SPLIT_MIN      (1 * MiB) /* smaller objects are never split */
 /* Nobody is at anything longer than that. */
 #define TASK_NS_MAX (7 * 24 * 3600 * NS_PER_S)
 /* Sums over all segments stay in 64 bits. */
@@ -150,8 +152,12 @@ struct segment {
 	uint32_t reply_index;
 
 	/* health, health.c */
-	uint32_t failures;   /* probes in a row */
-	uint32_t reports;    /* of clients since the last good probe */
+	uint32_t failures; /* probes in a row */
+	/* clients that reported it since the last good probe; more than there
+	 * is room for are not counted */
+	uint32_t reports;
+	struct uuid reporters[HEALTH_REPORTS];
+	bool is_disputed;    /* that probe was good in spite of reports */
 	uint64_t ok_ns;	     /* last good probe */
 	uint64_t latency_ns; /* of it */
 	struct seg_path paths[SEGMENT_PATHS];

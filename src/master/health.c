@@ -150,6 +150,7 @@ void health_probed(struct core *core, struct segment *seg,
 	core->stats.probe_ok++;
 	hist_add(&core->stats.probe_ms, probe->latency_ns / NS_PER_MS);
 	seg->failures = 0;
+	seg->is_disputed = seg->reports > 0;
 	seg->reports = 0;
 	seg->ok_ns = core->now_ns;
 	seg->latency_ns = probe->latency_ns;
@@ -229,17 +230,27 @@ void health_not_adopted(struct core *core, struct segment *seg,
 		segment_set_state(core, seg, SEG_OFFLINE, label->err.text);
 }
 
-bool health_reported(struct core *core, struct segment *seg, const char *text)
+static bool has_reported(const struct segment *seg, const struct uuid *client)
+{
+	for (unsigned i = 0; i < seg->reports; i++)
+		if (uuid_eq(&seg->reporters[i], client))
+			return true;
+	return false;
+}
+
+bool health_reported(struct core *core, struct segment *seg,
+		     const struct uuid *client, const char *text)
 {
 	core->stats.unreachable_reports++;
 	seg->errors[SEG_ERROR_REPORT]++;
 	if (seg->kind != KIND_NOF || seg->state != SEG_ONLINE)
 		return false;
-	seg->reports++;
-	if (seg->reports >= HEALTH_REPORTS)
+	if (seg->reports < HEALTH_REPORTS && !has_reported(seg, client))
+		seg->reporters[seg->reports++] = *client;
+	/* Where the last probe knew better, the next one decides: else it would
+	 * come and go for as long as they can't reach it. */
+	if (seg->reports == HEALTH_REPORTS && !seg->is_disputed)
 		set_offline(core, seg,
-			    text[0] ? text
-				    : "clients cannot "
-				      "reach it");
+			    text[0] ? text : "clients cannot reach it");
 	return true;
 }

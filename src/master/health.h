@@ -9,9 +9,6 @@
 #include "master/core.h"
 #include "pool/vol.h"
 
-/* How many clients' reports since the last good probe are enough. */
-#define HEALTH_REPORTS 3
-
 /* A probe of endpoints[path] has ended, whatever comes of the others. */
 void health_path_probed(struct core *core, struct segment *seg, unsigned path,
 			const struct vol_probe *probe);
@@ -34,7 +31,12 @@ bool health_is_unheld(const struct segment *seg, const struct vol_probe *probe,
 void health_adopted(struct segment *seg, const struct vol_label *label);
 void health_not_adopted(struct core *core, struct segment *seg,
 			const struct vol_label *label);
-/* A client could not reach it: true when it should be probed at once. */
-bool health_reported(struct core *core, struct segment *seg, const char *text);
+/*
+ * A client could not reach it: true when it should be probed soon.  Each client
+ * counts once until the next good probe, and none alone decides: what it can't
+ * reach may be on its own side.
+ */
+bool health_reported(struct core *core, struct segment *seg,
+		     const struct uuid *client, const char *text);
 
 #endif

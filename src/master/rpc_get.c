@@ -137,6 +137,7 @@ void rpc_exist(struct service *svc, struct rpc_req *req)
 }
 
 static enum mooncake_status take_unreachable(struct service *svc,
+					     const struct uuid *client,
 					     const Mc__ReportItem *item)
 {
 	struct segment *seg;
@@ -146,12 +147,13 @@ static enum mooncake_status take_unreachable(struct service *svc,
 						 : NULL;
 	if (!seg)
 		return MOONCAKE_SEGMENT_NOT_FOUND;
-	if (health_reported(svc->core, seg, item->text))
-		watch_now(seg);
+	if (health_reported(svc->core, seg, client, item->text))
+		watch_soon(seg);
 	return MOONCAKE_OK;
 }
 
 enum mooncake_status rpc_take_report(struct service *svc,
+				     const struct uuid *client,
 				     const Mc__ReportItem *item)
 {
 	struct bad_replica bad = {
@@ -166,7 +168,7 @@ enum mooncake_status rpc_take_report(struct service *svc,
 	if (!reply_uuid(&item->segment_id, &bad.segment))
 		return MOONCAKE_INVALID_PARAMS;
 	if (item->problem == MC__PROBLEM__PROBLEM_UNREACHABLE)
-		return take_unreachable(svc, item);
+		return take_unreachable(svc, client, item);
 	if (item->problem != MC__PROBLEM__PROBLEM_CHECKSUM &&
 	    !bad.is_media_error)
 		return MOONCAKE_INVALID_PARAMS;
@@ -184,7 +186,9 @@ void rpc_report(struct service *svc, struct rpc_req *req)
 {
 	const Mc__ReportReq *msg = (const Mc__ReportReq *)req->body;
 	Mc__StatusRsp rsp = MC__STATUS_RSP__INIT;
+	struct uuid client = {0}; /* all that don't say count as one */
 
+	reply_uuid(&msg->client_id, &client);
 	rsp.status = arena_alloc(&req->arena,
 				 (msg->n_items + 1) * sizeof(*rsp.status));
 	if (!rsp.status || msg->n_items > FRAME_ITEMS_MAX) {
@@ -192,7 +196,7 @@ void rpc_report(struct service *svc, struct rpc_req *req)
 		return;
 	}
 	for (size_t i = 0; i < msg->n_items; i++)
-		rsp.status[i] = rpc_take_report(svc, msg->items[i]);
+		rsp.status[i] = rpc_take_report(svc, &client, msg->items[i]);
 	rsp.n_status = msg->n_items;
 	service_reply(svc, req, 0, &rsp.base);
 }

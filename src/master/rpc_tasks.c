@@ -17,7 +17,8 @@
 /* --- results --- */
 
 /* What a reader would report. */
-static void take_problem(struct service *svc, const struct object *obj,
+static void take_problem(struct service *svc, const struct uuid *client,
+			 const struct object *obj,
 			 const Mc__TaskProblem *problem)
 {
 	Mc__ReportItem item = MC__REPORT_ITEM__INIT;
@@ -30,7 +31,7 @@ static void take_problem(struct service *svc, const struct object *obj,
 	item.replica = problem->replica;
 	item.segment_id = problem->segment_id;
 	item.text = problem->text;
-	rpc_take_report(svc, &item);
+	rpc_take_report(svc, client, &item);
 }
 
 static void take_result(struct service *svc, const struct uuid *client,
@@ -47,7 +48,7 @@ static void take_result(struct service *svc, const struct uuid *client,
 	for (size_t i = 0; i < msg->n_problems; i++) {
 		obj = copy_object(svc->core, client, msg->id);
 		if (obj)
-			take_problem(svc, obj, msg->problems[i]);
+			take_problem(svc, client, obj, msg->problems[i]);
 	}
 	copy_end(svc->core, client, &result);
 }

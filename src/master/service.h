@@ -103,6 +103,7 @@ void rpc_exist(struct service *svc, struct rpc_req *req);
 void rpc_report(struct service *svc, struct rpc_req *req);
 /* What a client says of a replica or its segment. */
 enum mooncake_status rpc_take_report(struct service *svc,
+				     const struct uuid *client,
 				     const Mc__ReportItem *item);
 /* rpc_remove.c */
 void rpc_remove(struct service *svc, struct rpc_req *req);

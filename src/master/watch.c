@@ -37,6 +37,7 @@ struct watch {
 	unsigned rounds;
 	uint64_t ended_ns;
 	bool is_busy;
+	bool is_asked; /* meanwhile: what is found may be older than doubts */
 };
 
 static uint64_t jittered(struct service *svc, uint64_t ns)
@@ -51,7 +52,7 @@ static void arm(struct watch *w)
 	const struct segment *seg = w->seg;
 	uint64_t ns = w->svc->opts.probe_interval_ns;
 
-	if (seg->state != SEG_ONLINE || seg->failures || seg->reports)
+	if (seg->state != SEG_ONLINE || seg->failures || w->is_asked)
 		ns = MIN(ns, DOUBT_NS);
 	timer_set(w->svc->loop, &w->timer, jittered(w->svc, ns));
 }
@@ -184,6 +185,7 @@ static void fire(struct timer *timer)
 	struct watch *w = container_of(timer, struct watch, timer);
 
 	ASSERT(!w->is_busy && w->seg);
+	w->is_asked = false;
 	w->tried = 0;
 	w->first += ++w->rounds % LOOK_AROUND == 0;
 	submit(w);
@@ -221,10 +223,25 @@ bool watch_stop(struct segment *seg, struct release *release)
 	return false;
 }
 
+static void ask(struct watch *w, uint64_t pause_ns)
+{
+	uint64_t at_ns;
+
+	if (!w)
+		return;
+	at_ns = w->ended_ns + pause_ns;
+	if (w->is_busy)
+		w->is_asked = true;
+	else if (!timer_is_set(&w->timer) || w->timer.deadline_ns > at_ns)
+		timer_set_at(w->svc->loop, &w->timer, at_ns);
+}
+
 void watch_now(struct segment *seg)
 {
-	struct watch *w = seg->watch;
+	ask(seg->watch, PAUSE_NS);
+}
 
-	if (w && !w->is_busy)
-		timer_set_at(w->svc->loop, &w->timer, w->ended_ns + PAUSE_NS);
+void watch_soon(struct segment *seg)
+{
+	ask(seg->watch, DOUBT_NS);
 }

@@ -16,5 +16,8 @@ struct release;
 bool watch_stop(struct segment *seg, struct release *release);
 /* Don't wait for the interval: somebody has doubts. */
 void watch_now(struct segment *seg);
+/* The same for doubts that may come again and again: at once, but a second
+ * after the last one at the earliest. */
+void watch_soon(struct segment *seg);
 
 #endif

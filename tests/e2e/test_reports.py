@@ -3,7 +3,6 @@
 of that: its own probe has the last word."""
 import os
 import random
-import time
 
 import pytest
 
@@ -71,4 +70,33 @@ def test_own_impatience_is_not_reported(cluster, monkeypatch):
     fault(cluster, "a", "")
     cluster.wait_until("served again", lambda:
                        store.get("k0") == data["k0"])
+    store.close()
+
+
+def test_one_client_alone_takes_nothing_offline(cluster):
+    """It can't read there, the master can: all others are still served."""
+    start(cluster, "a", "b")
+    store = new_store(cluster)
+    data = fill(store, 10, 2)
+    probes = cluster.metric("master_nof_heartbeat_success_total")
+    fault(cluster, "b", f"kind=error,{DATA},status=0x6")
+    cluster.wait_until("five reports", lambda: [
+        store.get(k) == v or pytest.fail(k) for k, v in data.items()] and
+        reports(cluster) >= 5)
+    cluster.wait_until("probed, an hour before its time", lambda: cluster.metric(
+        "master_nof_heartbeat_success_total") > probes)
+    assert offline(cluster) == 0
+    assert [s["state"] for s in cluster.segments()] == ["online"] * 2
+    store.close()
+
+
+def test_a_dead_target_is_found_by_a_read(cluster):
+    """Long before the interval is over, and by one report."""
+    start(cluster, "a", "b")
+    store = new_store(cluster)
+    data = fill(store, 10, 2)
+    cluster.children["b"].kill()
+    cluster.wait_until("OFFLINE", lambda: [
+        store.get(k) == v or pytest.fail(k) for k, v in data.items()] and
+        offline(cluster) == 1)
     store.close()

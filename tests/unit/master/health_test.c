@@ -55,26 +55,79 @@ static void test_failures(void **state)
 	core_destroy(core);
 }
 
+/* So many reports of one client, or of so many. */
+static bool report(struct core *core, struct segment *seg, unsigned first,
+		   unsigned count)
+{
+	bool want_probe = true;
+
+	for (unsigned i = first; i < first + count; i++) {
+		const struct uuid id = {{(uint8_t)i}};
+
+		want_probe &= health_reported(core, seg, &id, "no route");
+	}
+	return want_probe;
+}
+
 static void test_reports(void **state)
 {
 	struct core *core = t_core(NULL);
 	struct segment *seg = segment(core);
 	struct vol_probe bad = {.ret = -EHOSTUNREACH}, ok = good(seg);
 
-	assert_true(health_reported(core, seg, ""));
+	assert_true(report(core, seg, 1, 1));
 	health_probed(core, seg, &bad); /* both agree */
 	assert_int_equal(seg->state, SEG_OFFLINE);
-	assert_false(health_reported(core, seg, ""));
+	assert_false(report(core, seg, 1, 1));
 	health_probed(core, seg, &ok);
 	assert_int_equal(seg->state, SEG_ONLINE);
-	health_reported(core, seg, "");
-	health_reported(core, seg, "");
+	assert_true(report(core, seg, 1, HEALTH_REPORTS - 1));
 	health_probed(core, seg, &ok);
+	assert_true(report(core, seg, HEALTH_REPORTS, 1));
 	assert_int_equal(seg->state, SEG_ONLINE);
-	for (unsigned i = 0; i < HEALTH_REPORTS; i++)
-		health_reported(core, seg, "no route");
+	core_destroy(core);
+}
+
+/* Each counts once, since what one can't reach may be its own trouble. */
+static void test_reports_of_one(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *seg = segment(core);
+
+	for (unsigned i = 0; i < 10 * HEALTH_REPORTS; i++)
+		assert_true(report(core, seg, 7, 1));
+	assert_true(report(core, seg, 8, HEALTH_REPORTS - 2));
+	assert_int_equal(seg->state, SEG_ONLINE);
+	assert_true(report(core, seg, 77, 1));
 	assert_int_equal(seg->state, SEG_OFFLINE);
 	assert_string_equal(seg->message, "no route");
+	assert_int_equal(core->stats.went_offline, 1);
+	core_destroy(core);
+}
+
+/* Many on one side of a cut: it goes once, and comes back to stay. */
+static void test_reports_are_disputed(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct segment *seg = segment(core);
+	struct vol_probe bad = {.ret = -EHOSTUNREACH}, ok = good(seg);
+
+	report(core, seg, 1, HEALTH_REPORTS);
+	health_probed(core, seg, &ok);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(seg->state, SEG_ONLINE);
+		assert_true(report(core, seg, 1, 2 * HEALTH_REPORTS));
+		assert_int_equal(seg->state, SEG_ONLINE);
+		health_probed(core, seg, &ok);
+	}
+	report(core, seg, 1, 1);
+	health_probed(core, seg, &bad); /* now it is right */
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	health_probed(core, seg, &ok);
+	health_probed(core, seg, &ok); /* nobody has said anything */
+	report(core, seg, 1, HEALTH_REPORTS);
+	assert_int_equal(seg->state, SEG_OFFLINE);
+	assert_int_equal(core->stats.went_offline, 3);
 	core_destroy(core);
 }
 
@@ -289,6 +342,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_reports),
+		cmocka_unit_test(test_reports_of_one),
+		cmocka_unit_test(test_reports_are_disputed),
 		cmocka_unit_test(test_media_errors),
 		cmocka_unit_test(test_media_errors_and_others),
 		cmocka_unit_test(test_well),

@@ -117,7 +117,7 @@ static void test_health_of_a_namespace(void **state)
 	health_path_probed(core, seg, 0, &gone);
 	health_path_probed(core, seg, 0, &bad);
 	health_probed(core, seg, &bad);
-	health_reported(core, seg, "");
+	health_reported(core, seg, &T_CLIENT, "");
 	stats_metrics(core, &text);
 	has_value(&text, "nof_segment_state", ",state=\"ONLINE\"", 1);
 	has_value(&text, "nof_segment_state", ",state=\"OFFLINE\"", 0);
