@@ -104,23 +104,46 @@ static int skip_record(const struct jr_frame *frame, void *arg, struct err *err)
 	return 0;
 }
 
-static int cut(int dir_fd, struct jr_report *report, struct err *err)
+static int cut_at(int dir_fd, struct jr_report *report, struct err *err)
 {
-	struct jr_report fault;
-	int ret = jr_walk(dir_fd, NULL, skip_record, NULL, report, err);
+	int ret;
 
-	if (ret == 0 || !report->fault.text[0])
-		return ret;
-	fault = *report;
-	fault.torn = fault.fault;
-	fault.torn_at = fault.fault_at;
-	jr_drop_logs_from(dir_fd, fault.fault.sequence + 1);
-	ret = jr_undo_torn(dir_fd, &fault);
+	report->torn = report->fault;
+	report->torn_at = report->fault_at;
+	jr_drop_logs_from(dir_fd, report->fault.sequence + 1);
+	ret = jr_undo_torn(dir_fd, report);
 	if (ret == 0 && fsync(dir_fd) < 0)
 		ret = -errno;
-	*err = (struct err){0};
-	return ret < 0 ? err_set(err, ret, "cannot cut: %s", strerror(-ret))
-		       : 1;
+	return ret < 0 ? err_set(err, ret, "cannot cut %s: %s",
+				 report->fault.text, strerror(-ret))
+		       : 0;
+}
+
+/* Headers are read before records, so the fault that is found first may not be
+ * the first one.  Each cut leaves less. */
+static int cut(int dir_fd, struct jr_report *report, struct err *err)
+{
+	struct jr_name fault = {0};
+	uint64_t fault_at = 0;
+	struct err why;
+	int ret;
+
+	for (;;) {
+		why = (struct err){0};
+		ret = jr_walk(dir_fd, NULL, skip_record, NULL, report, &why);
+		if (ret == 0 || !report->fault.text[0])
+			break;
+		fault = report->fault;
+		fault_at = report->fault_at;
+		ret = cut_at(dir_fd, report, err);
+		if (ret < 0)
+			return ret;
+	}
+	if (ret < 0)
+		return err_set(err, ret, "%s", why.text);
+	report->fault = fault;
+	report->fault_at = fault_at;
+	return fault.text[0] != 0;
 }
 
 int files_cut(const char *path, struct jr_report *report, struct err *err)

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "journal/record.h"
 
@@ -157,7 +158,7 @@ struct snap_reader {
 
 static int fail(const struct snap_reader *r, struct err *err, const char *what)
 {
-	return err_set(err, -EBADMSG, "%s %s", r->name, what);
+	return err_set(err, -EBADMSG, "%s: %s" SNAP_GIVE_UP, r->name, what);
 }
 
 /* More plain bytes behind tail; none at the end of the file. */
@@ -181,9 +182,11 @@ static int fill(struct snap_reader *r, struct err *err)
 			return 0;
 	}
 	if (r->hint == 0)
-		return fail(r, err, "goes on behind its end");
+		return fail(r, err, "it goes on behind its end");
 	out = (ZSTD_outBuffer){r->plain + r->tail, cap - r->tail, 0};
 	r->hint = ZSTD_decompressStream(r->zstd, &out, &r->in);
+	if (ZSTD_getErrorCode(r->hint) == ZSTD_error_memory_allocation)
+		return err_set(err, -ENOMEM, "out of memory");
 	if (ZSTD_isError(r->hint))
 		return fail(r, err, ZSTD_getErrorName(r->hint));
 	r->tail += out.pos;
@@ -197,13 +200,13 @@ static int take_record(struct snap_reader *r, const struct jr_frame *frame,
 	struct jr_end end;
 
 	if (r->has_end)
-		return fail(r, err, "has records behind its end");
+		return fail(r, err, "it has records behind its end");
 	if (frame->type != JR_END) {
 		r->records++;
 		return fn(frame, arg, err);
 	}
 	if (!jr_end_decode(body, &end) || end.records != r->records)
-		return fail(r, err, "does not have the records it counts");
+		return fail(r, err, "it does not have the records it counts");
 	r->has_end = true;
 	return 0;
 }
@@ -220,18 +223,19 @@ static int read_all(struct snap_reader *r, jr_record_fn fn, void *arg,
 					r->records, &frame);
 
 		if (n == -EAGAIN && r->is_eof)
-			return fail(r, err, "ends in the middle of a record");
+			return fail(r, err,
+				    "it ends in the middle of a record");
 		if (n == -EAGAIN) {
 			ret = fill(r, err);
 			continue;
 		}
 		if (n < 0)
-			return fail(r, err, "has a damaged record");
+			return fail(r, err, "it has a damaged record");
 		ret = take_record(r, &frame, fn, arg, err);
 		r->head += (size_t)n;
 	}
 	if (ret == 0 && (!r->has_end || r->hint != 0))
-		return fail(r, err, "is cut short");
+		return fail(r, err, "it is cut short");
 	return ret;
 }
 

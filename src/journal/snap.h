@@ -8,6 +8,11 @@
 
 #include "journal/dir.h"
 
+/* What to do about one that can't be read: nothing before it is there. */
+#define SNAP_GIVE_UP                                                           \
+	". Restore the directory from a copy, or begin an empty one and "      \
+	"register the namespaces again (objects are lost)"
+
 struct snap_writer;
 
 /* Under a temporary name.  -errno. */

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -15,7 +16,10 @@
 
 #include "base/str.h"
 
-#define LOOK "; see 'mooncakectl journal check'"
+/* What to do about a log, and everything behind it. */
+#define GIVE_UP                                                                \
+	". Restore the directory from a copy, or give up from there on: "      \
+	"'mooncakectl journal cut'"
 
 struct log {
 	struct jr_name name;
@@ -36,13 +40,28 @@ struct walk {
 
 /* --- headers --- */
 
+/* A file of which nothing can be read. */
+static int bad_file(const struct walk *w, const struct jr_name *name,
+		    const char *what, struct err *err)
+{
+	if (name->kind == JR_LOG)
+		w->report->fault = *name;
+	return err_set(err, -EBADMSG, "%s: %s%s", name->text, what,
+		       name->kind == JR_LOG ? GIVE_UP : SNAP_GIVE_UP);
+}
+
 static int check_header(const struct walk *w, const struct jr_name *name,
 			const struct jr_header *h, struct err *err)
 {
-	if (h->kind != name->kind || h->sequence != name->sequence)
-		return err_set(err, -EBADMSG,
-			       "%s is another file by its header" LOOK,
-			       name->text);
+	struct jr_name real;
+	char what[96];
+
+	jr_name_format(&real, h->kind, h->sequence);
+	if (strcmp(real.text, name->text) != 0) {
+		snprintf(what, sizeof(what), "by its header it is %s",
+			 real.text);
+		return bad_file(w, name, what, err);
+	}
 	if (w->cluster_id && strcmp(h->cluster_id, w->cluster_id) != 0)
 		return err_set(err, -EINVAL,
 			       "%s belongs to cluster '%s', this is '%s': give "
@@ -70,9 +89,10 @@ static int open_file(const struct walk *w, const struct jr_name *name,
 			      strerror(errno));
 	else if (jr_is_bare(head, (size_t)n))
 		ret = -ENODATA;
-	else if (jr_header_decode(head, h, &why) < 0)
-		ret = err_set(err, why.code, "%s: %s" LOOK, name->text,
-			      why.text);
+	else if (jr_header_decode(head, h, &why) == -EBADMSG)
+		ret = bad_file(w, name, why.text, err);
+	else if (why.code)
+		ret = err_set(err, why.code, "%s: %s", name->text, why.text);
 	else
 		ret = check_header(w, name, h, err);
 	if (ret == 0)
@@ -129,13 +149,10 @@ static int check_bare(struct walk *w, const struct jr_name *name,
 	unmap_file(file);
 	if (!has_records)
 		return 0;
-	w->report->fault = *name;
-	return err_set(err, -EBADMSG,
-		       "%s has zeros instead of a header, and there are whole "
-		       "records behind it; nothing was changed. Restore the "
-		       "directory from a copy, or give up this log and what "
-		       "is behind with 'mooncakectl journal cut'",
-		       name->text);
+	return bad_file(w, name,
+			"zeros instead of a header, and whole records behind "
+			"them",
+			err);
 }
 
 static int read_log_header(struct walk *w, struct log *log, struct err *err)
@@ -194,8 +211,6 @@ static int list_files(struct walk *w, struct err *err)
 	jr_list_fini(&list);
 	if (ret == 0)
 		skip_old(w);
-	for (size_t i = 0; ret == 0 && i < w->log_count; i++)
-		ret = read_log_header(w, &w->logs[i], err);
 	return ret;
 }
 
@@ -210,8 +225,7 @@ static int read_snapshot(struct walk *w, struct err *err)
 		return 0;
 	fd = open_file(w, &w->snapshot, &h, err);
 	if (fd == -ENODATA)
-		return err_set(err, -EBADMSG, "%s has no header" LOOK,
-			       w->snapshot.text);
+		return bad_file(w, &w->snapshot, "it has no header", err);
 	if (fd < 0)
 		return fd;
 	w->report->snapshot = h.sequence;
@@ -256,9 +270,7 @@ static int damaged(struct walk *w, const struct log *log, uint64_t at,
 	w->report->fault_at = at;
 	return err_set(err, -EBADMSG,
 		       "%s: the record at byte %llu %s, and there are whole "
-		       "ones behind it; nothing was changed. Restore the "
-		       "directory from a copy, or give up what is behind with "
-		       "'mooncakectl journal cut'",
+		       "ones behind it" GIVE_UP,
 		       log->name.text, (unsigned long long)at,
 		       why == -ERANGE ? "is out of order" : "is damaged");
 }
@@ -320,21 +332,17 @@ static int gap(const struct walk *w, const struct log *log, struct err *err)
 
 	w->report->fault = log->name;
 	return err_set(err, -EBADMSG,
-		       "records %llu to %llu are missing: %s %s. Restore the "
-		       "directory from a copy, or give up what is behind with "
-		       "'mooncakectl journal cut'",
+		       "records %llu to %llu are missing: %s %s" GIVE_UP,
 		       (unsigned long long)from, (unsigned long long)to,
 		       was_bare ? bare->text : "a file of the journal",
-		       was_bare ? "has no header" : "is gone");
+		       was_bare ? "has no header" : "is gone or was cut short");
 }
 
 static int twice(const struct walk *w, const struct log *log, struct err *err)
 {
 	w->report->fault = log->name;
 	return err_set(err, -EBADMSG,
-		       "record %llu is in %s and in the log before it. Restore "
-		       "the directory from a copy, or give up this log and "
-		       "what is behind with 'mooncakectl journal cut'",
+		       "record %llu is in %s and in the log before it" GIVE_UP,
 		       (unsigned long long)log->name.sequence, log->name.text);
 }
 
@@ -400,8 +408,12 @@ int jr_walk(int dir_fd, const char *cluster_id, jr_record_fn fn, void *arg,
 
 	*report = (struct jr_report){0};
 	ret = list_files(&w, err);
+	/* First: nobody should cut logs for the sake of a snapshot that can't
+	 * be read. */
 	if (ret == 0)
 		ret = read_snapshot(&w, err);
+	for (size_t i = 0; ret == 0 && i < w.log_count; i++)
+		ret = read_log_header(&w, &w.logs[i], err);
 	if (ret == 0) {
 		drop_void(&w);
 		ret = read_logs(&w, err);
