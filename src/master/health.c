@@ -61,9 +61,13 @@ static void judge(const struct segment *seg, const struct vol_probe *probe,
 	else if (seg->is_awaited ? probe->sb.epoch > seg->epoch
 				 : probe->sb.epoch != seg->epoch)
 		snprintf(why, len,
-			 "fenced: the superblock has epoch %llu, expected %llu",
+			 "fenced: the superblock has epoch %llu, expected "
+			 "%llu%s",
 			 (unsigned long long)probe->sb.epoch,
-			 (unsigned long long)seg->epoch);
+			 (unsigned long long)seg->epoch,
+			 seg->is_awaited ? "; if no other master goes on with "
+					   "it: mooncake_ssd_register --force"
+					 : "");
 	else if (bytes != seg->ns_bytes)
 		snprintf(why, len,
 			 "the namespace has %llu bytes now, it had %llu",

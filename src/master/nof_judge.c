@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "master/note.h"
+
 int nof_found_init(struct nof_found *found, const char *cluster_id,
 		   char *const *endpoints, size_t count, struct err *err)
 {
@@ -214,11 +216,36 @@ static struct segment *find_mounted(struct core *core,
 	return seg;
 }
 
+/*
+ * The journal knows the disk, but has not seen it so late: it was cut, it is a
+ * copy, or another master goes on from one.  By force it is what the journal
+ * was of; what the disk holds since then is found out by the checksums.
+ */
+static bool go_on(struct core *core, struct segment *seg,
+		  const struct nof_found *found, bool is_forced,
+		  struct err *err)
+{
+	if (!seg->is_awaited || found->sb.epoch <= seg->epoch)
+		return true;
+	if (!is_forced) {
+		err_set(err, -EEXIST,
+			"it is fenced: its superblock has epoch %llu, the "
+			"journal knows %llu; if no other master goes on with "
+			"it, --force takes it over: %s",
+			(unsigned long long)found->sb.epoch,
+			(unsigned long long)seg->epoch, seg->name);
+		return false;
+	}
+	seg->epoch = found->sb.epoch;
+	note_segment(core, seg);
+	return true;
+}
+
 /* It is mounted: the same thing by the same or by another address? */
 static enum mooncake_status judge_mounted(struct core *core,
 					  struct segment *seg,
 					  const struct nof_found *found,
-					  struct err *err)
+					  bool is_forced, struct err *err)
 {
 	if (!nof_is_ours(found) || !uuid_eq(&found->sb.segment, &seg->id)) {
 		err_set(err, -EEXIST,
@@ -252,6 +279,8 @@ static enum mooncake_status judge_mounted(struct core *core,
 			seg->name, seg->block_bytes, found->block_bytes);
 		return MOONCAKE_SEGMENT_ALREADY_EXISTS;
 	}
+	if (!go_on(core, seg, found, is_forced, err))
+		return MOONCAKE_SEGMENT_ALREADY_EXISTS;
 	for (unsigned i = 0; i < found->path_count; i++) {
 		if (segment_has_path(seg, found->paths[i]))
 			continue;
@@ -373,7 +402,7 @@ enum mooncake_status nof_judge(struct core *core, struct nof_found *found,
 
 	*mounted = find_mounted(core, found);
 	if (*mounted)
-		return judge_mounted(core, *mounted, found, err);
+		return judge_mounted(core, *mounted, found, is_forced, err);
 	until = segment_tomb(core, &found->sb.segment, found->identity);
 	until = MAX(until, found->until_ns);
 	if (until > core->now_ns) {

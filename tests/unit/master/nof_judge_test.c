@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "master/health.h"
 #include "master/nof_judge.h"
 #include "t_core.h"
 
@@ -106,6 +107,46 @@ static void test_empty_then_again(void **state)
 	probe = labelled(&found, 2);
 	again = found_at(path_b, &probe);
 	assert_int_equal(judge(core, &again, true, &other, text), -102);
+	core_destroy(core);
+}
+
+/* The journal is older than the disk: it was cut, or comes from a copy. */
+static void test_fenced_by_its_own_past(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct vol_probe probe = probe_of(1, LABEL_EMPTY);
+	struct nof_found found = found_at(path_a, &probe);
+	struct segment *seg, *other;
+	struct superblock sb;
+	struct err err = {0};
+	char text[256];
+
+	assert_int_equal(judge(core, &found, false, &seg, text), 0);
+	assert_int_equal(nof_add_segment(core, &found, &seg, &err), 0);
+	segment_set_state(core, seg, SEG_OFFLINE, "");
+	seg->is_awaited = true;
+	seg->epoch = 2;
+	probe = labelled(&found, 1);
+	probe.sb.epoch = 4;
+	health_probed(core, seg, &probe);
+	assert_non_null(strstr(seg->message, "fenced"));
+	assert_non_null(strstr(seg->message, "mooncake_ssd_register --force"));
+	assert_false(health_is_awaited(core, seg, &probe, &sb));
+	found = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &found, false, &other, text), -102);
+	assert_non_null(strstr(text, "fenced"));
+	assert_non_null(strstr(text, "--force"));
+	assert_int_equal(seg->epoch, 2);
+	assert_int_equal(judge(core, &found, true, &other, text), 0);
+	assert_ptr_equal(other, seg);
+	assert_true(health_is_awaited(core, seg, &probe, &sb));
+	assert_int_equal(sb.epoch, 5);
+	/* Another master, while this one has it: not by this way. */
+	seg->is_awaited = false;
+	probe.sb.epoch = 9;
+	found = found_at(path_a, &probe);
+	assert_int_equal(judge(core, &found, true, &other, text), 0);
+	assert_int_equal(seg->epoch, 5);
 	core_destroy(core);
 }
 
@@ -313,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty_then_again),
+		cmocka_unit_test(test_fenced_by_its_own_past),
 		cmocka_unit_test(test_refused_unless_forced),
 		cmocka_unit_test(test_useless),
 		cmocka_unit_test(test_outdated),

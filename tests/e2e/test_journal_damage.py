@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A journal's directory is damaged: whatever it is, what the programs say to
+do is done, and the master runs again."""
+import glob
+import os
+import random
+import shutil
+import signal
+
+import pytest
+
+from conftest import FAST, new_store
+
+SEED = int(os.environ.get("T_SEED") or random.SystemRandom().getrandbits(32))
+POOL = {"replica_num": "0", "nof_replica_num": "1"}
+
+
+class Operator:
+    def __init__(self, cluster):
+        print(f"seed: T_SEED={SEED}")
+        self.cluster, rng = cluster, random.Random(SEED)
+        self.dir = cluster.path("journal")
+        self.flags = [f"--journal_dir={self.dir}", *FAST]
+        self.data = {f"k{i}": rng.randbytes(70_001) for i in range(10)}
+        cluster.master(*self.flags)
+        cluster.target("a", "a.img:128m")
+        cluster.register("a")
+        self.store = new_store(cluster, **POOL)
+        assert self.store.put_batch(list(self.data),
+                                    list(self.data.values())) == 0
+
+    def kill(self):
+        self.cluster.children["master"].kill(signal.SIGKILL)
+        self.cluster.children["master"].proc.wait()
+
+    def start(self):
+        self.cluster.master(*self.flags)
+
+    def restart(self):
+        self.kill()
+        self.start()
+        self.online()
+
+    def online(self):
+        self.cluster.wait_until("the namespace is there", lambda:
+                                self.states() == ["ONLINE"], 30)
+
+    def states(self):
+        return [s["state"].upper() for s in self.cluster.segments()]
+
+    def files(self, end):
+        return sorted(glob.glob(os.path.join(self.dir, "*" + end)))
+
+    def ctl(self, *args, status=0):
+        r = self.cluster.run("mooncakectl", "journal", *args)
+        assert r.returncode == status, r.stdout + r.stderr
+        return r.stdout if status == 0 else r.stderr
+
+    def refusal(self):
+        """Of the master; that of check has to be the same."""
+        r = self.cluster.run("mooncake_master", *self.flags, "--rpc_port=0",
+                             "--port=0", "--metrics_port=0")
+        assert r.returncode == 1, r.stderr
+        said = r.stderr.splitlines()[-1].split(f"{self.dir}: ", 1)[1]
+        assert self.ctl("check", self.dir, status=1).strip().endswith(said)
+        return said
+
+    def expect(self):
+        """Nothing wrong, and puts work."""
+        got = self.store.get_batch(sorted(self.data))
+        assert all(v in (b"", self.data[k])
+                   for k, v in zip(sorted(self.data), got))
+        self.cluster.wait_until("puts work", lambda: self.store.put(
+            "new", b"3" * 5000) in (0, -705), 30)
+        assert self.store.get("new") == b"3" * 5000
+        return sum(map(bool, got))
+
+
+def flip(path, at):
+    with open(path, "r+b") as f:
+        f.seek(at)
+        byte = f.read(1)
+        f.seek(at)
+        f.write(bytes([byte[0] ^ 0x41]))
+
+
+@pytest.fixture
+def there(cluster, short_deadlines):
+    operator = Operator(cluster)
+    yield operator
+    operator.store.close()
+
+
+def test_header_of_a_log(cluster, there):
+    """The starts that are cut have written higher epochs to the disk."""
+    there.restart()
+    there.restart()
+    there.kill()
+    flip(there.files(".log")[1], 100)
+    assert "journal cut" in there.refusal()
+    assert "cut at byte 0" in there.ctl("cut", there.dir)
+    there.ctl("check", there.dir)
+    there.start()
+    cluster.wait_until("it is fenced", lambda: "--force" in cluster.run(
+        "mooncakectl", f"--master={cluster.master_addr}", "segments").stdout)
+    cluster.register("a", "--force")
+    there.online()
+    assert there.expect() == len(there.data)
+
+
+def test_copy_is_older(cluster, there):
+    shutil.copytree(there.dir, there.dir + ".copy")
+    there.restart()
+    there.restart()
+    there.kill()
+    shutil.rmtree(there.dir)
+    shutil.copytree(there.dir + ".copy", there.dir)
+    there.start()
+    cluster.wait_until("it is fenced", lambda: "--force" in cluster.run(
+        "mooncakectl", f"--master={cluster.master_addr}", "segments").stdout)
+    cluster.register("a", "--force")
+    there.online()
+    assert there.expect() == len(there.data)
+
+
+def test_snapshot(cluster, there):
+    there.ctl(f"--master={cluster.master_addr}", "snapshot")
+    there.kill()
+    flip(there.files(".zst")[0], 300)
+    said = there.refusal()
+    assert "begin an empty one and register" in said
+    assert said in there.ctl("cut", there.dir, status=1)
+    shutil.move(there.dir, there.dir + ".bad")
+    there.start()
+    cluster.register("a")
+    assert there.expect() == 0
