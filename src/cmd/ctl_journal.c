@@ -10,6 +10,7 @@
 #include "cmd/ctl.h"
 #include "journal/files.h"
 #include "journal/record.h"
+#include "master/rehearse.h"
 
 #define FLUSH_BYTES ((size_t)64 << 10)
 
@@ -17,7 +18,8 @@
 struct look {
 	struct ctl *ctl;
 	bool is_dump;
-	uint64_t counts[16]; /* by type */
+	uint64_t counts[16]; /* by type, of those that were applied */
+	struct rehearsal found;
 	struct jr_object object;
 };
 
@@ -154,30 +156,34 @@ static bool (*const add_body[])(struct strbuf *out, struct look *look,
 	[JR_MARKS] = add_marks,	      [JR_GROUP] = add_group,
 };
 
-static int look_at(const struct jr_frame *frame, void *arg, struct err *err)
+/* A dump shows what no master would take, too. */
+static void add_line(struct look *look, const struct jr_frame *frame)
 {
 	struct str body = {(const char *)frame->body, frame->len};
-	struct look *look = arg;
 	struct strbuf *out = &look->ctl->out;
-	size_t before = out->n;
+	const char *name = jr_type_name(frame->type);
 
-	if (frame->type >= ARRAY_SIZE(add_body) || !add_body[frame->type])
-		return err_set(err, -EBADMSG, "record %llu has type %u",
-			       (unsigned long long)frame->sequence,
-			       frame->type);
 	strbuf_addf(out, "%llu %s", (unsigned long long)frame->sequence,
-		    jr_type_name(frame->type));
-	if (!add_body[frame->type](out, look, body))
-		return err_set(err, -EBADMSG, "record %llu makes no sense",
-			       (unsigned long long)frame->sequence);
+		    name ? name : "unknown");
+	if (frame->type >= ARRAY_SIZE(add_body) || !add_body[frame->type])
+		strbuf_addf(out, " type=%u bytes=%u", frame->type, frame->len);
+	else if (!add_body[frame->type](out, look, body))
+		strbuf_addf(out, " (its %u bytes make no sense)", frame->len);
 	strbuf_addc(out, '\n');
-	look->counts[frame->type]++;
-	if (!look->is_dump) {
-		out->n = before;
-	} else if (out->n > FLUSH_BYTES) {
+	if (out->n > FLUSH_BYTES) {
 		fwrite(out->p, 1, out->n, stdout);
 		strbuf_reset(out);
 	}
+}
+
+static int look_at(const struct jr_frame *frame, void *arg, struct err *err)
+{
+	struct look *look = arg;
+
+	if (look->is_dump)
+		add_line(look, frame);
+	else
+		look->counts[frame->type]++;
 	return 0;
 }
 
@@ -185,6 +191,8 @@ static int look_at(const struct jr_frame *frame, void *arg, struct err *err)
 
 static void report_text(struct strbuf *out, const struct jr_report *r)
 {
+	if (r->cluster_id[0])
+		strbuf_addf(out, "cluster %s\n", r->cluster_id);
 	if (r->has_snapshot)
 		strbuf_addf(out, "snapshot up to record %llu: %llu records\n",
 			    (unsigned long long)r->snapshot,
@@ -212,6 +220,7 @@ static void report_text(struct strbuf *out, const struct jr_report *r)
 static int report_json(struct ctl *ctl, const struct look *look,
 		       const struct jr_report *r, struct err *err)
 {
+	const struct rehearsal *found = &look->found;
 	json_t *types = json_object();
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(look->counts); i++)
@@ -221,7 +230,10 @@ static int report_json(struct ctl *ctl, const struct look *look,
 				json_integer((json_int_t)look->counts[i]));
 	return ctl_print_json(
 		ctl,
-		json_pack("{s:I,s:I,s:i,s:I,s:I,s:I,s:I,s:o}", "snapshot",
+		json_pack("{s:s,s:I,s:i,s:I,s:I,s:i,s:I,s:I,s:I,s:I,s:o}",
+			  "cluster_id", r->cluster_id, "objects",
+			  (json_int_t)found->objects, "segments",
+			  (int)found->segments, "snapshot",
 			  (json_int_t)r->snapshot, "snapshot_records",
 			  (json_int_t)r->snapshot_records, "logs", (int)r->logs,
 			  "log_records", (json_int_t)r->log_records,
@@ -229,6 +241,23 @@ static int report_json(struct ctl *ctl, const struct look *look,
 			  (json_int_t)r->torn_bytes, "next",
 			  (json_int_t)r->next, "types", types),
 		err);
+}
+
+static int print_check(struct ctl *ctl, const struct look *look,
+		       const struct jr_report *report, struct err *err)
+{
+	if (ctl->config.json)
+		return report_json(ctl, look, report, err);
+	report_text(&ctl->out, report);
+	for (uint32_t i = 0; i < ARRAY_SIZE(look->counts); i++)
+		if (look->counts[i])
+			strbuf_addf(&ctl->out, "%12llu %s\n",
+				    (unsigned long long)look->counts[i],
+				    jr_type_name(i));
+	strbuf_addf(
+		&ctl->out, "the journal is whole: %llu objects, %u segments\n",
+		(unsigned long long)look->found.objects, look->found.segments);
+	return 0;
 }
 
 static int run_look(struct ctl *ctl, const char *path, bool is_dump,
@@ -241,36 +270,43 @@ static int run_look(struct ctl *ctl, const char *path, bool is_dump,
 
 	if (dir_fd < 0)
 		return ret;
-	ret = jr_walk(dir_fd, NULL, look_at, &look, &report, err);
+	look.found.see = look_at;
+	look.found.arg = &look;
+	if (is_dump)
+		ret = jr_walk(dir_fd, NULL, look_at, &look, &report, err);
+	else
+		ret = rehearse(dir_fd, &look.found, &report, err);
 	close(dir_fd);
-	if (ret < 0 || is_dump)
-		return ret;
-	if (ctl->config.json)
-		return report_json(ctl, &look, &report, err);
-	report_text(&ctl->out, &report);
-	for (uint32_t i = 0; i < ARRAY_SIZE(look.counts); i++)
-		if (look.counts[i])
-			strbuf_addf(&ctl->out, "%12llu %s\n",
-				    (unsigned long long)look.counts[i],
-				    jr_type_name(i));
-	strbuf_adds(&ctl->out, "the journal is whole\n");
-	return 0;
+	return ret < 0 || is_dump ? ret : print_check(ctl, &look, &report, err);
+}
+
+static int read_as_master(int dir_fd, struct jr_report *report, struct err *err)
+{
+	struct rehearsal r = {0};
+
+	return rehearse(dir_fd, &r, report, err);
 }
 
 static int run_cut(struct ctl *ctl, const char *path, struct err *err)
 {
 	struct jr_report report;
-	int ret = files_cut(path, &report, err);
+	int ret = files_cut(path, read_as_master, &report, err);
 
 	if (ret < 0)
 		return ret;
-	if (ret == 0)
+	if (ret == 0) {
 		strbuf_adds(&ctl->out, "nothing to cut: it can be read\n");
+		return 0;
+	}
+	strbuf_addf(&ctl->out,
+		    "cut at byte %llu of %s; what was behind is gone\n",
+		    (unsigned long long)report.fault_at, report.fault.text);
+	if (report.next > 1)
+		strbuf_addf(&ctl->out, "up to record %llu it can be read\n",
+			    (unsigned long long)(report.next - 1));
 	else
-		strbuf_addf(&ctl->out,
-			    "cut at byte %llu of %s; what was behind is gone\n",
-			    (unsigned long long)report.fault_at,
-			    report.fault.text);
+		strbuf_adds(&ctl->out, "nothing is left: register the "
+				       "namespaces again\n");
 	return 0;
 }
 
@@ -320,8 +356,8 @@ const struct ctl_command ctl_journal = {
 		 .summary = "look at a master's journal, ask for a snapshot",
 		 .usage = "[options] check|dump|cut DIR | snapshot",
 		 .details =
-			 "check DIR: reads all of it, as a master would at its "
-			 "start, and says what is wrong\n"
+			 "check DIR: reads and applies all of it, as a master "
+			 "would at its start, and says what is wrong\n"
 			 "dump DIR: a line for each record\n"
 			 "cut DIR: gives up everything from the first fault "
 			 "on; keep a copy before\n"

@@ -99,11 +99,6 @@ int jr_sync_logs(int dir_fd)
 	return ret;
 }
 
-static int skip_record(const struct jr_frame *frame, void *arg, struct err *err)
-{
-	return 0;
-}
-
 static int cut_at(int dir_fd, struct jr_report *report, struct err *err)
 {
 	int ret;
@@ -121,7 +116,8 @@ static int cut_at(int dir_fd, struct jr_report *report, struct err *err)
 
 /* Headers are read before records, so the fault that is found first may not be
  * the first one.  Each cut leaves less. */
-static int cut(int dir_fd, struct jr_report *report, struct err *err)
+static int cut(int dir_fd, jr_read_fn read, struct jr_report *report,
+	       struct err *err)
 {
 	struct jr_name fault = {0};
 	uint64_t fault_at = 0;
@@ -130,7 +126,7 @@ static int cut(int dir_fd, struct jr_report *report, struct err *err)
 
 	for (;;) {
 		why = (struct err){0};
-		ret = jr_walk(dir_fd, NULL, skip_record, NULL, report, &why);
+		ret = read(dir_fd, report, &why);
 		if (ret == 0 || !report->fault.text[0])
 			break;
 		fault = report->fault;
@@ -146,7 +142,8 @@ static int cut(int dir_fd, struct jr_report *report, struct err *err)
 	return fault.text[0] != 0;
 }
 
-int files_cut(const char *path, struct jr_report *report, struct err *err)
+int files_cut(const char *path, jr_read_fn read, struct jr_report *report,
+	      struct err *err)
 {
 	int lock_fd, dir_fd = jr_dir_open(path, false, err);
 	int ret = dir_fd;
@@ -155,7 +152,7 @@ int files_cut(const char *path, struct jr_report *report, struct err *err)
 		return ret;
 	lock_fd = ret = jr_dir_lock(dir_fd, path, err);
 	if (lock_fd >= 0) {
-		ret = cut(dir_fd, report, err);
+		ret = cut(dir_fd, read, report, err);
 		close(lock_fd);
 	}
 	close(dir_fd);

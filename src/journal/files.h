@@ -17,10 +17,14 @@ struct files_opts {
 /* Makes and locks the directory.  recover() comes next. */
 int files_open(const struct files_opts *opts, struct journal **out,
 	       struct err *err);
+/* A jr_walk() that does with the records what a start does. */
+typedef int (*jr_read_fn)(int dir_fd, struct jr_report *report,
+			  struct err *err);
 /*
  * For an operator, without a master: gives up everything from the first fault
- * on that jr_walk() reported.  0 = there was none, 1 = done.
+ * on.  0 = there was none, 1 = done, and report has the fault and what is left.
  */
-int files_cut(const char *path, struct jr_report *report, struct err *err);
+int files_cut(const char *path, jr_read_fn read, struct jr_report *report,
+	      struct err *err);
 
 #endif

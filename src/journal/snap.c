@@ -202,8 +202,14 @@ static int take_record(struct snap_reader *r, const struct jr_frame *frame,
 	if (r->has_end)
 		return fail(r, err, "it has records behind its end");
 	if (frame->type != JR_END) {
+		int ret = fn(frame, arg, err);
+
 		r->records++;
-		return fn(frame, arg, err);
+		if (ret == -EBADMSG)
+			err_add(err, ". Keep a copy and report this bug; then "
+				     "begin an empty directory and register "
+				     "the namespaces again");
+		return ret;
 	}
 	if (!jr_end_decode(body, &end) || end.records != r->records)
 		return fail(r, err, "it does not have the records it counts");

@@ -26,6 +26,7 @@ int snap_finish(struct snap_writer *w, uint64_t *bytes);
 /* Removes what there is; NULL is fine. */
 void snap_abort(struct snap_writer *w);
 
+/* -EBADMSG: the record is whole and still can't be taken. */
 typedef int (*jr_record_fn)(const struct jr_frame *frame, void *arg,
 			    struct err *err);
 /* fd behind the header.  Calls fn for each record but the END; name is for

@@ -50,6 +50,28 @@ static int bad_file(const struct walk *w, const struct jr_name *name,
 		       name->kind == JR_LOG ? GIVE_UP : SNAP_GIVE_UP);
 }
 
+/* The one that is asked for, or else that of the first file. */
+static int check_cluster(const struct walk *w, const struct jr_name *name,
+			 const char *id, struct err *err)
+{
+	char *first = w->report->cluster_id, what[96];
+
+	if (first[0] && strcmp(id, first) != 0) {
+		snprintf(what, sizeof(what),
+			 "it is of cluster '%.20s', those before of '%.20s'",
+			 id, first);
+		return bad_file(w, name, what, err);
+	}
+	if (w->cluster_id && strcmp(id, w->cluster_id) != 0)
+		return err_set(err, -EINVAL,
+			       "%s belongs to cluster '%.40s', this is "
+			       "'%.40s': give its --cluster_id or another "
+			       "--journal_dir",
+			       name->text, id, w->cluster_id);
+	snprintf(first, sizeof(w->report->cluster_id), "%s", id);
+	return 0;
+}
+
 static int check_header(const struct walk *w, const struct jr_name *name,
 			const struct jr_header *h, struct err *err)
 {
@@ -62,12 +84,7 @@ static int check_header(const struct walk *w, const struct jr_name *name,
 			 real.text);
 		return bad_file(w, name, what, err);
 	}
-	if (w->cluster_id && strcmp(h->cluster_id, w->cluster_id) != 0)
-		return err_set(err, -EINVAL,
-			       "%s belongs to cluster '%s', this is '%s': give "
-			       "its --cluster_id or another --journal_dir",
-			       name->text, h->cluster_id, w->cluster_id);
-	return 0;
+	return check_cluster(w, name, h->cluster_id, err);
 }
 
 /* The descriptor behind the header, or -errno; -ENODATA: no header yet. */
@@ -275,6 +292,16 @@ static int damaged(struct walk *w, const struct log *log, uint64_t at,
 		       why == -ERANGE ? "is out of order" : "is damaged");
 }
 
+/* Who takes the records can't take this one, though it is whole. */
+static void refused(struct walk *w, const struct log *log, uint64_t at,
+		    struct err *err)
+{
+	w->report->fault = log->name;
+	w->report->fault_at = at;
+	err_add(err, ". Keep a copy and report this bug; to give up from "
+		     "there on: 'mooncakectl journal cut'");
+}
+
 /* All records of one log; p is the file. */
 static int read_records(struct walk *w, const struct log *log, struct str file,
 			struct err *err)
@@ -300,6 +327,8 @@ static int read_records(struct walk *w, const struct log *log, struct str file,
 			w->report->log_records++;
 			ret = w->fn(&frame, w->arg, err);
 		}
+		if (ret == -EBADMSG)
+			refused(w, log, at, err);
 		if (ret < 0)
 			return ret;
 		sequence++;

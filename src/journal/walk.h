@@ -13,6 +13,7 @@
 #include "journal/snap.h"
 
 struct jr_report {
+	char cluster_id[129]; /* of the files; "" = there are none */
 	bool has_snapshot;
 	uint64_t snapshot; /* sequence that it contains */
 	uint64_t snapshot_records;
@@ -36,7 +37,8 @@ struct jr_report {
 	uint64_t fault_at;
 };
 
-/* cluster_id NULL: any.  err's sentence says what to do. */
+/* cluster_id NULL: any, but the same in all files.  err's sentence says what to
+ * do. */
 int jr_walk(int dir_fd, const char *cluster_id, jr_record_fn fn, void *arg,
 	    struct jr_report *report, struct err *err);
 

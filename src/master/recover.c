@@ -39,14 +39,9 @@ struct recovery {
 static int corrupt(const struct jr_frame *frame, const char *what,
 		   struct err *err)
 {
-	const char *name = jr_type_name(frame->type);
-
-	return err_set(err, -EBADMSG,
-		       "record %llu (%s) cannot be applied: %s. It was written "
-		       "whole, so this is a bug: keep a copy of the directory "
-		       "and report it",
+	return err_set(err, -EBADMSG, "record %llu (%s) cannot be applied: %s",
 		       (unsigned long long)frame->sequence,
-		       name ? name : "unknown", what);
+		       jr_type_name(frame->type), what);
 }
 
 static int no_memory(struct err *err)
@@ -469,7 +464,11 @@ int recovery_apply(const struct jr_frame *frame, void *arg, struct err *err)
 	struct str body = {(const char *)frame->body, frame->len};
 
 	if (frame->type >= ARRAY_SIZE(apply) || !apply[frame->type])
-		return corrupt(frame, "its type is unknown", err);
+		return err_set(err, -EPROTONOSUPPORT,
+			       "record %llu has type %u, which this program "
+			       "does not know: use the newer one that wrote it",
+			       (unsigned long long)frame->sequence,
+			       frame->type);
 	return apply[frame->type](arg, frame, body, err);
 }
 

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 
 import pytest
 
@@ -84,6 +85,40 @@ def flip(path, at):
         f.write(bytes([byte[0] ^ 0x41]))
 
 
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+OBJECT, MARKS, UNKNOWN = 4, 7, 200
+
+
+def records(path):
+    """Where each one begins, its length and type (docs/on-disk.md)."""
+    with open(path, "rb") as f:
+        data = f.read()
+    at = 256
+    while at < len(data):
+        _, n, _, kind = struct.unpack_from("<IIQI", data, at)
+        yield at, 20 + n, kind
+        at += 20 + n
+
+
+def set_type(path, at, n, kind):
+    """A whole record with a right checksum."""
+    with open(path, "r+b") as f:
+        f.seek(at)
+        data = bytearray(f.read(n))
+        struct.pack_into("<I", data, 16, kind)
+        struct.pack_into("<I", data, 0, crc32c(data[4:]))
+        f.seek(at)
+        f.write(data)
+
+
 @pytest.fixture
 def there(cluster, short_deadlines):
     operator = Operator(cluster)
@@ -133,4 +168,48 @@ def test_snapshot(cluster, there):
     shutil.move(there.dir, there.dir + ".bad")
     there.start()
     cluster.register("a")
+    assert there.expect() == 0
+
+
+def test_record_that_no_master_takes(cluster, there):
+    there.kill()
+    log = there.files(".log")[0]
+    objects = [(at, n) for at, n, kind in records(log) if kind == OBJECT]
+    assert len(objects) == len(there.data)
+    at, n = objects[6]
+    set_type(log, at, n, MARKS)
+    assert "cannot be applied" in there.refusal()
+    assert "'mooncakectl journal cut'" in there.refusal()
+    assert " marks (its " in there.ctl("dump", there.dir)
+    assert f"cut at byte {at} " in there.ctl("cut", there.dir)
+    assert "whole: 6 objects, 1 segments" in there.ctl("check", there.dir)
+    there.start()
+    there.online()
+    assert there.expect() == 6
+
+
+def test_record_of_a_newer_program(cluster, there):
+    there.kill()
+    log = there.files(".log")[0]
+    at, n, kind = list(records(log))[-1]
+    set_type(log, at, n, UNKNOWN)
+    assert "newer" in there.refusal()
+    assert "newer" in there.ctl("cut", there.dir, status=1)
+    assert f"unknown type={UNKNOWN}" in there.ctl("dump", there.dir)
+    set_type(log, at, n, kind)
+    there.start()
+    there.online()
+    assert there.expect() == len(there.data)
+
+
+def test_log_is_gone(cluster, there):
+    there.restart()
+    there.restart()
+    there.kill()
+    os.unlink(there.files(".log")[0])
+    assert "is gone" in there.refusal()
+    assert "nothing is left" in there.ctl("cut", there.dir)
+    there.start()
+    cluster.register("a")
+    there.online()
     assert there.expect() == 0

@@ -52,9 +52,9 @@ static void assert_cut(struct t_dir *d, uint64_t left)
 	assert_non_null(strstr(err.text, "'mooncakectl journal cut'"));
 	assert_int_equal(try_begin(&life, d, "c"), -EBADMSG);
 	err = (struct err){0};
-	assert_int_equal(files_cut(d->path, &report, &err), 1);
+	assert_int_equal(files_cut(d->path, read_any, &report, &err), 1);
 	assert_int_equal(report.next, left + 1);
-	assert_int_equal(files_cut(d->path, &report, &err), 0);
+	assert_int_equal(files_cut(d->path, read_any, &report, &err), 0);
 	begin(&life, d);
 	assert_int_equal(life.count, left);
 	end(&life);
@@ -146,8 +146,28 @@ static void test_newer(void **state)
 	assert_non_null(strstr(err.text, "newer program"));
 	assert_null(strstr(err.text, "cut"));
 	err = (struct err){0};
-	assert_int_equal(files_cut(d.path, &report, &err), -EPROTONOSUPPORT);
+	assert_int_equal(files_cut(d.path, read_any, &report, &err),
+			 -EPROTONOSUPPORT);
 	assert_int_equal(faccessat(d.fd, logs[2], F_OK, 0), 0);
+	t_dir_close(&d);
+}
+
+/* A file of another cluster among ours. */
+static void test_two_clusters(void **state)
+{
+	struct jr_header h = {
+		.kind = JR_LOG, .sequence = 7, .cluster_id = "other"};
+	uint8_t head[JR_HEADER_BYTES];
+	struct t_dir d;
+	struct err err;
+
+	t_dir_open(&d);
+	make_logs(&d);
+	jr_header_encode(&h, head);
+	t_dir_write(&d, logs[2], head, sizeof(head));
+	assert_int_equal(walk(&d, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "of cluster 'other'"));
+	assert_cut(&d, 6);
 	t_dir_close(&d);
 }
 
@@ -192,7 +212,8 @@ static void test_snapshot(void **state)
 						 "empty one and register"));
 		assert_null(strstr(err.text, "cut'"));
 		err = (struct err){0};
-		assert_int_equal(files_cut(d.path, &report, &err), -EBADMSG);
+		assert_int_equal(files_cut(d.path, read_any, &report, &err),
+				 -EBADMSG);
 		assert_non_null(strstr(err.text, "an empty one"));
 	}
 	for (size_t at = 0; at < JR_HEADER_BYTES; at++) {
@@ -219,6 +240,7 @@ int main(void)
 		cmocka_unit_test(test_several_faults),
 		cmocka_unit_test(test_renamed),
 		cmocka_unit_test(test_newer),
+		cmocka_unit_test(test_two_clusters),
 		cmocka_unit_test(test_snapshot),
 	};
 

@@ -446,13 +446,13 @@ static void test_cut(void **state)
 	for (char c = 1; c < 10; c++)
 		append(&life, c);
 	end(&life);
-	assert_int_equal(files_cut(d.path, &report, &err), 0);
+	assert_int_equal(files_cut(d.path, read_any, &report, &err), 0);
 	bytes = t_dir_read(&d, "journal-0000000000000001.log", &n);
 	bytes[JR_HEADER_BYTES + 4 * (JR_FRAME_BYTES + 1) + 3] ^= 1;
 	t_dir_write(&d, "journal-0000000000000001.log", bytes, n);
 	free(bytes);
 	assert_int_equal(try_begin(&life, &d, "c"), -EBADMSG);
-	assert_int_equal(files_cut(d.path, &report, &err), 1);
+	assert_int_equal(files_cut(d.path, read_any, &report, &err), 1);
 	begin(&life, &d);
 	assert_int_equal(life.count, 4);
 	end(&life);
@@ -487,7 +487,7 @@ static void test_bare_logs_go(void **state)
 	 * operator. */
 	t_dir_write(&d, bare[1], "", 0);
 	assert_int_equal(try_begin(&life, &d, "c"), -EBADMSG);
-	assert_int_equal(files_cut(d.path, &report, &err), 1);
+	assert_int_equal(files_cut(d.path, read_any, &report, &err), 1);
 	begin(&life, &d);
 	assert_int_equal(life.count, 3);
 	end(&life);

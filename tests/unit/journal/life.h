@@ -56,6 +56,15 @@ static inline int see(const struct jr_frame *frame, void *arg, struct err *err)
 	return 0;
 }
 
+/* For files_cut(). */
+static inline int read_any(int dir_fd, struct jr_report *report,
+			   struct err *err)
+{
+	struct life life = {0};
+
+	return jr_walk(dir_fd, NULL, see, &life, report, err);
+}
+
 static inline int try_begin(struct life *life, struct t_dir *d,
 			    const char *cluster)
 {
