@@ -11,6 +11,7 @@
 
 #include "master/group.h"
 #include "master/object.h"
+#include "master/segment.h"
 
 /* Numbers that one mark takes; a restart skips what is left of them. */
 #define GENERATIONS_AHEAD ((uint64_t)1 << 24)
@@ -19,6 +20,12 @@
 static_assert(JR_PATHS_MAX == SEGMENT_PATHS, "paths");
 static_assert(JR_REPLICAS_MAX == REPLICAS_MAX, "replicas");
 static_assert(JR_EXTENTS_MAX == EXTENTS_MAX, "extents");
+/* What is recorded can be read again. */
+static_assert(JR_KEY_MAX == KEY_LEN_MAX, "keys and groups");
+static_assert(JR_CRCS_MAX == OBJECT_BYTES_MAX / CRC_BLOCK * sizeof(uint32_t),
+	      "checksums");
+static_assert(JR_TEXT_MAX >= SEGMENT_TEXT_MAX, "name and host of a segment");
+static_assert(JR_TEXT_MAX >= ENDPOINT_TEXT_LEN, "path of a segment");
 
 int notes_init(struct core *core, struct journal *journal)
 {

@@ -17,8 +17,6 @@
 #include "master/service.h"
 #include "nvme/endpoint.h"
 
-#define NAME_MAX_LEN 1024
-
 void rpc_hello(struct service *svc, struct rpc_req *req)
 {
 	const Mc__HelloReq *msg = (const Mc__HelloReq *)req->body;
@@ -117,6 +115,7 @@ static int read_memory(struct memory_mount *mm, const Mc__MountReq *msg,
 {
 	const Mc__Segment *seg = msg->segment;
 	size_t name_len = strlen(seg->name);
+	size_t host_len = strlen(seg->host_id);
 	uint64_t end;
 
 	mm->desc.kind = KIND_MEM;
@@ -125,10 +124,14 @@ static int read_memory(struct memory_mount *mm, const Mc__MountReq *msg,
 	    uuid_is_zero(&mm->desc.client))
 		return err_set(err, -EINVAL,
 			       "segment id and client id are 16 bytes each");
-	if (name_len == 0 || name_len > NAME_MAX_LEN)
+	if (name_len == 0 || name_len > SEGMENT_TEXT_MAX)
 		return err_set(err, -EINVAL,
 			       "a segment's name has 1 to %d bytes, not %zu",
-			       NAME_MAX_LEN, name_len);
+			       SEGMENT_TEXT_MAX, name_len);
+	if (host_len > SEGMENT_TEXT_MAX)
+		return err_set(err, -EINVAL,
+			       "a segment's host has at most %d bytes, not %zu",
+			       SEGMENT_TEXT_MAX, host_len);
 	if (seg->size == 0 || add_overflows(seg->start, seg->size, &end) ||
 	    (seg->block_size &&
 	     (seg->block_size < 512 || seg->block_size > 64 * KiB ||

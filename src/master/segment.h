@@ -7,6 +7,8 @@
 #include "master/core.h"
 #include "nvme/endpoint.h"
 
+#define SEGMENT_TEXT_MAX 1024 /* bytes of a name, of a host */
+
 struct segment_desc {
 	struct uuid id;
 	enum kind kind;

@@ -216,7 +216,7 @@ static ProtobufCBinaryData bytes(const char *text)
 	return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
 }
 
-static bool mount(struct world *w)
+static bool mount_as(struct world *w, const char *name, const char *host)
 {
 	char *paths[] = {"traddr:127.0.0.1 subnqn:nqn.2024-01.t:m ns:1"};
 	Mc__Segment seg = MC__SEGMENT__INIT;
@@ -227,12 +227,18 @@ static bool mount(struct world *w)
 	req.client_id = (ProtobufCBinaryData){16, client_id};
 	req.segment = &seg;
 	seg.id = (ProtobufCBinaryData){16, segment_id};
-	seg.name = "host:1";
+	seg.name = (char *)(uintptr_t)name;
+	seg.host_id = (char *)(uintptr_t)host;
 	seg.size = 16 * MiB;
 	seg.endpoints = paths;
 	seg.n_endpoints = 1;
 	rsp = try_call(w->rs, METHOD_MOUNT, &req, &ret);
 	return rsp && rsp->status == 0;
+}
+
+static bool mount(struct world *w)
+{
+	return mount_as(w, "host:1", "");
 }
 
 /* Was it acknowledged? */
@@ -482,6 +488,25 @@ static void stopped_while_full(void **state)
 	assert_int_equal(status_of_get(w->rs, "b"), 0);
 }
 
+/* What is taken can be read by the next life. */
+static void longest_names(void **state)
+{
+	struct world *w = *state;
+	char longest[1026];
+
+	memset(longest, 'n', sizeof(longest));
+	longest[1025] = '\0';
+	assert_false(mount_as(w, "host:1", longest));
+	assert_false(mount_as(w, longest, "host"));
+	longest[1024] = '\0';
+	assert_true(mount_as(w, longest, longest));
+	assert_true(put(w->rs, "a"));
+	stop(w);
+	start(w);
+	assert_true(mount_as(w, longest, longest));
+	assert_int_equal(status_of_get(w->rs, "a"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -495,6 +520,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(failed_sync_in_between,
 						setup_often, teardown),
+		cmocka_unit_test_setup_teardown(longest_names, setup_always,
+						teardown),
 		cmocka_unit_test_setup_teardown(stopped_while_full,
 						setup_always, teardown),
 		cmocka_unit_test_setup_teardown(stopped_while_full,
