@@ -26,6 +26,7 @@ enum mount_state {
 	MOUNT_NONE, /* not mounted, or the master forgot it */
 	MOUNT_ASKED,
 	MOUNT_DONE,
+	MOUNT_RENEWING, /* it gets another id */
 };
 
 /* Second reads, hedge.h. */
@@ -69,6 +70,11 @@ struct client {
 	Mc__MountReq mount_req;
 	Mc__Segment mount_segment;
 	char *mount_endpoints[1];
+	bool is_asked;	   /* for this id, at least once */
+	bool is_forgotten; /* by the master: it needs another id */
+	struct vol_detach detach;
+	struct mbox_msg renewed;
+	int renew_ret;
 	bool is_closing;
 	Mc__UnmountReq unmount_req;
 	void (*stop_done)(void *arg);

@@ -57,33 +57,40 @@ static int segment_set_keys(struct segment *seg, struct err *err)
 	return ret;
 }
 
+static int segment_serve(struct segment *seg, struct err *err)
+{
+	struct tgt_ns_opts ns = {.nsid = 1, .uuid = seg->id};
+	char nqn[NVME_NQN_LEN];
+	struct tgt_subsys *ss;
+	struct bdev *bdev;
+	int ret;
+
+	segment_nqn(seg, nqn);
+	ret = tgt_subsys_add(seg->tgt, &(struct tgt_subsys_opts){.nqn = nqn},
+			     &ss, err);
+	if (ret < 0)
+		return ret;
+	ret = bdev_ram_create(seg->mem, seg->bytes, &bdev, err);
+	if (ret < 0)
+		return ret;
+	ret = tgt_ns_add(ss, bdev, &ns, err);
+	if (ret < 0)
+		bdev->ops->destroy(bdev);
+	return ret;
+}
+
 static void segment_make_target(void *arg)
 {
 	struct segment_job *job = arg;
 	struct segment *seg = job->seg;
 	struct tgt_opts opts = {.loop = seg->shard.loop};
-	struct tgt_ns_opts ns = {.nsid = 1, .uuid = seg->id};
-	char nqn[NVME_NQN_LEN];
-	struct tgt_subsys *ss;
-	struct bdev *bdev;
 
-	segment_nqn(seg, nqn);
 	job->ret = tgt_create(&opts, &seg->tgt, job->err);
 	if (job->ret < 0)
 		return;
 	job->ret = segment_set_keys(seg, job->err);
-	if (job->ret < 0)
-		return;
-	job->ret = tgt_subsys_add(
-		seg->tgt, &(struct tgt_subsys_opts){.nqn = nqn}, &ss, job->err);
-	if (job->ret < 0)
-		return;
-	job->ret = bdev_ram_create(seg->mem, seg->bytes, &bdev, job->err);
-	if (job->ret < 0)
-		return;
-	job->ret = tgt_ns_add(ss, bdev, &ns, job->err);
-	if (job->ret < 0)
-		bdev->ops->destroy(bdev);
+	if (job->ret == 0)
+		job->ret = segment_serve(seg, job->err);
 }
 
 int segment_open(struct segment *seg, const struct client_conf *conf,
@@ -127,6 +134,46 @@ int segment_listen(struct segment *seg, struct addr *addr, struct err *err)
 		seg->listen = *addr;
 	return job.ret;
 }
+
+/* --- another id --- */
+
+static void segment_serve_anew(void *arg)
+{
+	struct segment *seg = arg;
+	struct endpoint ep;
+	struct err err = {0};
+	int ret = endpoint_parse(str_of(seg->endpoint), &ep, &err);
+
+	ASSERT(ret == 0); /* our own */
+	uuid_make(&seg->id);
+	segment_nqn(seg, ep.subnqn);
+	endpoint_format(&ep, seg->endpoint);
+	ret = segment_serve(seg, &err);
+	seg->renewed(seg, MIN(ret, 0));
+}
+
+static void segment_renew_run(struct mbox_msg *msg)
+{
+	struct segment *seg = container_of(msg, struct segment, renew);
+	struct tgt_subsys *ss;
+	char nqn[NVME_NQN_LEN];
+
+	segment_nqn(seg, nqn);
+	ss = tgt_subsys_find(seg->tgt, nqn);
+	/* None: it could not be added the last time. */
+	if (!ss || tgt_subsys_remove(ss, segment_serve_anew, seg, NULL) < 0)
+		segment_serve_anew(seg);
+}
+
+void segment_renew(struct segment *seg,
+		   void (*done)(struct segment *seg, int ret))
+{
+	seg->renewed = done;
+	seg->renew.run = segment_renew_run;
+	loop_post(seg->shard.loop, &seg->renew);
+}
+
+/* --- the end --- */
 
 static void segment_stopped(void *arg)
 {

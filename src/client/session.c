@@ -3,6 +3,8 @@
  * The client and its master: hello, pings, and the mounting of the memory
  * segment, again and again when the master forgot it.  Control shard only.
  *
+ * A segment that the master has forgotten is mounted under another id.
+ *
  * Invariant: mount_call is under way exactly in MOUNT_ASKED (or, when closing,
  * for the unmount), ping exactly while is_pinging.
  */
@@ -27,6 +29,68 @@ static void session_ready(struct client *c, enum mooncake_status st)
 	c->is_ready = true;
 	c->ready_status = st;
 	gate_open(&c->ready);
+}
+
+/* --- another id for the segment --- */
+
+static void session_mount(struct client *c);
+
+static void session_end(struct client *c)
+{
+	rpc_client_destroy(c->rpc, c->stop_done, c->stop_arg);
+}
+
+static void session_renew_done(struct mbox_msg *msg)
+{
+	struct client *c = container_of(msg, struct client, renewed);
+	struct segment *seg = &c->segment;
+	int ret = c->renew_ret;
+
+	c->mount = MOUNT_NONE;
+	if (ret == 0)
+		ret = vol_attach_memory(c->vols, &seg->id, seg->mem,
+					seg->bytes);
+	if (ret == 0) {
+		c->is_asked = c->is_forgotten = false;
+		log_info("memory segment has a new id",
+			 "segment=%s endpoint=%s", c->name, seg->endpoint);
+	} else {
+		log_warn("memory segment gets no new id",
+			 "segment=%s error=\"%s\" (trying again)", c->name,
+			 strerror(-ret));
+	}
+	if (c->is_closing)
+		session_end(c);
+	else if (ret == 0)
+		session_mount(c);
+}
+
+/* On the segment's shard. */
+static void session_renewed(struct segment *seg, int ret)
+{
+	struct client *c = container_of(seg, struct client, segment);
+
+	c->renew_ret = ret;
+	c->renewed.run = session_renew_done;
+	loop_post(c->ctl.loop, &c->renewed);
+}
+
+/* On a worker. */
+static void session_detached(struct vol_detach *detach)
+{
+	struct client *c = container_of(detach, struct client, detach);
+
+	segment_renew(&c->segment, session_renewed);
+}
+
+/* The master gives all of a segment that it does not know to others, and what
+ * a former grant allowed, to us or to them, may still be under way.  First our
+ * own writers lose the memory, then all others; then it is a new segment. */
+static void session_renew(struct client *c)
+{
+	c->mount = MOUNT_RENEWING;
+	c->detach.done = session_detached;
+	vol_detach_memory_start(c->vols, &c->segment.id, &c->detach);
 }
 
 /* --- mounting --- */
@@ -59,6 +123,10 @@ static void session_mount_done(struct rpc_call *call)
 		if (c->is_ready)
 			stats_add(&c->stats, STAT_remounts, 1);
 		session_ready(c, MOONCAKE_OK);
+	} else if (call->ret == 0 && c->mount_req.again &&
+		   rsp->status == MOONCAKE_SEGMENT_NOT_FOUND) {
+		c->is_forgotten = true;
+		session_mount(c);
 	} else if (call->ret == 0) {
 		st = (enum mooncake_status)rsp->status;
 		session_mount_failed(
@@ -77,6 +145,10 @@ static void session_mount(struct client *c)
 
 	if (!c->segment.mem || c->mount != MOUNT_NONE || c->is_closing)
 		return;
+	if (c->is_forgotten) {
+		session_renew(c);
+		return;
+	}
 	mc__segment__init(s);
 	s->id.data = c->segment.id.b;
 	s->id.len = sizeof(c->segment.id.b);
@@ -92,6 +164,9 @@ static void session_mount(struct client *c)
 	mc__mount_req__init(&c->mount_req);
 	c->mount_req.client_id = client_id_bytes(c);
 	c->mount_req.segment = s;
+	/* A master that knows it gives its objects back. */
+	c->mount_req.again = c->is_asked;
+	c->is_asked = true;
 	c->mount = MOUNT_ASKED;
 	c->mount_call = (struct rpc_call){
 		.done = session_mount_done,
@@ -206,7 +281,7 @@ static void session_unmount_done(struct rpc_call *call)
 
 	rpc_call_fini(call);
 	c->mount = MOUNT_NONE;
-	rpc_client_destroy(c->rpc, c->stop_done, c->stop_arg);
+	session_end(c);
 }
 
 void session_stop(struct client *c, void (*done)(void *arg), void *arg)
@@ -215,8 +290,10 @@ void session_stop(struct client *c, void (*done)(void *arg), void *arg)
 	c->stop_done = done;
 	c->stop_arg = arg;
 	timer_cancel(c->ctl.loop, &c->ping_timer);
+	if (c->mount == MOUNT_RENEWING)
+		return; /* session_renew_done() ends it */
 	if (c->mount != MOUNT_DONE || !rpc_client_is_connected(c->rpc)) {
-		rpc_client_destroy(c->rpc, done, arg);
+		session_end(c);
 		return;
 	}
 	mc__unmount_req__init(&c->unmount_req);

@@ -121,11 +121,12 @@ const Mc__Segment *xfer_segment(const struct vols *v,
 
 bool xfer_is_own(const struct vols *v, const Mc__Replica *replica)
 {
-	const struct segment *own = &v->client->segment;
+	const struct client *c = v->client;
 	const Mc__Segment *s = xfer_segment(v, replica, 0);
 
-	return s && own->mem && s->id.len == sizeof(own->id.b) &&
-	       memcmp(s->id.data, own->id.b, sizeof(own->id.b)) == 0;
+	/* By its name, which is ours alone: the id may change meanwhile. */
+	return s && c->segment.mem && s->kind == MC__KIND__MEMORY &&
+	       strcmp(s->name, c->name) == 0;
 }
 
 const Mc__Segment *xfer_failed_segment(const struct vols *v,

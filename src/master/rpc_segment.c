@@ -81,6 +81,7 @@ void rpc_ping(struct service *svc, struct rpc_req *req)
 
 struct memory_mount {
 	struct segment_desc desc;
+	bool is_again;
 	char texts[SEGMENT_PATHS][ENDPOINT_TEXT_LEN];
 	char *endpoints[SEGMENT_PATHS];
 	struct hostport host;
@@ -118,6 +119,7 @@ static int read_memory(struct memory_mount *mm, const Mc__MountReq *msg,
 	size_t host_len = strlen(seg->host_id);
 	uint64_t end;
 
+	mm->is_again = msg->again;
 	mm->desc.kind = KIND_MEM;
 	if (!reply_uuid(&seg->id, &mm->desc.id) || uuid_is_zero(&mm->desc.id) ||
 	    !reply_uuid(&msg->client_id, &mm->desc.client) ||
@@ -182,11 +184,38 @@ static void welcome(struct service *svc, struct segment *seg)
 		 seg->name, (unsigned long long)seg->replicas);
 }
 
+/* An id that had extents before: their writers may still be at it. */
+static enum mooncake_status refuse_former(const struct service *svc,
+					  const struct memory_mount *mm,
+					  struct err *err)
+{
+	uint64_t now_ns = svc->core->now_ns;
+	uint64_t until_ns = segment_tomb(svc->core, &mm->desc.id, "");
+
+	if (mm->is_again) {
+		err_set(err, -ENOENT, "segment '%.100s' is not known any more",
+			mm->desc.name);
+		return MOONCAKE_SEGMENT_NOT_FOUND;
+	}
+	if (until_ns > now_ns) {
+		err_set(err, -EAGAIN,
+			"former writers of segment '%.100s' have %llu s left: "
+			"try again then, or with another id",
+			mm->desc.name,
+			(unsigned long long)((until_ns - now_ns) / NS_PER_S +
+					     1));
+		return MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS;
+	}
+	return MOONCAKE_OK;
+}
+
 static enum mooncake_status mount_memory(struct service *svc,
 					 const struct memory_mount *mm,
 					 struct segment **seg, bool *already,
 					 struct err *err)
 {
+	enum mooncake_status st;
+
 	*seg = segment_find(svc->core, &mm->desc.id);
 	if (*seg) {
 		*already = true;
@@ -202,6 +231,9 @@ static enum mooncake_status mount_memory(struct service *svc,
 			(*seg)->name);
 		return MOONCAKE_SEGMENT_ALREADY_EXISTS;
 	}
+	st = refuse_former(svc, mm, err);
+	if (st != MOONCAKE_OK)
+		return st;
 	drop_former(svc, mm);
 	if (!client_seen(svc->core, &mm->desc.client)) {
 		err_set(err, -ENOSPC, "%d clients are known already",

@@ -301,7 +301,7 @@ static void bury(struct core *core, struct segment *seg)
 	struct tomb *tomb;
 
 	until = MAX(until, seg->writers_until_ns);
-	if (seg->kind == KIND_NOF && until > core->now_ns) {
+	if (until > core->now_ns) {
 		tomb = &core->tombs[core->tomb_next++ % TOMBS_MAX];
 		tomb->segment = seg->id;
 		tomb->until_ns = until;

@@ -409,3 +409,26 @@ void vol_detach_memory(struct vol_set *set, const struct uuid *segment)
 	}
 	pthread_mutex_unlock(&set->mu);
 }
+
+/* A worker copies between two messages, so it is over with what it took the
+ * memory for. */
+static void detach_pass(struct mbox_msg *msg)
+{
+	struct vol_detach *detach = container_of(msg, struct vol_detach, msg);
+	struct vol_set *set = detach->set;
+
+	if (++detach->passed < set->worker_count)
+		loop_post(set->workers[detach->passed].shard.loop, msg);
+	else
+		detach->done(detach);
+}
+
+void vol_detach_memory_start(struct vol_set *set, const struct uuid *segment,
+			     struct vol_detach *detach)
+{
+	vol_detach_memory(set, segment);
+	detach->set = set;
+	detach->passed = 0;
+	detach->msg.run = detach_pass;
+	loop_post(set->workers[0].shard.loop, &detach->msg);
+}

@@ -87,6 +87,17 @@ int vol_attach_memory(struct vol_set *set, const struct uuid *segment,
 		      void *mem, uint64_t size);
 /* No I/O may be under way on it. */
 void vol_detach_memory(struct vol_set *set, const struct uuid *segment);
+/* The same while I/O is under way, which fails: when done is called, on a
+ * worker, nothing touches the memory any more. */
+struct vol_detach {
+	void (*done)(struct vol_detach *detach);
+	/* private */
+	struct mbox_msg msg;
+	struct vol_set *set;
+	unsigned passed; /* workers */
+};
+void vol_detach_memory_start(struct vol_set *set, const struct uuid *segment,
+			     struct vol_detach *detach);
 
 struct vol_extent {
 	struct vol *vol;

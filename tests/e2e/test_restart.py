@@ -152,6 +152,40 @@ def test_memory_comes_back_with_its_node(cluster, there):
     store.close()
 
 
+def segment_ids(cluster):
+    return {s["id"] for s in cluster.segments()}
+
+
+@pytest.mark.parametrize("why", ["stood still", "no journal"])
+def test_forgotten_memory_is_another_segment(cluster, there, why):
+    """What the master does not know any more comes back by itself and can be
+    used, where late writers of its former life can't reach it."""
+    rng = random.Random(SEED)
+    there.flags = [*(there.flags if why == "stood still" else FAST),
+                   "--client_ttl=2"]
+    there.master()
+    node = cluster.store_service("64mb")
+    store = new_store(cluster, replica_num="1")
+    data = some(rng, 50)
+    put_all(store, data)
+    before = segment_ids(cluster)
+    assert len(before) == 1
+    if why == "stood still":
+        node.kill(signal.SIGSTOP)
+        cluster.wait_until("the segment is dropped", lambda:
+                           not segment_ids(cluster), 20)
+        node.kill(signal.SIGCONT)
+    else:
+        there.kill()
+        there.master()
+    cluster.wait_until("a segment", lambda: segment_ids(cluster), 20)
+    assert not segment_ids(cluster) & before
+    assert all(value == b"" for value in store.get_batch(sorted(data)))
+    put_all(store, data)
+    there.expect(store, data)
+    store.close()
+
+
 @pytest.mark.parametrize("order", [("target", "master"), ("master", "target")])
 def test_everything_restarts(cluster, there, order):
     rng = random.Random(SEED)

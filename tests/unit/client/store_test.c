@@ -20,6 +20,9 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "client/store.h"
+#include "io/thread.h"
+#include "pool/vol.h"
+#include "rpc/client.h"
 #include "t_master.h"
 
 #define BIG ((size_t)33554460) /* LMCache's 32 MiB chunk and its header */
@@ -391,23 +394,128 @@ static void test_close_under_load(void **state)
 	assert_true(mooncake_store_remove_all(w->a, 1) > 0);
 }
 
-/* Nothing persists yet: the new master knows no objects, but the segment comes
- * back by itself and can be used. */
-static void test_master_restart(void **state)
+/* --- a master that has forgotten everything --- */
+
+struct place {
+	struct uuid id;
+	char endpoint[ENDPOINT_TEXT_LEN];
+};
+
+/* Of a's segment. */
+static struct place ask_place(struct world *w)
 {
-	struct world *w = *state;
+	Mc__ListSegmentsReq req = MC__LIST_SEGMENTS_REQ__INIT;
+	const Mc__ListSegmentsRsp *rsp;
+	const ProtobufCMessage *msg;
+	struct place place = {0};
+	struct err err = {0};
+	struct rpc_sync *rs;
+	struct addr addr;
+
+	addr_parse("127.0.0.1", t_master_port(w->master), &addr);
+	assert_int_equal(rpc_sync_open(&addr, 5000, &rs, &err), 0);
+	if (rpc_sync_call(rs, METHOD_LIST_SEGMENTS, &req.base, &msg, &err) < 0)
+		fail_msg("%s", err.text);
+	rsp = (const Mc__ListSegmentsRsp *)msg;
+	assert_int_equal(rsp->n_segments, 1);
+	memcpy(place.id.b, rsp->segments[0]->id.data, sizeof(place.id.b));
+	snprintf(place.endpoint, sizeof(place.endpoint), "%s",
+		 rsp->segments[0]->endpoints[0]);
+	rpc_sync_close(rs);
+	return place;
+}
+
+static void restart_master(struct world *w)
+{
 	uint16_t port = t_master_port(w->master);
 	int ret = -1;
 
-	assert_int_equal(mooncake_store_put(w->b, "life", "1", 1, NULL), 0);
 	t_master_stop(w->master);
 	w->master = t_master_start(port);
-	for (int i = 0; i < 400 && ret != 0; i++) {
-		ret = mooncake_store_put(w->b, "life2", "1", 1, NULL);
+	for (int i = 0; i < 1000 && ret != 0; i++) {
+		ret = mooncake_store_put(w->b, "life", "1", 1, NULL);
 		usleep(10000);
 	}
 	assert_int_equal(ret, 0);
-	assert_int_equal(mooncake_store_remove(w->b, "life2", 1), 0);
+	assert_int_equal(mooncake_store_remove(w->b, "life", 1), 0);
+}
+
+struct writer {
+	struct vol_set *set;
+	struct vol *vol;
+	struct vol_io io;
+	struct gate gate;
+};
+
+static void writer_open(struct writer *wr, const struct place *place)
+{
+	const char *endpoints[] = {place->endpoint};
+	struct vol_desc desc = {
+		.segment = place->id,
+		.block_bytes = 4096,
+		.endpoints = endpoints,
+		.endpoint_count = 1,
+	};
+	struct vol_opts opts;
+	struct err err = {0};
+
+	assert_int_equal(vol_opts_init(&opts, &err), 0);
+	opts.workers = 1;
+	assert_int_equal(vol_set_create(&opts, &wr->set, &err), 0);
+	assert_int_equal(vol_get(wr->set, &desc, &wr->vol, &err), 0);
+}
+
+static void writer_done(struct vol_io *io)
+{
+	gate_open(&container_of(io, struct writer, io)->gate);
+}
+
+/* In the middle of the segment, as a former master allowed it. */
+static int writer_write(struct writer *wr, uint64_t time_ns)
+{
+	struct vol_extent extent = {wr->vol, 64 * MiB, 4096};
+	static uint8_t bytes[4096] = {0x5a};
+	struct iovec iov = {bytes, sizeof(bytes)};
+
+	wr->io = (struct vol_io){
+		.done = writer_done,
+		.is_write = true,
+		.extents = &extent,
+		.extent_count = 1,
+		.iov = &iov,
+		.iovcnt = 1,
+		.bytes = sizeof(bytes),
+		.deadline_ns = time_mono_ns() + time_ns,
+	};
+	gate_init(&wr->gate);
+	assert_int_equal(vol_submit(wr->set, &wr->io), 0);
+	gate_wait(&wr->gate);
+	return wr->io.ret;
+}
+
+/* The new master knows no objects and gives all memory to others at once.  So
+ * it is another segment: whoever writes to the former one is refused. */
+static void test_forgotten(void **state)
+{
+	struct world *w = *state;
+	struct place before, after;
+	struct writer late;
+
+	for (int i = 0; i < 2; i++) {
+		before = ask_place(w);
+		writer_open(&late, &before);
+		assert_int_equal(writer_write(&late, 60 * NS_PER_S), 0);
+		restart_master(w);
+		assert_true(writer_write(&late, NS_PER_S) < 0);
+		after = ask_place(w);
+		assert_false(uuid_eq(&before.id, &after.id));
+		assert_string_not_equal(before.endpoint, after.endpoint);
+		vol_put(late.vol);
+		vol_set_destroy(late.set);
+		round_trip(w->a, w->b, MiB);
+		round_trip(w->b, w->a, MiB);
+		round_trip(w->a, w->a, MiB);
+	}
 }
 
 int main(void)
@@ -422,7 +530,7 @@ int main(void)
 		cmocka_unit_test(test_before_and_after),
 		cmocka_unit_test(test_close_under_load),
 		cmocka_unit_test(test_fork),
-		cmocka_unit_test(test_master_restart),
+		cmocka_unit_test(test_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

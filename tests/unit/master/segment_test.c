@@ -91,31 +91,40 @@ static void test_unmount_in_slices(void **state)
 	core_destroy(core);
 }
 
-static void test_tomb(void **state)
+static void expect_tomb(enum kind kind)
 {
+	const char *identity = kind == KIND_NOF ? "nof0" : "";
+	unsigned mem = kind == KIND_MEM, nof = kind == KIND_NOF;
 	struct core *core = t_core(NULL);
-	struct segment *seg = t_segment(core, KIND_NOF, 0, 16 * MiB);
+	struct segment *seg = t_segment(core, kind, 0, 16 * MiB);
 	struct uuid id = seg->id, none = {{0}};
 	uint64_t until;
 
-	assert_int_equal(t_put(core, "a", 100, 0, 1), 0);
-	assert_int_equal(t_start(core, "b", 100, 0, 1), 0);
+	assert_int_equal(t_put(core, "a", 100, mem, nof), 0);
+	assert_int_equal(t_start(core, "b", 100, mem, nof), 0);
 	until = core->now_ns + core->opts.write_ns + core->opts.margin_ns;
 	segment_start_unmount(core, seg);
 	assert_false(segments_reap(core, 100));
 	assert_int_equal(segment_tomb(core, &id, ""), until);
-	assert_int_equal(segment_tomb(core, &none, "nof0"), until);
+	assert_int_equal(segment_tomb(core, &none, identity),
+			 *identity ? until : 0);
 	assert_int_equal(segment_tomb(core, &none, "none"), 0);
 	core_enter(core, until);
 	assert_int_equal(segment_tomb(core, &id, ""), 0);
 	/* Readers alone leave none. */
-	seg = t_segment(core, KIND_NOF, 0, 16 * MiB);
-	assert_int_equal(t_put(core, "a", 100, 0, 1), 0);
+	seg = t_segment(core, kind, 0, 16 * MiB);
+	assert_int_equal(t_put(core, "a", 100, mem, nof), 0);
 	assert_true(t_exist(core, "a"));
 	segment_start_unmount(core, seg);
 	assert_false(segments_reap(core, 100));
 	assert_int_equal(segment_tomb(core, &id, ""), 0);
 	core_destroy(core);
+}
+
+static void test_tomb(void **state)
+{
+	expect_tomb(KIND_NOF);
+	expect_tomb(KIND_MEM);
 }
 
 int main(void)
