@@ -256,7 +256,8 @@ static void files_sync(struct journal *j)
 
 /* --- snapshots --- */
 
-/* What is in the new log counts whatever becomes of the old one. */
+/* What is in the new log counts whatever becomes of the old one, which is on
+ * disk. */
 static int settle_log(struct files *f)
 {
 	uint8_t head[JR_HEADER_BYTES];
@@ -282,7 +283,7 @@ static int turn_work(struct files *f, struct job *job)
 		f->log_ret = 0;
 	if (!f->never_sync && fsync(f->dir_fd) < 0)
 		f->log_ret = -errno;
-	if (f->log_ret == 0)
+	if (f->log_ret == 0 && !f->never_sync)
 		f->log_ret = settle_log(f);
 	return f->log_ret;
 }
@@ -488,7 +489,7 @@ static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 			       f->path, strerror(-ret));
 	j->next = f->j.written = report->next;
 	j->log_bytes = report->log_bytes;
-	ret = log_create(f, 0, &f->log_fd);
+	ret = log_create(f, f->never_sync ? JR_EARLY : 0, &f->log_fd);
 	if (ret < 0) {
 		f->log_fd = -1;
 		return err_set(err, ret, "cannot begin a log in %s: %s",

@@ -108,17 +108,11 @@ static void watch_nodes(void)
 	}
 }
 
-/* Written is not safe from the power. */
-static bool may_be_silent(unsigned node)
-{
-	return node != NODE_MASTER || w.plan.keep != KEEP_WRITTEN;
-}
-
 static void crash_now(unsigned node)
 {
 	if (!io_sim_is_alive(w.sim, node))
 		return;
-	nodes[node].is_silent = chance(0.5) && may_be_silent(node);
+	nodes[node].is_silent = chance(0.5);
 	io_sim_kill(w.sim, node, nodes[node].is_silent);
 	bury(node);
 }
@@ -152,7 +146,7 @@ static void crash_some(void)
 		node = NODE_MASTER;
 	if (!io_sim_is_alive(w.sim, node))
 		return;
-	nodes[node].is_silent = chance(0.5) && may_be_silent(node);
+	nodes[node].is_silent = chance(0.5);
 	if (node == NODE_MASTER && chance(0.5))
 		files_die_in(1 + (unsigned)below(12), nodes[node].is_silent);
 	else

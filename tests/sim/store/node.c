@@ -148,12 +148,14 @@ static void master_main(void *arg)
 	w.master_lives++;
 }
 
-/* What was acknowledged before is on disk.  From a sync that failed to the next
- * snapshot nothing is. */
+/* What was acknowledged before is on disk: nothing if it is never synced.  From
+ * a sync that failed to the next snapshot nothing is. */
 static uint64_t safe_until_ns(const struct keeper *k)
 {
 	uint64_t since_ns = now_ns(), lag_ns = 0;
 
+	if (w.plan.keep == KEEP_WRITTEN)
+		return 0;
 	if (k && keeper_is_broken(k) && files_unsynced_ns())
 		since_ns = files_unsynced_ns();
 	if (w.plan.keep == KEEP_SOME)
@@ -167,14 +169,13 @@ void master_died(bool is_power_cut)
 {
 	const struct life *life = &lives[NODE_MASTER];
 	const struct keeper *k = life->svc ? life->svc->keeper : NULL;
-	bool is_lossy = is_power_cut && w.plan.keep != KEEP_WRITTEN;
 
-	last.is_exact = k && !is_lossy && !files_are_dying() &&
+	last.is_exact = k && !is_power_cut && !files_are_dying() &&
 			!keeper_is_broken(k) &&
 			!life->svc->core->notes->journal->has_news;
-	if (is_lossy)
+	if (is_power_cut)
 		history_cut(safe_until_ns(k));
-	w.lossy += is_lossy;
+	w.lossy += is_power_cut;
 	if (life->svc)
 		audit_evictions(life->svc->core);
 	files_crash(is_power_cut);

@@ -415,6 +415,57 @@ static void test_logs_are_synced_at_start(void **state)
 	t_dir_close(&d);
 }
 
+static void cut_last_byte(struct t_dir *d, const char *name)
+{
+	uint8_t *bytes;
+	size_t n;
+
+	bytes = t_dir_read(d, name, &n);
+	t_dir_write(d, name, bytes, n - 1);
+	free(bytes);
+}
+
+/* Nothing was synced, and the power takes the end of a log that is not the
+ * last one.  What follows is void, in the next mode, too. */
+static void power_fails_unsynced(bool is_snapshot)
+{
+	struct life life;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	assert_int_equal(try_begin_as(&life, &d, "c", true), 0);
+	append(&life, 1);
+	append(&life, 2);
+	assert_int_equal(life.j->ops->commit(life.j), 0);
+	if (is_snapshot) {
+		assert_int_equal(life.j->ops->snap_begin(life.j), 0);
+		settle(&life);
+		life.j->ops->snap_abort(life.j);
+	} else { /* or the master is killed */
+		end(&life);
+		assert_int_equal(try_begin_as(&life, &d, "c", true), 0);
+	}
+	append(&life, 3);
+	end(&life);
+	cut_last_byte(&d, "journal-0000000000000001.log");
+	begin(&life, &d);
+	assert_int_equal(life.count, 1);
+	append(&life, 4);
+	again(&life, &d);
+	assert_int_equal(life.sum, sum_of((char[]){1, 4}, 2));
+	end(&life);
+	/* This one was synced. */
+	cut_last_byte(&d, "journal-0000000000000001.log");
+	assert_int_equal(try_begin(&life, &d, "c"), -EBADMSG);
+	t_dir_close(&d);
+}
+
+static void test_power_fails_unsynced(void **state)
+{
+	power_fails_unsynced(false);
+	power_fails_unsynced(true);
+}
+
 static void test_one_master(void **state)
 {
 	struct life life, other;
@@ -508,6 +559,7 @@ int main(void)
 		cmocka_unit_test(test_snapshot_after_a_failed_sync),
 		cmocka_unit_test(test_old_log_is_lost),
 		cmocka_unit_test(test_logs_are_synced_at_start),
+		cmocka_unit_test(test_power_fails_unsynced),
 		cmocka_unit_test(test_one_master),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_bare_logs_go),

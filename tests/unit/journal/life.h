@@ -65,14 +65,15 @@ static inline int read_any(int dir_fd, struct jr_report *report,
 	return jr_walk(dir_fd, NULL, see, &life, report, err);
 }
 
-static inline int try_begin(struct life *life, struct t_dir *d,
-			    const char *cluster)
+static inline int try_begin_as(struct life *life, struct t_dir *d,
+			       const char *cluster, bool never_sync)
 {
 	struct err err = {0};
 	struct files_opts opts = {
 		.path = d->path,
 		.cluster_id = cluster,
 		.events = {on_synced, on_pushed, on_ended, life},
+		.never_sync = never_sync,
 	};
 	int ret;
 
@@ -92,6 +93,12 @@ static inline int try_begin(struct life *life, struct t_dir *d,
 		loop_destroy(life->loop);
 	}
 	return ret;
+}
+
+static inline int try_begin(struct life *life, struct t_dir *d,
+			    const char *cluster)
+{
+	return try_begin_as(life, d, cluster, false);
 }
 
 static inline void begin(struct life *life, struct t_dir *d)
