@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "client/batch.h"
 #include "client/call.h"
+#include "client/report.h"
 #include "client/xfer.h"
 
 #define AVOID_MAX	16 /* what a PutStart may name */
@@ -49,6 +50,7 @@ struct put_batch {
 	/* Ids of segments that were not reached: copies. */
 	ProtobufCBinaryData avoid[AVOID_MAX];
 	size_t avoid_count;
+	struct report report; /* of those that others won't reach either */
 };
 
 static void put_decide(struct put_batch *b, enum mooncake_status st)
@@ -245,6 +247,17 @@ static bool put_is_flexible(const Mc__PutGrant *grant)
 	       grant->replicas[0]->kind != grant->replicas[1]->kind;
 }
 
+/* Who is refused was deposed: that says nothing about the segment. */
+static void put_report(struct put_batch *b, const struct xfer_io *xio,
+		       const Mc__Segment *segment)
+{
+	struct report_what what = {.segment = segment, .ret = xio->io.ret};
+
+	if (what.ret != -ESTALE && xfer_problem(what.ret, &what.problem) &&
+	    what.problem == MC__PROBLEM__PROBLEM_UNREACHABLE)
+		report_add(&b->report, &what);
+}
+
 /* Where a second attempt should not go: what did not fit into the list, or into
  * memory, may fail again. */
 static void put_avoid(struct put_batch *b, const struct xfer_io *xio)
@@ -252,7 +265,10 @@ static void put_avoid(struct put_batch *b, const struct xfer_io *xio)
 	const Mc__Segment *s = xfer_failed_segment(&b->vols, xio);
 	uint8_t *id;
 
-	if (!s || b->avoid_count == AVOID_MAX)
+	if (!s)
+		return;
+	put_report(b, xio, s);
+	if (b->avoid_count == AVOID_MAX)
 		return;
 	for (size_t i = 0; i < b->avoid_count; i++)
 		if (b->avoid[i].len == s->id.len &&
@@ -412,6 +428,7 @@ static enum mooncake_status put_try(struct put_batch *b, struct item *items,
 {
 	enum mooncake_status st = MOONCAKE_INTERNAL_ERROR;
 
+	b->report = (struct report){.client = b->client, .cap = AVOID_MAX};
 	b->ones = arena_alloc(b->arena, count * sizeof(*b->ones));
 	for (size_t i = 0; b->ones && i < count; i++)
 		if (items[i].result == ITEM_OPEN && !items[i].same)
@@ -422,6 +439,7 @@ static enum mooncake_status put_try(struct put_batch *b, struct item *items,
 			put_write(b);
 			for (size_t i = 0; i < b->count; i++)
 				put_judge(b, &b->ones[i]);
+			report_send(&b->report);
 			put_end(b);
 			put_revoke(b);
 			st = MOONCAKE_INTERNAL_ERROR;

@@ -132,7 +132,9 @@ bool xfer_is_own(const struct vols *v, const Mc__Replica *replica)
 const Mc__Segment *xfer_failed_segment(const struct vols *v,
 				       const struct xfer_io *xio)
 {
-	return xfer_segment(v, xio->replica, xio->io.failed_extent);
+	return xio->replica
+		       ? xfer_segment(v, xio->replica, xio->io.failed_extent)
+		       : NULL;
 }
 
 bool xfer_problem(int ret, Mc__Problem *out)

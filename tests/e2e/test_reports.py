@@ -100,3 +100,14 @@ def test_a_dead_target_is_found_by_a_read(cluster):
         store.get(k) == v or pytest.fail(k) for k, v in data.items()] and
         offline(cluster) == 1)
     store.close()
+
+
+def test_a_dead_target_is_found_by_a_put(cluster):
+    """Where nobody reads; by the probe that the report brings."""
+    start(cluster, "a", "b")
+    store = new_store(cluster)
+    cluster.children["b"].kill()
+    assert store.put("k", b"k" * SIZE, both()) != 0
+    cluster.wait_until("OFFLINE", lambda: offline(cluster) == 1)
+    assert reports(cluster) == 1
+    store.close()
