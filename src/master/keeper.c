@@ -384,7 +384,8 @@ static void on_ended(int ret, void *arg)
 {
 	struct keeper *k = arg;
 
-	/* Its log could not be synced. */
+	/* Its log could not be synced: of a write that failed commit_run()
+	 * knew before, as tasks come first in a turn. */
 	if (k->journal->is_failed && !k->is_broken) {
 		k->is_sync_lost = true;
 		broke(k);
