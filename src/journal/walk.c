@@ -254,10 +254,11 @@ static int read_snapshot(struct walk *w, struct err *err)
 
 /* --- the logs --- */
 
-/* Logs that go on after a failure are void without their snapshot. */
+/* Logs that go on after a failure are void without their snapshot, where there
+ * is what came before: with nothing, the snapshot was there and is gone. */
 static void drop_void(struct walk *w)
 {
-	for (size_t i = 0; i < w->log_count; i++) {
+	for (size_t i = 1; i < w->log_count; i++) {
 		const struct log *log = &w->logs[i];
 
 		if (!log->has_header || !(log->header.flags & JR_FRESH) ||

@@ -233,6 +233,42 @@ static void test_snapshot(void **state)
 	t_dir_close(&d);
 }
 
+static void fail_and_mend(struct life *life)
+{
+	struct strbuf sb = {.failed = true};
+
+	life->j->ops->append(life->j, JR_OBJECT, &sb);
+	assert_true(life->j->ops->commit(life->j) < 0);
+	assert_int_equal(life->j->ops->snap_begin(life->j), 0);
+	save_record(life, 1);
+	life->j->ops->snap_end(life->j);
+	settle(life);
+	assert_int_equal(life->ret, 0);
+}
+
+/* What counts with its snapshot only is not taken for nothing when that was
+ * removed by somebody. */
+static void test_snapshot_is_gone(void **state)
+{
+	struct life life;
+	struct t_dir d;
+	struct err err;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	append(&life, 1);
+	assert_int_equal(life.j->ops->commit(life.j), 0);
+	fail_and_mend(&life);
+	append(&life, 2);
+	end(&life);
+	assert_int_equal(walk(&d, &err), 0);
+	assert_int_equal(unlinkat(d.fd, "snapshot-0000000000000002.zst", 0), 0);
+	assert_int_equal(walk(&d, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "records 1 to 2 are missing"));
+	assert_cut(&d, 0);
+	t_dir_close(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +278,7 @@ int main(void)
 		cmocka_unit_test(test_newer),
 		cmocka_unit_test(test_two_clusters),
 		cmocka_unit_test(test_snapshot),
+		cmocka_unit_test(test_snapshot_is_gone),
 	};
 
 	log_level_max = LOG_ERROR;
