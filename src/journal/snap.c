@@ -143,6 +143,15 @@ int snap_finish(struct snap_writer *w, uint64_t *bytes)
 
 /* --- reading --- */
 
+int jr_unreadable(const char *name, int ret, struct err *err)
+{
+	return err_set(err, ret, "cannot read %s: %s%s", name, strerror(-ret),
+		       ret == -EIO ? ". Copy what can be read (ddrescue) to "
+				     "another disk, then 'mooncakectl journal "
+				     "check' there"
+				   : "");
+}
+
 struct snap_reader {
 	int fd;
 	const char *name;
@@ -174,8 +183,7 @@ static int fill(struct snap_reader *r, struct err *err)
 		ssize_t n = read(r->fd, r->packed, CHUNK);
 
 		if (n < 0)
-			return err_set(err, -errno, "cannot read %s: %s",
-				       r->name, strerror(errno));
+			return jr_unreadable(r->name, -errno, err);
 		r->is_eof = n == 0;
 		r->in = (ZSTD_inBuffer){r->packed, (size_t)n, 0};
 		if (n == 0)

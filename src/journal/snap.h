@@ -26,6 +26,10 @@ int snap_finish(struct snap_writer *w, uint64_t *bytes);
 /* Removes what there is; NULL is fine. */
 void snap_abort(struct snap_writer *w);
 
+/* The sentence for a file that the system can't read; a log, too.  ret: -errno,
+ * which is returned. */
+int jr_unreadable(const char *name, int ret, struct err *err);
+
 /* -EBADMSG: the record is whole and still can't be taken. */
 typedef int (*jr_record_fn)(const struct jr_frame *frame, void *arg,
 			    struct err *err);

@@ -21,6 +21,8 @@
 	". Restore the directory from a copy, or give up from there on: "      \
 	"'mooncakectl journal cut'"
 
+#define READ_BYTES ((size_t)1 << 20)
+
 struct log {
 	struct jr_name name;
 	struct jr_header header;
@@ -87,6 +89,25 @@ static int check_header(const struct walk *w, const struct jr_name *name,
 	return check_cluster(w, name, h->cluster_id, err);
 }
 
+/* Before it is mapped: a block that can't be read would end the process without
+ * a word. */
+static int read_through(int fd)
+{
+	uint8_t *buf = malloc(READ_BYTES);
+	off_t at = 0;
+	ssize_t n;
+
+	if (!buf)
+		return -ENOMEM;
+	do {
+		n = pread(fd, buf, READ_BYTES, at);
+		at += MAX(n, (ssize_t)0);
+	} while (n > 0 || (n < 0 && errno == EINTR));
+	n = n < 0 ? -errno : 0;
+	free(buf);
+	return (int)n;
+}
+
 /* The descriptor behind the header, or -errno; -ENODATA: no header yet. */
 static int open_file(const struct walk *w, const struct jr_name *name,
 		     struct jr_header *h, struct err *err)
@@ -102,8 +123,7 @@ static int open_file(const struct walk *w, const struct jr_name *name,
 			       strerror(errno));
 	n = read(fd, head, sizeof(head));
 	if (n < 0)
-		ret = err_set(err, -errno, "cannot read %s: %s", name->text,
-			      strerror(errno));
+		ret = jr_unreadable(name->text, -errno, err);
 	else if (jr_is_bare(head, (size_t)n))
 		ret = -ENODATA;
 	else if (jr_header_decode(head, h, &why) == -EBADMSG)
@@ -129,6 +149,8 @@ static int map_file(const struct walk *w, const struct jr_name *name,
 
 	if (ret == 0 && fstat(fd, &st) < 0)
 		ret = -errno;
+	if (ret == 0)
+		ret = read_through(fd);
 	if (ret == 0 && st.st_size > 0)
 		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd,
 			 0);
@@ -137,8 +159,7 @@ static int map_file(const struct walk *w, const struct jr_name *name,
 	if (fd >= 0)
 		close(fd);
 	if (ret < 0)
-		return err_set(err, ret, "cannot read %s: %s", name->text,
-			       strerror(-ret));
+		return jr_unreadable(name->text, ret, err);
 	*out = (struct str){p, (size_t)st.st_size};
 	if (p)
 		madvise(p, out->n, MADV_SEQUENTIAL);

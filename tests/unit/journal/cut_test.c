@@ -4,6 +4,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -16,6 +18,22 @@
 static const char *const logs[] = {"journal-0000000000000001.log",
 				   "journal-0000000000000004.log",
 				   "journal-0000000000000007.log"};
+
+static off_t bad_block = -1;
+
+/* A disk with a block that can't be read, as the memory of a process that has
+ * nothing at 0. */
+ssize_t pread(int fd, void *p, size_t n, off_t at)
+{
+	ssize_t ret;
+
+	if (bad_block < at || bad_block >= at + (off_t)n)
+		return syscall(SYS_pread64, fd, p, n, at);
+	fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	ret = syscall(SYS_pread64, fd, p, n, (off_t)0);
+	close(fd);
+	return ret;
+}
 
 /* Three logs of three records each. */
 static void make_logs(struct t_dir *d)
@@ -269,6 +287,28 @@ static void test_snapshot_is_gone(void **state)
 	t_dir_close(&d);
 }
 
+/* Nothing is cut: the disk may give back more than that. */
+static void test_bad_block(void **state)
+{
+	struct jr_report report;
+	struct t_dir d;
+	struct err err;
+	int ret;
+
+	t_dir_open(&d);
+	make_logs(&d);
+	bad_block = JR_HEADER_BYTES + 5;
+	assert_int_equal(walk(&d, &err), -EIO);
+	assert_non_null(strstr(err.text, logs[0]));
+	assert_non_null(strstr(err.text, "ddrescue"));
+	err = (struct err){0};
+	ret = files_cut(d.path, read_any, &report, &err);
+	bad_block = -1;
+	assert_int_equal(ret, -EIO);
+	assert_int_equal(walk(&d, &err), 0);
+	t_dir_close(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +317,7 @@ int main(void)
 		cmocka_unit_test(test_renamed),
 		cmocka_unit_test(test_newer),
 		cmocka_unit_test(test_two_clusters),
+		cmocka_unit_test(test_bad_block),
 		cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_snapshot_is_gone),
 	};
