@@ -34,6 +34,7 @@ struct hedges {
 	pthread_mutex_t mu;
 	struct bell idle;
 	unsigned count; /* under way, orphans included */
+	uint64_t bytes; /* of them */
 };
 
 struct client {

@@ -17,6 +17,7 @@ struct hedge {
 	struct xfer_io xio;
 	struct arena arena; /* extents, checksums */
 	struct client *client;
+	uint64_t bytes;
 	struct vols vols; /* of the replica's segments: references */
 	struct iovec iov;
 	struct bell *bell; /* under the lock */
@@ -52,20 +53,24 @@ void hedges_fini(struct hedges *h)
 	pthread_mutex_destroy(&h->mu);
 }
 
-static bool hedges_enter(struct hedges *h)
+static bool hedges_enter(struct hedges *h, uint64_t bytes)
 {
 	bool has_room;
 
 	pthread_mutex_lock(&h->mu);
-	has_room = h->count < HEDGES_MAX;
-	h->count += has_room;
+	has_room = h->count < HEDGES_MAX && bytes <= HEDGE_BYTES_MAX - h->bytes;
+	if (has_room) {
+		h->count++;
+		h->bytes += bytes;
+	}
 	pthread_mutex_unlock(&h->mu);
 	return has_room;
 }
 
-static void hedges_leave(struct hedges *h)
+static void hedges_leave(struct hedges *h, uint64_t bytes)
 {
 	pthread_mutex_lock(&h->mu);
+	h->bytes -= bytes;
 	if (--h->count == 0)
 		bell_ring(&h->idle);
 	pthread_mutex_unlock(&h->mu);
@@ -76,12 +81,13 @@ static void hedges_leave(struct hedges *h)
 static void hedge_free(struct hedge *h)
 {
 	struct client *c = h->client;
+	uint64_t bytes = h->bytes;
 
 	vols_fini(&h->vols);
 	free(h->iov.iov_base);
 	arena_fini(&h->arena);
 	free(h);
-	hedges_leave(&c->hedges);
+	hedges_leave(&c->hedges, bytes);
 }
 
 static void hedge_done(struct vol_io *io)
@@ -129,14 +135,15 @@ struct hedge *hedge_start(struct client *c, const struct hedge_ask *ask)
 {
 	struct hedge *h;
 
-	if (ask->bytes > HEDGE_BYTES_MAX || !hedges_enter(&c->hedges))
+	if (!hedges_enter(&c->hedges, ask->bytes))
 		return NULL;
 	h = calloc(1, sizeof(*h));
 	if (!h) {
-		hedges_leave(&c->hedges);
+		hedges_leave(&c->hedges, ask->bytes);
 		return NULL;
 	}
 	h->client = c;
+	h->bytes = ask->bytes;
 	h->bell = ask->bell;
 	arena_init(&h->arena, 0);
 	if (hedge_fill(h, ask) < 0 || vol_submit(c->vols, &h->xio.io) < 0) {

@@ -10,8 +10,10 @@
 
 #include "client/xfer.h"
 
-#define HEDGE_BYTES_MAX (16 * MiB) /* of one object */
-#define HEDGES_MAX	32	   /* of a client at a time */
+/* Of a client at a time.  The bytes are what second reads may take of memory;
+ * an object that has more is read once. */
+#define HEDGE_BYTES_MAX (512 * MiB)
+#define HEDGES_MAX	32
 
 struct hedge;
 

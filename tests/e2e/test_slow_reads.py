@@ -113,6 +113,16 @@ def test_into_the_callers_memory(cluster):
     store.close()
 
 
+def test_a_large_object_is_read_again(cluster):
+    """However many commands it takes: one that is late makes all of it late."""
+    start(cluster, "a", "b")
+    store = new_store(cluster)
+    data = fill(store, 1, size=32 * 2**20 + 28)
+    read(store, data, 30)
+    until_won(cluster, store, 5000, 1, lambda: read(store, data))
+    store.close()
+
+
 def test_without_second_reads(cluster, monkeypatch):
     monkeypatch.setenv("MC_STORE_HEDGE", "0")
     start(cluster, "a", "b")
