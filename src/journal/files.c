@@ -45,6 +45,9 @@ struct files {
 	/* the owner's */
 	int log_fd;
 	uint64_t log_at;     /* end of the last whole record */
+	uint64_t synced;     /* sequence of the first that may not be on disk */
+	uint64_t sync_upto;  /* what the next sync makes of that */
+	uint64_t end_upto;   /* the same, the sync at a snapshot's end */
 	struct strbuf buf;   /* records that are not */
 	struct strbuf snap;  /* the same of the snapshot */
 	uint64_t snap_count; /* records of it */
@@ -162,16 +165,14 @@ static int log_create(struct files *f, uint32_t flags, int *fd)
 	return ret;
 }
 
-static void add_record(struct strbuf *buf, enum jr_type type, uint64_t sequence,
+/* The frame's body is that one. */
+static void add_record(struct strbuf *buf, struct jr_frame frame,
 		       const struct strbuf *body)
 {
-	struct jr_frame frame = {
-		.type = type,
-		.sequence = sequence,
-		.body = (const uint8_t *)body->p,
-		.len = (uint32_t)body->n,
-	};
 	uint8_t head[JR_FRAME_BYTES];
+
+	frame.body = (const uint8_t *)body->p;
+	frame.len = (uint32_t)body->n;
 
 	if (body->failed) {
 		buf->failed = true;
@@ -189,7 +190,12 @@ static void files_append(struct journal *j, enum jr_type type,
 
 	if (j->is_failed)
 		return;
-	add_record(&f->buf, type, j->next++, body);
+	add_record(&f->buf,
+		   (struct jr_frame){.type = type,
+				     .sequence = j->next,
+				     .unsynced = j->next - f->synced},
+		   body);
+	j->next++;
 	j->has_news = true;
 }
 
@@ -240,6 +246,8 @@ static void sync_ended(struct files *f, struct job *job, int ret)
 	f->j.syncs++;
 	if (ret < 0)
 		fail_with(f, ret, "sync");
+	else
+		f->synced = MAX(f->synced, f->sync_upto);
 	f->j.events.synced(ret, f->j.events.arg);
 }
 
@@ -249,6 +257,7 @@ static void files_sync(struct journal *j)
 
 	ASSERT(f->log_fd >= 0);
 	f->sync_fd = f->log_fd;
+	f->sync_upto = j->written;
 	f->sync.work = sync_work;
 	f->sync.ended = sync_ended;
 	job_submit(f, &f->sync);
@@ -256,17 +265,22 @@ static void files_sync(struct journal *j)
 
 /* --- snapshots --- */
 
+static int set_flags(struct files *f, int fd, uint32_t flags)
+{
+	uint8_t head[JR_HEADER_BYTES];
+
+	f->log_header.flags = flags;
+	jr_header_encode(&f->log_header, head);
+	return write_at(fd, head, sizeof(head), 0);
+}
+
 /* What is in the new log counts whatever becomes of the old one, which is on
  * disk. */
 static int settle_log(struct files *f)
 {
-	uint8_t head[JR_HEADER_BYTES];
-
 	if (!(f->log_header.flags & JR_EARLY))
 		return 0;
-	f->log_header.flags &= ~JR_EARLY;
-	jr_header_encode(&f->log_header, head);
-	return write_at(f->new_fd, head, sizeof(head), 0);
+	return set_flags(f, f->new_fd, f->log_header.flags & ~JR_EARLY);
 }
 
 /* The full log reaches the disk, and the name of the new one. */
@@ -355,7 +369,10 @@ static void files_snap_add(struct journal *j, enum jr_type type,
 	struct files *f = files_of(j);
 
 	ASSERT(f->has_snapshot);
-	add_record(&f->snap, type, f->snap_count++, body);
+	add_record(&f->snap,
+		   (struct jr_frame){.type = type, .sequence = f->snap_count},
+		   body);
+	f->snap_count++;
 }
 
 static int push_work(struct files *f, struct job *job)
@@ -429,6 +446,7 @@ static void end_ended(struct files *f, struct job *job, int ret)
 	if (ret == 0) {
 		f->j.snapshot_bytes = f->end_bytes;
 		f->needs_snapshot = false;
+		f->synced = MAX(f->synced, f->end_upto);
 	}
 	if (f->end_ret < 0)
 		fail_with(f, f->end_ret, "sync");
@@ -444,6 +462,7 @@ static void files_snap_end(struct journal *j)
 	files_snap_add(j, JR_END, &body);
 	strbuf_fini(&body);
 	f->end_fd = files_commit(j) < 0 ? -1 : f->log_fd;
+	f->end_upto = j->written;
 	f->end.work = end_work;
 	f->end.ended = end_ended;
 	job_submit(f, &f->end);
@@ -488,6 +507,7 @@ static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 		return err_set(err, ret, "cannot sync the logs in %s: %s",
 			       f->path, strerror(-ret));
 	j->next = f->j.written = report->next;
+	f->synced = f->never_sync ? 0 : report->next;
 	j->log_bytes = report->log_bytes;
 	ret = log_create(f, f->never_sync ? JR_EARLY : 0, &f->log_fd);
 	if (ret < 0) {
@@ -502,6 +522,21 @@ static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 	return 0;
 }
 
+static void close_log(struct files *f)
+{
+	int ret = files_commit(&f->j);
+
+	if (!f->never_sync && fdatasync(f->log_fd) < 0) {
+		ret = -errno;
+		log_err("the journal could not be synced", "dir=%s: %s",
+			f->path, strerror(-ret));
+	}
+	/* A wish: without it a damaged end passes for a torn one. */
+	if (!f->never_sync && ret == 0 && f->log_ret == 0)
+		set_flags(f, f->log_fd, f->log_header.flags | JR_CLOSED);
+	close(f->log_fd);
+}
+
 static void files_close(struct journal *j)
 {
 	struct files *f = files_of(j);
@@ -509,13 +544,8 @@ static void files_close(struct journal *j)
 	ASSERT(j->busy == 0);
 	shard_stop(&f->thread);
 	snap_abort(TAKE(f->writer));
-	if (f->log_fd >= 0) {
-		files_commit(j);
-		if (!f->never_sync && fdatasync(f->log_fd) < 0)
-			log_err("the journal could not be synced", "dir=%s: %s",
-				f->path, strerror(errno));
-		close(f->log_fd);
-	}
+	if (f->log_fd >= 0)
+		close_log(f);
 	if (f->old_fd >= 0)
 		close(f->old_fd);
 	if (f->lock_fd >= 0)

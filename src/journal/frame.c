@@ -41,11 +41,13 @@ struct frame_wire {
 	uint32_t crc; /* of all that follows, the body included */
 	uint32_t len;
 	uint32_t sequence[2]; /* low, high: nothing here is padded */
-	uint32_t type;
+	uint8_t type;
+	uint8_t unsynced[3]; /* low to high */
 };
 static_assert(sizeof(struct frame_wire) == JR_FRAME_BYTES, "record");
 static_assert(offsetof(struct frame_wire, sequence) == 8, "sequence");
 static_assert(offsetof(struct frame_wire, type) == 16, "type");
+static_assert(offsetof(struct frame_wire, unsynced) == 17, "unsynced");
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "little-endian");
 
 #define FIELD(of, name)                                                        \
@@ -62,10 +64,9 @@ const struct jr_field jr_header_fields[] = {
 };
 const size_t jr_header_field_count = ARRAY_SIZE(jr_header_fields);
 const struct jr_field jr_frame_fields[] = {
-	FIELD(frame_wire, crc),
-	FIELD(frame_wire, len),
-	FIELD(frame_wire, sequence),
-	FIELD(frame_wire, type),
+	FIELD(frame_wire, crc),	     FIELD(frame_wire, len),
+	FIELD(frame_wire, sequence), FIELD(frame_wire, type),
+	FIELD(frame_wire, unsynced),
 };
 const size_t jr_frame_field_count = ARRAY_SIZE(jr_frame_fields);
 
@@ -104,8 +105,9 @@ int jr_header_decode(const uint8_t in[JR_HEADER_BYTES], struct jr_header *out,
 			       "it has format version %u, this program knows "
 			       "%u: use a newer program",
 			       w.version, JR_VERSION);
-	if (w.bytes != JR_HEADER_BYTES || (w.flags & ~(JR_FRESH | JR_EARLY)) ||
-	    w.zero || !memchr(w.cluster_id, 0, sizeof(out->cluster_id)) ||
+	if (w.bytes != JR_HEADER_BYTES ||
+	    (w.flags & ~(JR_FRESH | JR_EARLY | JR_CLOSED)) || w.zero ||
+	    !memchr(w.cluster_id, 0, sizeof(out->cluster_id)) ||
 	    w.sequence == UINT64_MAX)
 		return err_set(err, -EBADMSG, "its header makes no sense");
 	*out = (struct jr_header){
@@ -128,11 +130,14 @@ bool jr_is_bare(const uint8_t *head, size_t n)
 
 void jr_frame_encode(const struct jr_frame *frame, uint8_t out[JR_FRAME_BYTES])
 {
+	uint32_t unsynced = (uint32_t)MIN(frame->unsynced, JR_UNSYNCED_MAX);
 	struct frame_wire w = {
 		.len = frame->len,
 		.sequence = {(uint32_t)frame->sequence,
 			     (uint32_t)(frame->sequence >> 32)},
 		.type = frame->type,
+		.unsynced = {(uint8_t)unsynced, (uint8_t)(unsynced >> 8),
+			     (uint8_t)(unsynced >> 16)},
 	};
 
 	ASSERT(frame->len <= JR_BODY_MAX);
@@ -144,6 +149,12 @@ void jr_frame_encode(const struct jr_frame *frame, uint8_t out[JR_FRAME_BYTES])
 static uint64_t sequence_of(const struct frame_wire *w)
 {
 	return (uint64_t)w->sequence[1] << 32 | w->sequence[0];
+}
+
+static uint32_t unsynced_of(const struct frame_wire *w)
+{
+	return w->unsynced[0] | (uint32_t)w->unsynced[1] << 8 |
+	       (uint32_t)w->unsynced[2] << 16;
 }
 
 static bool is_whole(const uint8_t *p, const struct frame_wire *w)
@@ -171,6 +182,7 @@ int64_t jr_frame_decode(const uint8_t *p, uint64_t n, uint64_t sequence,
 		return -ERANGE;
 	*out = (struct jr_frame){
 		.type = w.type,
+		.unsynced = unsynced_of(&w),
 		.sequence = sequence,
 		.body = p + JR_FRAME_BYTES,
 		.len = w.len,
@@ -178,7 +190,15 @@ int64_t jr_frame_decode(const uint8_t *p, uint64_t n, uint64_t sequence,
 	return JR_FRAME_BYTES + (int64_t)w.len;
 }
 
-bool jr_has_record_behind(const uint8_t *p, uint64_t n, uint64_t sequence)
+/* Does it say that the record so far before it was on disk? */
+static bool vouches(const struct frame_wire *w, uint64_t ahead)
+{
+	uint32_t unsynced = unsynced_of(w);
+
+	return unsynced < JR_UNSYNCED_MAX && ahead > unsynced;
+}
+
+bool jr_was_synced(const uint8_t *p, uint64_t n, uint64_t sequence)
 {
 	struct frame_wire w;
 
@@ -192,7 +212,7 @@ bool jr_has_record_behind(const uint8_t *p, uint64_t n, uint64_t sequence)
 		if (w.len > JR_BODY_MAX || w.len > n - at - JR_FRAME_BYTES ||
 		    ahead == 0 || ahead > n / JR_FRAME_BYTES)
 			continue;
-		if (is_whole(p + at, &w))
+		if (vouches(&w, ahead) && is_whole(p + at, &w))
 			return true;
 	}
 	return false;

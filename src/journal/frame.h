@@ -20,6 +20,8 @@
 /* A log that was begun while the end of the one before was not yet on disk:
  * when that is cut short, this and later ones are behind the torn tail. */
 #define JR_EARLY 2u
+/* A log that was ended in order: all of it was on disk. */
+#define JR_CLOSED 4u
 
 enum jr_file {
 	JR_LOG,
@@ -44,8 +46,14 @@ int jr_header_decode(const uint8_t in[JR_HEADER_BYTES], struct jr_header *out,
  * zeros. */
 bool jr_is_bare(const uint8_t *head, size_t n);
 
+/* Of jr_frame.unsynced: so many or more. */
+#define JR_UNSYNCED_MAX 0xffffffu
+
 struct jr_frame {
-	uint32_t type; /* enum jr_type, record.h; checked by who knows it */
+	uint8_t type; /* enum jr_type, record.h; checked by who knows it */
+	/* How many of the records before it may not have been on disk when it
+	 * was appended.  More than JR_UNSYNCED_MAX are that. */
+	uint64_t unsynced;
 	uint64_t sequence;
 	const uint8_t *body;
 	uint32_t len;
@@ -57,8 +65,9 @@ void jr_frame_encode(const struct jr_frame *frame, uint8_t out[JR_FRAME_BYTES]);
  * its checksum or length is wrong, -ERANGE when it has another sequence. */
 int64_t jr_frame_decode(const uint8_t *p, uint64_t n, uint64_t sequence,
 			struct jr_frame *out);
-/* Is there a whole record of a sequence after that one anywhere in p? */
-bool jr_has_record_behind(const uint8_t *p, uint64_t n, uint64_t sequence);
+/* Is there a whole record anywhere in p that was appended when the one of that
+ * sequence had been on disk? */
+bool jr_was_synced(const uint8_t *p, uint64_t n, uint64_t sequence);
 
 /* Where each field stands; the tables in docs/on-disk.md are compared. */
 struct jr_field {

@@ -176,14 +176,20 @@ static void unmap_file(struct str file)
 static int check_bare(struct walk *w, const struct jr_name *name,
 		      struct err *err)
 {
+	struct jr_frame frame;
 	bool has_records;
 	struct str file;
 	int ret = map_file(w, name, &file, err);
 
 	if (ret < 0)
 		return ret;
-	has_records = jr_has_record_behind((const uint8_t *)file.p, file.n,
-					   name->sequence - 1);
+	/* The first one stands in the same sector. */
+	has_records = file.n > JR_HEADER_BYTES &&
+		      jr_frame_decode((const uint8_t *)file.p + JR_HEADER_BYTES,
+				      file.n - JR_HEADER_BYTES, name->sequence,
+				      &frame) > 0;
+	has_records = has_records || jr_was_synced((const uint8_t *)file.p,
+						   file.n, name->sequence);
 	unmap_file(file);
 	if (!has_records)
 		return 0;
@@ -210,6 +216,8 @@ static int read_log_header(struct walk *w, struct log *log, struct err *err)
  * before. */
 static bool is_open_ended(const struct walk *w, const struct log *log)
 {
+	if (log->header.flags & JR_CLOSED)
+		return false;
 	for (log++; log < w->logs + w->log_count; log++)
 		if (log->has_header && !(log->header.flags & JR_EARLY))
 			return false;
@@ -337,9 +345,8 @@ static int read_records(struct walk *w, const struct log *log, struct str file,
 			jr_frame_decode(p + at, file.n - at, sequence, &frame);
 		int ret = 0;
 
-		if (n < 0 &&
-		    (!is_open_ended(w, log) || n == -ERANGE ||
-		     jr_has_record_behind(p + at, file.n - at, sequence)))
+		if (n < 0 && (!is_open_ended(w, log) || n == -ERANGE ||
+			      jr_was_synced(p + at, file.n - at, sequence)))
 			return damaged(w, log, at, n, err);
 		if (n < 0) {
 			torn(w, log, at, file.n - at);

@@ -117,7 +117,7 @@ static void walk(const uint8_t *data, size_t size)
 			jr_frame_decode(data + at, size - at, sequence, &frame);
 
 		if (n < 0) {
-			jr_has_record_behind(data + at, size - at, sequence);
+			jr_was_synced(data + at, size - at, sequence);
 			return;
 		}
 		ASSERT(n >= JR_FRAME_BYTES && (uint64_t)n <= size - at);

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -477,10 +478,38 @@ void files_copy(const char *to)
 	__real_close(fd);
 }
 
+/* The disk takes sectors as it likes: some behind the zeros came before. */
+static void keep_some(int fd, const uint8_t *tail, off_t from, off_t to)
+{
+	struct rng rng;
+
+	/* Not the world's: what it draws after this is the same either way. */
+	rng_seed(&rng, w.plan.seed ^ (uint64_t)from ^ (uint64_t)to << 32);
+	for (off_t next, at = from; at < to; at = next) {
+		next = MIN(at / SECTOR * SECTOR + SECTOR, to);
+		if (rng_below(&rng, 4) == 0)
+			CHECK(__real_pwrite64(fd, tail + (at - from),
+					      (size_t)(next - at),
+					      at) == next - at);
+	}
+}
+
+/* As far as it was written, with holes of zeros. */
+static void leave_holes(int fd, off_t from, off_t to)
+{
+	uint8_t *tail = malloc((size_t)(to - from));
+
+	CHECK(tail && pread(fd, tail, (size_t)(to - from), from) == to - from);
+	CHECK(__real_ftruncate64(fd, from) == 0);
+	CHECK(__real_ftruncate64(fd, to) == 0);
+	keep_some(fd, tail, from, to);
+	free(tail);
+}
+
 /* Of what was written since the last sync a part is there, or zeros. */
 static void tear(struct file *file)
 {
-	int fd = __real_openat64(dir.dir_fd, file->name, O_WRONLY | O_CLOEXEC);
+	int fd = __real_openat64(dir.dir_fd, file->name, O_RDWR | O_CLOEXEC);
 	struct stat st;
 	off_t cut;
 
@@ -494,11 +523,12 @@ static void tear(struct file *file)
 			cut = MAX(cut / SECTOR * SECTOR, file->synced);
 		note("%s is cut from %lld to %lld%s", file->name,
 		     (long long)st.st_size, (long long)cut,
-		     has_zeros ? ", then zeros" : "");
-		CHECK(__real_ftruncate64(fd, cut) == 0);
+		     has_zeros ? ", then holes" : "");
 		if (has_zeros)
-			CHECK(__real_ftruncate64(fd, st.st_size) == 0);
+			leave_holes(fd, cut, st.st_size);
 		else
+			CHECK(__real_ftruncate64(fd, cut) == 0);
+		if (!has_zeros)
 			st.st_size = cut;
 	}
 	file->synced = st.st_size;

@@ -81,22 +81,34 @@ static void test_record_every_bit(void **state)
 	}
 }
 
-static void test_record_behind(void **state)
+static void test_was_synced(void **state)
 {
 	uint8_t bytes[100] = {0};
 	struct jr_frame in = {
 		.type = 1, .sequence = 9, .body = bytes, .len = 0};
 
-	assert_false(jr_has_record_behind(bytes, sizeof(bytes), 7));
+	assert_false(jr_was_synced(bytes, sizeof(bytes), 7));
 	jr_frame_encode(&in, bytes + 33);
-	assert_true(jr_has_record_behind(bytes, sizeof(bytes), 7));
-	assert_true(jr_has_record_behind(bytes, sizeof(bytes), 8));
+	assert_true(jr_was_synced(bytes, sizeof(bytes), 7));
+	assert_true(jr_was_synced(bytes, sizeof(bytes), 8));
 	/* Itself is not behind itself, nor is one of long ago or far away. */
-	assert_false(jr_has_record_behind(bytes, sizeof(bytes), 9));
-	assert_false(jr_has_record_behind(bytes, sizeof(bytes), 10));
-	assert_false(jr_has_record_behind(bytes, sizeof(bytes), 1));
+	assert_false(jr_was_synced(bytes, sizeof(bytes), 9));
+	assert_false(jr_was_synced(bytes, sizeof(bytes), 10));
+	assert_false(jr_was_synced(bytes, sizeof(bytes), 1));
 	bytes[34] ^= 1;
-	assert_false(jr_has_record_behind(bytes, sizeof(bytes), 7));
+	assert_false(jr_was_synced(bytes, sizeof(bytes), 7));
+	/* It vouches for what was on disk before it. */
+	in.unsynced = 2;
+	jr_frame_encode(&in, bytes + 33);
+	for (uint64_t sequence = 5; sequence < 12; sequence++)
+		assert_int_equal(jr_was_synced(bytes, sizeof(bytes), sequence),
+				 sequence <= 6);
+	in.unsynced = (uint64_t)JR_UNSYNCED_MAX + 7;
+	jr_frame_encode(&in, bytes + 33);
+	assert_false(jr_was_synced(bytes, sizeof(bytes), 6));
+	assert_true(jr_frame_decode(bytes + 33, sizeof(bytes) - 33, 9, &in) >
+		    0);
+	assert_int_equal(in.unsynced, JR_UNSYNCED_MAX);
 }
 
 static void test_document(void **state)
@@ -133,7 +145,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_header_every_bit),
 		cmocka_unit_test(test_record_every_bit),
-		cmocka_unit_test(test_record_behind),
+		cmocka_unit_test(test_was_synced),
 		cmocka_unit_test(test_document),
 	};
 
