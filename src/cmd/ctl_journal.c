@@ -148,12 +148,25 @@ static bool add_marks(struct strbuf *out, struct look *look, struct str body)
 	return true;
 }
 
+static bool add_scrub(struct strbuf *out, struct look *look, struct str body)
+{
+	struct jr_scrub r;
+
+	if (!jr_scrub_decode(body, &r))
+		return false;
+	strbuf_addf(out, " generation=%llu due_ms=%llu",
+		    (unsigned long long)r.generation,
+		    (unsigned long long)r.due_ms);
+	return true;
+}
+
 static bool (*const add_body[])(struct strbuf *out, struct look *look,
 				struct str body) = {
 	[JR_SEGMENT] = add_segment,   [JR_SEGMENT_GONE] = add_segment_gone,
 	[JR_GRANT] = add_grant,	      [JR_OBJECT] = add_object,
 	[JR_REPLICA_GONE] = add_gone, [JR_OBJECT_GONE] = add_gone,
 	[JR_MARKS] = add_marks,	      [JR_GROUP] = add_group,
+	[JR_SCRUB] = add_scrub,
 };
 
 /* A dump shows what no master would take, too. */

@@ -212,6 +212,17 @@ void jr_marks_encode(const struct jr_marks *r, struct strbuf *out)
 	ASSERT(p == out->p + out->n);
 }
 
+void jr_scrub_encode(const struct jr_scrub *r, struct strbuf *out)
+{
+	char *p = strbuf_extend(out, sizeof(r->generation) + sizeof(r->due_ms));
+
+	if (!p)
+		return;
+	p = put64(p, r->generation);
+	p = put64(p, r->due_ms);
+	ASSERT(p == out->p + out->n);
+}
+
 void jr_end_encode(const struct jr_end *r, struct strbuf *out)
 {
 	strbuf_add(out, &r->records, sizeof(r->records));
@@ -424,6 +435,15 @@ bool jr_marks_decode(struct str body, struct jr_marks *out)
 
 	out->generation = get64(&rd);
 	out->segment_no = get32(&rd);
+	return is_done(&rd);
+}
+
+bool jr_scrub_decode(struct str body, struct jr_scrub *out)
+{
+	struct reader rd = {body, false};
+
+	out->generation = get64(&rd);
+	out->due_ms = get64(&rd);
 	return is_done(&rd);
 }
 

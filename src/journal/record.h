@@ -104,6 +104,12 @@ struct jr_marks {
 	uint32_t segment_no;
 };
 
+/* Where the check of all objects is. */
+struct jr_scrub {
+	uint64_t generation; /* checked up to here; 0 = none is under way */
+	uint64_t due_ms;     /* when the next one begins, since 1970 */
+};
+
 /* Snapshots end with it. */
 struct jr_end {
 	uint64_t records; /* before it */
@@ -117,6 +123,7 @@ void jr_group_encode(const struct jr_group *r, struct strbuf *out);
 void jr_segment_gone_encode(const struct jr_segment_gone *r,
 			    struct strbuf *out);
 void jr_marks_encode(const struct jr_marks *r, struct strbuf *out);
+void jr_scrub_encode(const struct jr_scrub *r, struct strbuf *out);
 void jr_end_encode(const struct jr_end *r, struct strbuf *out);
 
 /* false: a length or a value is out of range. */
@@ -126,6 +133,7 @@ bool jr_gone_decode(struct str body, struct jr_gone *out);
 bool jr_group_decode(struct str body, struct jr_group *out);
 bool jr_segment_gone_decode(struct str body, struct jr_segment_gone *out);
 bool jr_marks_decode(struct str body, struct jr_marks *out);
+bool jr_scrub_decode(struct str body, struct jr_scrub *out);
 bool jr_end_decode(struct str body, struct jr_end *out);
 
 #endif

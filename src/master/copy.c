@@ -17,10 +17,14 @@
 #include "master/quarantine.h"
 #include "master/scan.h"
 
-#define AGAIN_NS   (5 * NS_PER_S) /* after a pass in which a copy failed */
-#define SELDOM_NS  (120 * NS_PER_S)
-#define TRIES_MAX  5 /* passes in a row in which copies only failed */
-#define MOVERS_TTL 3 /* client TTLs without a client that takes tasks */
+#define AGAIN_NS  (5 * NS_PER_S) /* after a pass in which a copy failed */
+#define SELDOM_NS (120 * NS_PER_S)
+#define TRIES_MAX 5 /* passes in a row in which copies only failed */
+/* The check of all objects: from a start on, when segments are back; how often
+ * its place is noted. */
+#define SCRUB_SOON_NS (60 * NS_PER_S)
+#define SCRUB_NOTE_NS (60 * NS_PER_S)
+#define MOVERS_TTL    3 /* client TTLs without a client that takes tasks */
 
 /* A walk over all objects. */
 struct pass {
@@ -32,6 +36,11 @@ struct pass {
 
 struct copier {
 	struct pass repair, scrub;
+	/* Generations up to these were handed out, and are done with, in this
+	 * pass of checks, which may have begun in a former life. */
+	uint64_t scrub_reached, scrub_done;
+	bool scrub_skips; /* what the former life has done */
+	uint64_t scrub_note_ns;
 	struct list given; /* struct task */
 	unsigned given_count, copies;
 	/* copies since the pass began */
@@ -80,29 +89,6 @@ void copier_destroy(struct core *core)
 	while (!list_is_empty(&c->given))
 		task_free(c, list_first(&c->given, struct task, node));
 	free(c);
-}
-
-/* --- places --- */
-
-/* 0 or -errno. */
-static int place_copy(struct core *core, struct object *obj, enum kind kind,
-		      uint64_t deadline_ns)
-{
-	struct place place = {0};
-	struct writing *writing;
-	int ret = -ENOSPC;
-
-	if (!census_has_room(core, kind, obj->size) ||
-	    obj->replica_count >= REPLICAS_MAX)
-		return -ENOSPC;
-	writing = obj_writing(core, obj);
-	if (!writing)
-		return -ENOMEM;
-	/* Of the new replica alone: the put ended long ago. */
-	writing->deadline_ns = deadline_ns;
-	for (; ret == -ENOSPC && place.level < PLACE_LEVELS; place.level++)
-		ret = place_replica(core, obj, kind, &place);
-	return ret;
 }
 
 /* --- tasks --- */
@@ -195,14 +181,42 @@ static struct task *repair_step(struct core *core, struct object *obj,
 	return task;
 }
 
+/* Notes now and then what is done with. */
+static void scrub_mark(struct core *core)
+{
+	struct copier *c = core->copier;
+	const struct task *task;
+
+	if (!c->scrub.is_running || c->scrub_note_ns > core->now_ns)
+		return;
+	c->scrub_done = c->scrub_reached;
+	list_for_each (task, &c->given, node)
+		if (task->kind == TASK_CHECK)
+			c->scrub_done =
+				MIN(c->scrub_done, task->generation - 1);
+	c->scrub_note_ns = core->now_ns + SCRUB_NOTE_NS;
+	note_scrub(core);
+}
+
+/* Objects stand in order of their generations, but for some that were copied:
+ * they stand behind, and are looked at. */
+static bool scrub_skips(struct copier *c, const struct object *obj)
+{
+	c->scrub_skips = c->scrub_skips && obj->generation <= c->scrub_done;
+	return c->scrub_skips;
+}
+
 static struct task *scrub_step(struct core *core, struct object *obj,
 			       const struct uuid *client)
 {
 	const struct replica *rep;
+	struct copier *c = core->copier;
 	unsigned n = 0;
 
-	if (!obj->is_complete)
+	if (scrub_skips(c, obj) || !obj->is_complete)
 		return NULL;
+	scrub_mark(core);
+	c->scrub_reached = MAX(c->scrub_reached, obj->generation);
 	obj_for_each_replica (rep, obj)
 		n += rep->kind == KIND_NOF && replica_is_readable(rep);
 	if (!n)
@@ -219,6 +233,10 @@ static void pass_begin(struct core *core, struct pass *pass)
 	if (pass == &c->repair) {
 		memset(c->need, 0, sizeof(c->need));
 		c->is_short = false;
+	} else {
+		c->scrub_skips = c->scrub_done > 0;
+		c->scrub_reached = c->scrub_done;
+		c->scrub_note_ns = core->now_ns + SCRUB_NOTE_NS;
 	}
 	pass->is_running = true;
 	pass->due_ns = 0;
@@ -260,10 +278,13 @@ static void pass_end(struct core *core, struct pass *pass)
 {
 	pass->is_running = false;
 	scan_stop(&pass->scan);
-	if (pass == &core->copier->repair)
+	if (pass == &core->copier->repair) {
 		repair_end(core, pass);
-	else
-		pass->due_ns = core->now_ns + core->opts.scrub_interval_ns;
+		return;
+	}
+	pass->due_ns = core->now_ns + core->opts.scrub_interval_ns;
+	core->copier->scrub_done = 0;
+	note_scrub(core);
 }
 
 static bool pass_is_ready(struct core *core, struct pass *pass)
@@ -452,6 +473,36 @@ bool copy_is_moving(const struct core *core)
 				  c->tries < TRIES_MAX));
 }
 
+/* The wall clock decides no more than when the next check begins. */
+bool copy_scrub(const struct core *core, struct jr_scrub *out)
+{
+	const struct copier *c = core->copier;
+	uint64_t due_ns = c->scrub.is_running ? core->now_ns : c->scrub.due_ns;
+
+	if (!due_ns || due_ns == UINT64_MAX)
+		return false;
+	*out = (struct jr_scrub){.generation = c->scrub_done};
+	out->due_ms = time_wall_ns() / NS_PER_MS;
+	if (due_ns > core->now_ns)
+		out->due_ms += (due_ns - core->now_ns) / NS_PER_MS;
+	return true;
+}
+
+void copy_recovered(struct core *core, const struct jr_scrub *r)
+{
+	struct copier *c = core->copier;
+	uint64_t interval_ns = core->opts.scrub_interval_ns;
+	uint64_t wall_ms = time_wall_ns() / NS_PER_MS, left_ms = 0;
+
+	if (!c->scrub.due_ns || (!r->due_ms && list_is_empty(&core->all)))
+		return;
+	if (!r->generation && r->due_ms > wall_ms)
+		left_ms = MIN(r->due_ms - wall_ms, interval_ns / NS_PER_MS);
+	c->scrub_done = r->generation;
+	c->scrub.due_ns = core->now_ns + MAX(left_ms * NS_PER_MS,
+					     MIN(SCRUB_SOON_NS, interval_ns));
+}
+
 struct task *copy_next(struct core *core, const struct uuid *client,
 		       unsigned *looks, struct object **obj, uint64_t *wait_ns)
 {
@@ -507,6 +558,7 @@ enum mooncake_status copy_end(struct core *core, const struct uuid *client,
 		core->stats.checks++;
 		core->stats.checked_bytes += task->bytes;
 		task_free(core->copier, task);
+		scrub_mark(core);
 		return MOONCAKE_OK;
 	}
 	rep = target_of(obj, task);

@@ -7,12 +7,13 @@
  * found something to hand out; it goes on when a client asks for more and the
  * bandwidth allows it.  A pass of copies begins when something was lost or
  * drains, or when room came for what had none; a pass of checks every
- * scrub_interval_ns.  So what is missing is
+ * scrub_interval_ns; the journal knows where that is.  So what is missing is
  * found by looking at what there is, also after a restart.
  */
 #ifndef MASTER_COPY_H
 #define MASTER_COPY_H
 
+#include "journal/record.h"
 #include "master/core.h"
 
 enum task_kind {
@@ -56,6 +57,12 @@ bool copy_is_moving(const struct core *core);
  */
 struct task *copy_next(struct core *core, const struct uuid *client,
 		       unsigned *looks, struct object **obj, uint64_t *wait_ns);
+
+/* Where the check of all objects is, for the journal; false: no client has
+ * asked yet, or there are no checks. */
+bool copy_scrub(const struct core *core, struct jr_scrub *out);
+/* From the journal; all zero when it does not say. */
+void copy_recovered(struct core *core, const struct jr_scrub *r);
 
 struct task_result {
 	uint64_t id;

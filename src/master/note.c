@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "master/copy.h"
 #include "master/group.h"
 #include "master/object.h"
 #include "master/segment.h"
@@ -369,6 +370,25 @@ void note_resting(struct core *core, const struct extent *ext,
 	append(notes, JR_GRANT);
 }
 
+/* false: nothing is known of it. */
+static bool encode_scrub(const struct core *core, struct notes *notes)
+{
+	struct jr_scrub r;
+
+	if (!copy_scrub(core, &r))
+		return false;
+	jr_scrub_encode(&r, begin(notes));
+	return true;
+}
+
+void note_scrub(struct core *core)
+{
+	struct notes *notes = core->notes;
+
+	if (notes && encode_scrub(core, notes))
+		append(notes, JR_SCRUB);
+}
+
 /* --- all of it --- */
 
 static void save_tombs(struct core *core, struct notes *notes)
@@ -407,6 +427,8 @@ void save_rest(struct core *core)
 		save(notes, JR_SEGMENT_GONE);
 	}
 	save_tombs(core, notes);
+	if (encode_scrub(core, notes))
+		save(notes, JR_SCRUB);
 	for (size_t i = 0; i < q->count; i++) {
 		const struct resting *r = &q->heap[i];
 

@@ -40,6 +40,9 @@ uint64_t note_number(struct core *core);
 void note_resting(struct core *core, const struct extent *ext,
 		  uint64_t release_ns);
 
+/* How far the check of all objects is. */
+void note_scrub(struct core *core);
+
 /* Into the snapshot: all but the objects; what an object is. */
 void save_rest(struct core *core);
 void save_object(struct core *core, const struct object *obj);

@@ -472,3 +472,23 @@ int place_replica(struct core *core, struct object *obj, enum kind kind,
 	give_all(extents, n);
 	return -ENOMEM;
 }
+
+int place_copy(struct core *core, struct object *obj, enum kind kind,
+	       uint64_t deadline_ns)
+{
+	struct place place = {0};
+	struct writing *writing;
+	int ret = -ENOSPC;
+
+	if (!census_has_room(core, kind, obj->size) ||
+	    obj->replica_count >= REPLICAS_MAX)
+		return -ENOSPC;
+	writing = obj_writing(core, obj);
+	if (!writing)
+		return -ENOMEM;
+	/* Of the new replica alone: the put ended long ago. */
+	writing->deadline_ns = deadline_ns;
+	for (; ret == -ENOSPC && place.level < PLACE_LEVELS; place.level++)
+		ret = place_replica(core, obj, kind, &place);
+	return ret;
+}

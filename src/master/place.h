@@ -42,5 +42,9 @@ uint64_t place_mark(struct core *core, const struct object *obj, enum kind kind,
 /* Adds a replica of obj from what is free now.  -ENOSPC, -ENOMEM. */
 int place_replica(struct core *core, struct object *obj, enum kind kind,
 		  const struct place *place);
+/* The same of one that a task makes until then, for a complete object; nothing
+ * is pushed out for it. */
+int place_copy(struct core *core, struct object *obj, enum kind kind,
+	       uint64_t deadline_ns);
 
 #endif

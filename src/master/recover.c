@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "journal/record.h"
 #include "master/client.h"
+#include "master/copy.h"
 #include "master/group.h"
 #include "master/object.h"
 #include "master/quarantine.h"
@@ -31,6 +32,7 @@ struct recovery {
 	struct core *core;
 	struct seg_table segments;
 	uint64_t generation; /* greatest one seen */
+	struct jr_scrub scrub;
 	struct rest *resting;
 	size_t resting_count, resting_cap;
 	struct jr_object object; /* scratch */
@@ -383,18 +385,6 @@ static int apply_replica_gone(struct recovery *rec,
 	return 0;
 }
 
-/* Its writers may still be about: the namespace must not come back at once. */
-static void make_tomb(struct core *core, const struct jr_segment_gone *r)
-{
-	struct tomb *tomb = &core->tombs[core->tomb_next++ % TOMBS_MAX];
-	size_t n = MIN(r->identity.n, sizeof(tomb->identity) - 1);
-
-	*tomb = (struct tomb){.segment = r->id};
-	tomb->until_ns = core->now_ns + core->opts.margin_ns +
-			 MAX(core->opts.write_ns, rest_ns(r->writers_ms));
-	memcpy(tomb->identity, r->identity.p, n);
-}
-
 static int apply_segment_gone(struct recovery *rec,
 			      const struct jr_frame *frame, struct str body,
 			      struct err *err)
@@ -404,7 +394,11 @@ static int apply_segment_gone(struct recovery *rec,
 
 	if (!jr_segment_gone_decode(body, &r))
 		return corrupt(frame, "its fields make no sense", err);
-	make_tomb(rec->core, &r);
+	/* Its writers may still be about: it must not come back at once. */
+	segment_bury(
+		rec->core, &r.id, r.identity,
+		rec->core->now_ns + rec->core->opts.margin_ns +
+			MAX(rec->core->opts.write_ns, rest_ns(r.writers_ms)));
 	if (r.no == 0)
 		return 0;
 	ref = seg_table_find(&rec->segments, r.no);
@@ -447,6 +441,14 @@ static int apply_marks(struct recovery *rec, const struct jr_frame *frame,
 	return 0;
 }
 
+static int apply_scrub(struct recovery *rec, const struct jr_frame *frame,
+		       struct str body, struct err *err)
+{
+	if (!jr_scrub_decode(body, &rec->scrub))
+		return corrupt(frame, "its fields make no sense", err);
+	return 0;
+}
+
 int recovery_apply(const struct jr_frame *frame, void *arg, struct err *err)
 {
 	static int (*const apply[])(struct recovery * rec,
@@ -460,6 +462,7 @@ int recovery_apply(const struct jr_frame *frame, void *arg, struct err *err)
 		[JR_OBJECT_GONE] = apply_object_gone,
 		[JR_MARKS] = apply_marks,
 		[JR_GROUP] = apply_group,
+		[JR_SCRUB] = apply_scrub,
 	};
 	struct str body = {(const char *)frame->body, frame->len};
 
@@ -560,6 +563,7 @@ int recovery_finish(struct recovery *rec, struct err *err)
 			"others, too",
 			"replicas=%llu", (unsigned long long)lost);
 	core->generation = MAX(core->generation, rec->generation);
+	copy_recovered(core, &rec->scrub);
 	if (ret == 0)
 		ret = wake_segments(core);
 	recovery_destroy(rec);

@@ -298,15 +298,10 @@ void segment_start_unmount(struct core *core, struct segment *seg)
 static void bury(struct core *core, struct segment *seg)
 {
 	uint64_t until = quarantine_purge(core, seg);
-	struct tomb *tomb;
 
 	until = MAX(until, seg->writers_until_ns);
-	if (until > core->now_ns) {
-		tomb = &core->tombs[core->tomb_next++ % TOMBS_MAX];
-		tomb->segment = seg->id;
-		tomb->until_ns = until;
-		memcpy(tomb->identity, seg->identity, sizeof(tomb->identity));
-	}
+	if (until > core->now_ns)
+		segment_bury(core, &seg->id, str_of(seg->identity), until);
 	list_del(&seg->node);
 	core->segment_count--;
 	if (core->on_gone)
@@ -344,6 +339,16 @@ bool segments_reap(struct core *core, unsigned budget)
 		bury(core, seg);
 	}
 	return false;
+}
+
+void segment_bury(struct core *core, const struct uuid *id, struct str identity,
+		  uint64_t until_ns)
+{
+	struct tomb *tomb = &core->tombs[core->tomb_next++ % TOMBS_MAX];
+	size_t n = MIN(identity.n, sizeof(tomb->identity) - 1);
+
+	*tomb = (struct tomb){.segment = *id, .until_ns = until_ns};
+	memcpy(tomb->identity, identity.p, n);
 }
 
 uint64_t segment_tomb(const struct core *core, const struct uuid *id,

@@ -56,7 +56,10 @@ void segment_start_unmount(struct core *core, struct segment *seg);
 /* Drops up to budget replicas of segments on their way out, and the segments
  * that are empty; true when there is more to do. */
 bool segments_reap(struct core *core, unsigned budget);
-/* Until when writers of a namespace's last life may be at it; 0 = never. */
+/* Writers of a namespace's last life may be at it until then. */
+void segment_bury(struct core *core, const struct uuid *id, struct str identity,
+		  uint64_t until_ns);
+/* Until when; 0 = never. */
 uint64_t segment_tomb(const struct core *core, const struct uuid *id,
 		      const char *identity);
 

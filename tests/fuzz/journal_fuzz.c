@@ -78,10 +78,16 @@ static void decode_group(struct str body, struct strbuf *sb)
 static void decode_numbers(struct str body, struct strbuf *sb)
 {
 	struct jr_marks marks;
+	struct jr_scrub scrub;
 	struct jr_end end;
 
 	if (jr_marks_decode(body, &marks)) {
 		jr_marks_encode(&marks, sb);
+		check_same(sb, body);
+		strbuf_reset(sb);
+	}
+	if (jr_scrub_decode(body, &scrub)) {
+		jr_scrub_encode(&scrub, sb);
 		check_same(sb, body);
 		strbuf_reset(sb);
 	}

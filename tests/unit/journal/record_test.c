@@ -157,6 +157,7 @@ static void test_small_ones(void **state)
 	struct jr_gone gone = {0};
 	struct jr_group group = {0};
 	struct jr_marks marks = {0};
+	struct jr_scrub scrub = {0};
 	struct jr_end end = {0};
 	struct strbuf sb = {0};
 
@@ -195,6 +196,12 @@ static void test_small_ones(void **state)
 	assert_int_equal(marks.generation, 77);
 	assert_int_equal(marks.segment_no, 5);
 	CHECK_CUTS(sb, jr_marks_decode, &marks);
+	strbuf_reset(&sb);
+	jr_scrub_encode(&(struct jr_scrub){77, 5000}, &sb);
+	assert_true(jr_scrub_decode(strbuf_str(&sb), &scrub));
+	assert_int_equal(scrub.generation, 77);
+	assert_int_equal(scrub.due_ms, 5000);
+	CHECK_CUTS(sb, jr_scrub_decode, &scrub);
 	strbuf_reset(&sb);
 	jr_end_encode(&(struct jr_end){1000}, &sb);
 	assert_true(jr_end_decode(strbuf_str(&sb), &end));
