@@ -23,33 +23,33 @@ struct search {
 	unsigned start; /* where the walk begins */
 };
 
-/* What two replicas must not have in common, by level. */
+/* What stripes of one object are spread over. */
 enum {
 	APART_HOST = 1,
-	APART_TARGET = 2,
-	APART_SUBSYS = 4,
-};
-static const unsigned levels[PLACE_LEVELS] = {
-	APART_HOST | APART_SUBSYS,
-	APART_HOST,
-	APART_TARGET | APART_SUBSYS,
+	APART_TARGET,
 	APART_SUBSYS,
-	0,
 };
 
 /* --- who may take a replica of this object --- */
 
-static bool is_close(const struct segment *a, const struct segment *b,
-		     unsigned how)
+/* The larger, the less can take both away at once; PLACE_LEVELS at most.  Two
+ * hosts that give a subsystem the same name are still two hosts. */
+static unsigned distance(const struct segment *a, const struct segment *b)
 {
-	return a == b || (how & APART_HOST && a->host_hash == b->host_hash) ||
-	       (how & APART_TARGET && a->target_hash == b->target_hash) ||
-	       (how & APART_SUBSYS && a->subsys_hash == b->subsys_hash);
+	bool is_same_name = a->subsys_hash == b->subsys_hash;
+
+	if (a == b)
+		return 0;
+	if (a->host_hash != b->host_hash)
+		return is_same_name ? 4 : 5;
+	if (is_same_name)
+		return 1;
+	return a->target_hash != b->target_hash ? 3 : 2;
 }
 
 /* Extents come round again to the same segments, so most looks are short. */
 static bool is_apart(const struct core *core, const struct object *obj,
-		     const struct segment *seg, unsigned how)
+		     const struct segment *seg, unsigned least)
 {
 	const struct replica *rep;
 
@@ -58,7 +58,7 @@ static bool is_apart(const struct core *core, const struct object *obj,
 		if (replica_is_leaving(core, rep))
 			continue;
 		for (unsigned i = 0; i < rep->extent_count; i++)
-			if (is_close(rep->extents[i].seg, seg, how))
+			if (distance(rep->extents[i].seg, seg) < least)
 				return false;
 	}
 	return true;
@@ -90,7 +90,7 @@ uint64_t place_mark(struct core *core, const struct object *obj, enum kind kind,
 		struct segment *seg = core->online[kind][i];
 
 		if (is_refused(place, seg) ||
-		    !is_apart(core, obj, seg, levels[place->level])) {
+		    !is_apart(core, obj, seg, PLACE_LEVELS - place->level)) {
 			seg->mark = core->mark;
 			continue;
 		}
@@ -146,7 +146,7 @@ static bool try_preferred(const struct search *s, struct extent *out)
 
 			if (strcmp(seg->name, name) == 0 &&
 			    !is_refused(s->place, seg) &&
-			    is_apart(s->core, s->obj, seg, 0) &&
+			    is_apart(s->core, s->obj, seg, 1) &&
 			    take_all(s, seg, out))
 				return true;
 		}

@@ -48,6 +48,34 @@ static void test_hosts_apart(void **state)
 	core_destroy(core);
 }
 
+/* Two hosts give a subsystem the same name: that makes them no closer. */
+static void test_same_name_elsewhere(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask ask = t_ask(core, 0, 3);
+	struct segment *seg[4];
+	char key[16];
+
+	for (unsigned i = 0; i < 4; i++) {
+		seg[i] = t_segment(core, KIND_NOF, i, 16 * MiB);
+		seg[i]->host_hash = i == 1 ? 2 : 1;
+		seg[i]->target_hash = seg[i]->host_hash;
+		seg[i]->subsys_hash = i < 2 ? 7 : 100;
+	}
+	/* One on the other host, and one of each subsystem on this one. */
+	for (unsigned i = 0; i < 50; i++) {
+		unsigned sevens = 0;
+		struct object *obj;
+
+		snprintf(key, sizeof(key), "k%u", i);
+		obj = start(core, key, 100, &ask);
+		for (uint32_t r = 0; r < 3; r++)
+			sevens += home(obj, r)->subsys_hash == 7;
+		assert_int_equal(sevens, 2);
+	}
+	core_destroy(core);
+}
+
 static void test_preferred_and_near(void **state)
 {
 	struct core *core = t_core(NULL);
@@ -240,6 +268,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hosts_apart),
+		cmocka_unit_test(test_same_name_elsewhere),
 		cmocka_unit_test(test_preferred_and_near),
 		cmocka_unit_test(test_free_ratio_first),
 		cmocka_unit_test(test_split),
