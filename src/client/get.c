@@ -54,13 +54,6 @@ static enum mooncake_status get_ask(struct get_batch *b, bool no_lease)
 
 /* --- reporting --- */
 
-/* Somebody with more patience would have read it: that our own came to its end
- * says nothing about the segment. */
-static bool is_impatience(const struct get_batch *b, int ret)
-{
-	return ret == -ETIMEDOUT && time_mono_ns() >= b->deadline_ns;
-}
-
 static void get_report(struct get_batch *b, const struct get_one *one,
 		       const struct get_failure *why)
 {
@@ -72,7 +65,8 @@ static void get_report(struct get_batch *b, const struct get_one *one,
 		.ret = why->ret,
 	};
 
-	if (what.segment && !is_impatience(b, why->ret) &&
+	if (what.segment &&
+	    !xfer_is_impatience(&one->xio.io, why->ret, why->ended_ns) &&
 	    xfer_problem(why->ret, &what.problem))
 		report_add(&b->report, &what);
 }
@@ -88,6 +82,18 @@ void get_failed(struct get_batch *b, const struct get_one *one,
 	get_report(b, one, why);
 	log_debug("replica can't be read", "key=" STR_FMT " error=%s",
 		  STR_ARG(one->item->key), strerror(-why->ret));
+}
+
+void get_first_failed(struct get_batch *b, const struct get_one *one)
+{
+	const struct get_failure why = {
+		.replica = one->xio.replica,
+		.segment = xfer_failed_segment(&b->vols, &one->xio),
+		.ret = one->xio.io.ret,
+		.ended_ns = one->xio.done_ns,
+	};
+
+	get_failed(b, one, &why);
 }
 
 /* --- reading --- */
@@ -214,11 +220,7 @@ static void get_judge(struct get_batch *b, struct get_one *one)
 		one->item->result = (int64_t)one->object->size;
 		return;
 	}
-	get_failed(
-		b, one,
-		&(struct get_failure){one->xio.replica,
-				      xfer_failed_segment(&b->vols, &one->xio),
-				      one->xio.io.ret});
+	get_first_failed(b, one);
 }
 
 /* One replica of every object that is still open; false when nothing was left

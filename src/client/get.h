@@ -45,9 +45,12 @@ struct get_failure {
 	const Mc__Replica *replica;
 	const Mc__Segment *segment; /* NULL = not known */
 	int ret;
+	uint64_t ended_ns;
 };
 void get_failed(struct get_batch *b, const struct get_one *one,
 		const struct get_failure *why);
+/* The read in xio. */
+void get_first_failed(struct get_batch *b, const struct get_one *one);
 
 /* A first read begins: when to begin a second one? */
 void get_hedge_plan(struct get_batch *b, struct get_one *one);

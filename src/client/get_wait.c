@@ -82,8 +82,10 @@ static void hedge_begin(struct get_batch *b, struct get_one *one,
 		return;
 	}
 	one->hedge = hedge_start(b->client, &ask);
-	if (!one->hedge)
+	if (!one->hedge) {
+		latency_refund(&b->client->latency);
 		return;
+	}
 	one->hedge_replica = one->order[one->next++];
 	stats_add(&b->client->stats, STAT_hedged_reads, 1);
 }
@@ -119,11 +121,16 @@ static void cancel(struct get_batch *b, struct get_one *one)
 
 /* --- one look at one object --- */
 
-static void failed(struct get_batch *b, const struct get_one *one,
-		   const Mc__Replica *replica, unsigned extent, int ret)
+/* The second read. */
+static void hedge_failed(struct get_batch *b, const struct get_one *one,
+			 unsigned extent, int ret)
 {
 	const struct get_failure why = {
-		replica, xfer_segment(&b->vols, replica, extent), ret};
+		.replica = one->hedge_replica,
+		.segment = xfer_segment(&b->vols, one->hedge_replica, extent),
+		.ret = ret,
+		.ended_ns = time_mono_ns(),
+	};
 
 	get_failed(b, one, &why);
 }
@@ -144,11 +151,12 @@ static bool settle(struct get_batch *b, struct get_one *one)
 		return false;
 	/* One that was cancelled for a better one is nobody's failure. */
 	if (!one->is_cancelled)
-		failed(b, one, one->xio.replica, io->failed_extent, io->ret);
+		get_first_failed(b, one);
 	if (ret == 0) {
 		hedge_take(b, one);
 	} else {
 		one->xio.replica = one->hedge_replica;
+		one->xio.done_ns = time_mono_ns();
 		io->ret = ret;
 		io->failed_extent = extent;
 	}
@@ -168,7 +176,7 @@ static void race(struct get_batch *b, struct get_one *one)
 		cancel(b, one);
 		return;
 	}
-	failed(b, one, one->hedge_replica, extent, ret);
+	hedge_failed(b, one, extent, ret);
 	hedge_end(one);
 }
 

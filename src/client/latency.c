@@ -150,3 +150,10 @@ bool latency_spend(struct latency *l, unsigned leave)
 	pthread_mutex_unlock(&l->mu);
 	return may;
 }
+
+void latency_refund(struct latency *l)
+{
+	pthread_mutex_lock(&l->mu);
+	l->credit = MIN(l->credit + 100, LATENCY_SAVED * 100u);
+	pthread_mutex_unlock(&l->mu);
+}

@@ -12,7 +12,7 @@
 #include "base/uuid.h"
 
 #define LATENCY_TARGETS 512 /* more are not followed */
-#define LATENCY_CLASSES 6   /* up to 64 KiB, 256 KiB, 1, 4, 16 MiB, more */
+#define LATENCY_CLASSES 9   /* up to 64 KiB, 256 KiB, 1 MiB … 1 GiB, more */
 #define LATENCY_STEPS	64  /* of half a power of two of microseconds */
 #define LATENCY_ENOUGH	20  /* reads before a percentile is told */
 
@@ -47,5 +47,7 @@ uint64_t latency_p95(struct latency *l, const struct uuid *segment,
 void latency_earn(struct latency *l);
 /* May one be made twice now, and still leave so many?  It counts then. */
 bool latency_spend(struct latency *l, unsigned leave);
+/* It was not made twice after all. */
+void latency_refund(struct latency *l);
 
 #endif

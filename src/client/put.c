@@ -247,15 +247,22 @@ static bool put_is_flexible(const Mc__PutGrant *grant)
 	       grant->replicas[0]->kind != grant->replicas[1]->kind;
 }
 
-/* Who is refused was deposed: that says nothing about the segment. */
+/* Only who was not there at all.  Who is refused was deposed; a namespace that
+ * is full or write protected can be read. */
 static void put_report(struct put_batch *b, const struct xfer_io *xio,
 		       const Mc__Segment *segment)
 {
-	struct report_what what = {.segment = segment, .ret = xio->io.ret};
+	int ret = xio->io.ret;
 
-	if (what.ret != -ESTALE && xfer_problem(what.ret, &what.problem) &&
-	    what.problem == MC__PROBLEM__PROBLEM_UNREACHABLE)
-		report_add(&b->report, &what);
+	if (ret == -EHOSTUNREACH ||
+	    (ret == -ETIMEDOUT &&
+	     !xfer_is_impatience(&xio->io, ret, xio->done_ns)))
+		report_add(&b->report,
+			   &(struct report_what){
+				   .problem = MC__PROBLEM__PROBLEM_UNREACHABLE,
+				   .segment = segment,
+				   .ret = ret,
+			   });
 }
 
 /* Where a second attempt should not go: what did not fit into the list, or into

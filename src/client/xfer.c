@@ -157,6 +157,11 @@ bool xfer_problem(int ret, Mc__Problem *out)
 	}
 }
 
+bool xfer_is_impatience(const struct vol_io *io, int ret, uint64_t ended_ns)
+{
+	return ret == -ETIMEDOUT && ended_ns >= io->deadline_ns;
+}
+
 /* --- groups --- */
 
 void xfer_init(struct xfer *x, struct client *c)

@@ -43,6 +43,9 @@ struct xfer_io {
 int xfer_set_replica(struct xfer_io *xio, struct vols *v,
 		     const Mc__Replica *replica, uint64_t size,
 		     struct arena *arena);
+/* What ended at that time with ret was ended by its own deadline: somebody with
+ * more patience would have had it, and it says nothing about the segment. */
+bool xfer_is_impatience(const struct vol_io *io, int ret, uint64_t ended_ns);
 /* Is it on this client's own segment? */
 bool xfer_is_own(const struct vols *v, const Mc__Replica *replica);
 /* The segment of that extent, NULL when the master's answer has none. */

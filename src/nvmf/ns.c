@@ -121,15 +121,24 @@ static void common_done(struct nvmf_admin *req)
 	next_ns(job);
 }
 
+/* Old controllers don't have the list; NGUID and EUI-64 are known.  What may
+ * pass says nothing: without its UUID it would be another namespace. */
+static bool has_no_list(uint16_t sc)
+{
+	uint16_t code = sc & NVME_SC_MASK;
+
+	return sc & NVME_SC_DNR || code == NVME_SC_BAD_OPCODE ||
+	       code == NVME_SC_BAD_FIELD || code == NVME_SC_BAD_NS;
+}
+
 static void ids_done(struct nvmf_admin *req)
 {
 	struct ns_job *job = job_of(req);
 
-	if (req->sc == NVME_SC_HOST_PATH_ERROR) {
+	if (req->sc != NVME_SC_OK && !has_no_list(req->sc)) {
 		finish(job, nvme_sc_errno(req->sc));
 		return;
 	}
-	/* Old controllers don't have the list; NGUID and EUI-64 are known. */
 	if (req->sc == NVME_SC_OK)
 		take_ids(&job->ns[job->next], job->page);
 	if (nvmf_ctrl_info(job->ctrl)->version >= VERSION_2_0) {

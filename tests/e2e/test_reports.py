@@ -73,6 +73,24 @@ def test_own_impatience_is_not_reported(cluster, monkeypatch):
     store.close()
 
 
+@pytest.mark.parametrize("what", ["kind=delay,ms=3000",
+                                  "kind=error,status=0x20"])
+def test_slow_or_protected_is_not_reported(cluster, monkeypatch, what):
+    """A put's own time is over, or what is there can only be read."""
+    monkeypatch.setenv("MC_STORE_TRANSFER_TIMEOUT_MS", "200")
+    start(cluster, "a")
+    store = new_store(cluster)
+    fault(cluster, "a", f"{what},{DATA.replace('read', 'write')}")
+    one = both()
+    one.nof_replica_num = 1
+    assert store.put("k", b"k" * SIZE, one) != 0
+    assert store.is_exist("k") == 0
+    assert reports(cluster) == 0
+    assert offline(cluster) == 0
+    fault(cluster, "a", "")
+    store.close()
+
+
 def test_one_client_alone_takes_nothing_offline(cluster):
     """It can't read there, the master can: all others are still served."""
     start(cluster, "a", "b")

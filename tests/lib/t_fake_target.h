@@ -67,6 +67,7 @@ struct fake {
 	struct nvme_id_ctrl id;
 	struct nvme_id_ns ns;
 	uint32_t nn; /* namespaces 1..nn are active */
+	uint16_t descs_sc; /* of the next descriptor list */
 	uint64_t genctr, numrec;
 	unsigned genctr_moves; /* how often it changes between reads */
 	const char *traddr; /* of discovery entries, NULL = 10.0.0.1 and on */
@@ -249,7 +250,11 @@ static inline void fake_identify(struct fake_conn *c,
 		break;
 	case NVME_IDENTIFY_CNS_NS_DESC_LIST:
 		memcpy(page, uuid, sizeof(uuid));
-		break;
+		if (!f->descs_sc)
+			break;
+		fake_resp(c, sqe->cid, f->descs_sc, 0);
+		f->descs_sc = 0;
+		return;
 	default:
 		break;
 	}

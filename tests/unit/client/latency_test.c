@@ -40,6 +40,9 @@ static void test_percentile(void **state)
 	/* Neither other sizes nor other namespaces. */
 	assert_int_equal(latency_p95(&l, &one, 64 * MiB), 0);
 	assert_int_equal(latency_p95(&l, &two, 100000), 0);
+	for (unsigned i = 0; i < 100; i++)
+		latency_add(&l, &one, 20 * MiB, 10 * NS_PER_MS);
+	assert_int_equal(latency_p95(&l, &one, 512 * MiB), 0);
 	latency_fini(&l);
 }
 

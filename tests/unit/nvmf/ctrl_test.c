@@ -277,6 +277,36 @@ static void test_namespaces(void **state)
 	assert_int_equal(first.nsid, 7);
 }
 
+/* No list is no UUID; one that could not be told now is no answer. */
+static void test_no_descriptors(void **state)
+{
+	static const struct {
+		uint16_t sc;
+		bool is_absent;
+	} cases[] = {
+		{NVME_SC_BAD_FIELD, true},
+		{NVME_SC_BAD_OPCODE, true},
+		{NVME_SC_INTERNAL | NVME_SC_DNR, true},
+		{NVME_SC_INTERNAL, false},
+		{NVME_SC_NS_NOT_READY, false},
+	};
+	static const uint8_t zero[16];
+
+	world_ctrl_open();
+	world_until(&w.ctrl_live);
+	w.fake.nn = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		w.fake.descs_sc = cases[i].sc;
+		list_ns(1);
+		assert_int_equal(list_ret == 0, cases[i].is_absent);
+		if (list_ret == 0)
+			assert_memory_equal(first.uuid, zero, 16);
+		list_ns(1);
+		assert_int_equal(list_ret, 0);
+		assert_memory_not_equal(first.uuid, zero, 16);
+	}
+}
+
 static void test_bad_namespace(void **state)
 {
 	static const struct nvme_id_ns bad[] = {
@@ -382,6 +412,7 @@ int main(void)
 		TEST(test_close_inside_state),
 		TEST(test_close_any_time),
 		TEST(test_namespaces),
+		TEST(test_no_descriptors),
 		TEST(test_bad_namespace),
 		TEST(test_discovery),
 	};
