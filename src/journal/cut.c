@@ -15,7 +15,7 @@
 #include "journal/dir.h"
 #include "journal/files.h"
 
-int jr_undo_torn(int dir_fd, const struct jr_report *report)
+static int undo_torn(int dir_fd, const struct jr_report *report)
 {
 	int fd, ret = 0;
 
@@ -32,18 +32,22 @@ int jr_undo_torn(int dir_fd, const struct jr_report *report)
 	return ret;
 }
 
-void jr_drop_logs_from(int dir_fd, uint64_t sequence)
+/* What is void now would count behind a later log. */
+static int drop_logs_from(int dir_fd, uint64_t sequence)
 {
 	struct jr_list list;
 	struct err err = {0};
+	int ret = jr_dir_list(dir_fd, &list, &err);
 
-	if (jr_dir_list(dir_fd, &list, &err) < 0)
-		return;
+	if (ret < 0)
+		return ret;
 	for (size_t i = 0; i < list.count; i++)
 		if (list.names[i].kind == JR_LOG &&
-		    list.names[i].sequence >= sequence)
-			unlinkat(dir_fd, list.names[i].text, 0);
+		    list.names[i].sequence >= sequence &&
+		    unlinkat(dir_fd, list.names[i].text, 0) < 0)
+			ret = -errno;
 	jr_list_fini(&list);
+	return ret;
 }
 
 static bool is_bare(int dir_fd, const char *name)
@@ -59,7 +63,7 @@ static bool is_bare(int dir_fd, const char *name)
 	return n >= 0 && jr_is_bare(head, (size_t)n);
 }
 
-void jr_drop_bare_logs(int dir_fd, const char *path)
+static void drop_bare_logs(int dir_fd, const char *path)
 {
 	struct jr_list list;
 	struct err err = {0};
@@ -76,6 +80,30 @@ void jr_drop_bare_logs(int dir_fd, const char *path)
 		unlinkat(dir_fd, name, 0);
 	}
 	jr_list_fini(&list);
+}
+
+int jr_tidy(int dir_fd, const char *path, const struct jr_report *report,
+	    struct err *err)
+{
+	int ret = undo_torn(dir_fd, report);
+
+	if (ret < 0)
+		return err_set(err, ret,
+			       "cannot cut the torn tail of %s/%s: %s", path,
+			       report->torn.text, strerror(-ret));
+	if (report->torn_bytes)
+		log_warn("the journal's torn tail was cut",
+			 "file=%s/%s at=%llu bytes=%llu", path,
+			 report->torn.text, (unsigned long long)report->torn_at,
+			 (unsigned long long)report->torn_bytes);
+	if (report->void_from)
+		ret = drop_logs_from(dir_fd, report->void_from);
+	if (ret < 0)
+		return err_set(err, ret,
+			       "cannot delete the void logs in %s: %s", path,
+			       strerror(-ret));
+	drop_bare_logs(dir_fd, path);
+	return 0;
 }
 
 int jr_sync_logs(int dir_fd)
@@ -101,12 +129,12 @@ int jr_sync_logs(int dir_fd)
 
 static int cut_at(int dir_fd, struct jr_report *report, struct err *err)
 {
-	int ret;
+	int ret = drop_logs_from(dir_fd, report->fault.sequence + 1);
 
 	report->torn = report->fault;
 	report->torn_at = report->fault_at;
-	jr_drop_logs_from(dir_fd, report->fault.sequence + 1);
-	ret = jr_undo_torn(dir_fd, report);
+	if (ret == 0)
+		ret = undo_torn(dir_fd, report);
 	if (ret == 0 && fsync(dir_fd) < 0)
 		ret = -errno;
 	return ret < 0 ? err_set(err, ret, "cannot cut %s: %s",

@@ -487,20 +487,10 @@ static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 	int ret = jr_walk(f->dir_fd, f->cluster_id, fn, arg, report, &why);
 
 	if (ret < 0)
-		return err_set(err, ret, "%.60s: %s", f->path, why.text);
-	ret = jr_undo_torn(f->dir_fd, report);
+		return err_set(err, ret, "%.40s: %s", f->path, why.text);
+	ret = jr_tidy(f->dir_fd, f->path, report, err);
 	if (ret < 0)
-		return err_set(err, ret,
-			       "cannot cut the torn tail of %s/%s: %s", f->path,
-			       report->torn.text, strerror(-ret));
-	if (report->torn_bytes)
-		log_warn("the journal's torn tail was cut",
-			 "file=%s/%s at=%llu bytes=%llu", f->path,
-			 report->torn.text, (unsigned long long)report->torn_at,
-			 (unsigned long long)report->torn_bytes);
-	if (report->void_from)
-		jr_drop_logs_from(f->dir_fd, report->void_from);
-	jr_drop_bare_logs(f->dir_fd, f->path);
+		return ret;
 	jr_dir_sweep(f->dir_fd);
 	ret = f->never_sync ? 0 : jr_sync_logs(f->dir_fd);
 	if (ret < 0)

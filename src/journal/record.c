@@ -454,3 +454,19 @@ bool jr_end_decode(struct str body, struct jr_end *out)
 	out->records = get64(&rd);
 	return is_done(&rd);
 }
+
+bool jr_object_is_filled(const struct jr_object *r)
+{
+	for (unsigned i = 0; i < r->replica_count; i++) {
+		const struct jr_replica *rep = &r->replicas[i];
+		uint64_t sum = 0;
+
+		for (unsigned k = 0; k < rep->extent_count; k++)
+			if (rep->extents[k].bytes > rep->extents[k].len ||
+			    add_overflows(sum, rep->extents[k].bytes, &sum))
+				return false;
+		if (sum != r->size)
+			return false;
+	}
+	return true;
+}

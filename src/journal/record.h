@@ -129,6 +129,8 @@ void jr_end_encode(const struct jr_end *r, struct strbuf *out);
 /* false: a length or a value is out of range. */
 bool jr_segment_decode(struct str body, struct jr_segment *out);
 bool jr_object_decode(struct str body, struct jr_object *out);
+/* Do the extents of each replica hold its bytes, no more and no less? */
+bool jr_object_is_filled(const struct jr_object *r);
 bool jr_gone_decode(struct str body, struct jr_gone *out);
 bool jr_group_decode(struct str body, struct jr_group *out);
 bool jr_segment_gone_decode(struct str body, struct jr_segment_gone *out);

@@ -316,10 +316,12 @@ static int damaged(struct walk *w, const struct log *log, uint64_t at,
 	w->report->fault = log->name;
 	w->report->fault_at = at;
 	return err_set(err, -EBADMSG,
-		       "%s: the record at byte %llu %s, and there are whole "
-		       "ones behind it" GIVE_UP,
+		       "%s: the record at byte %llu %s, and %s" GIVE_UP,
 		       log->name.text, (unsigned long long)at,
-		       why == -ERANGE ? "is out of order" : "is damaged");
+		       why == -ERANGE ? "is out of order" : "is damaged",
+		       log->header.flags & JR_CLOSED
+			       ? "the log was ended in order"
+			       : "there are whole ones behind it");
 }
 
 /* Who takes the records can't take this one, though it is whole. */

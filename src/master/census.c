@@ -57,6 +57,19 @@ static void note_moved(const struct replica *rep)
 	}
 }
 
+bool census_is_short(const struct core *core, const struct object *obj)
+{
+	bool is_short = false;
+
+	for (enum kind kind = 0; kind < KIND_COUNT; kind++) {
+		struct census n = census_of(core, obj, kind);
+
+		is_short |= census_wants(obj, kind) &&
+			    n.good + n.away < obj->wanted[kind];
+	}
+	return is_short;
+}
+
 void census_trim(struct core *core, struct object *obj, enum kind kind)
 {
 	struct replica *rep, *next;

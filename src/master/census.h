@@ -19,6 +19,8 @@ struct census census_of(const struct core *core, const struct object *obj,
 /* Are replicas of that kind to be made again?  One memory replica is a cache of
  * its node and goes with it. */
 bool census_wants(const struct object *obj, enum kind kind);
+/* Is one of any kind to be made? */
+bool census_is_short(const struct core *core, const struct object *obj);
 /* What leaves goes once there is enough without it. */
 void census_trim(struct core *core, struct object *obj, enum kind kind);
 /* Copies make no room: what they would push out is worth as much. */

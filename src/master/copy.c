@@ -19,7 +19,8 @@
 
 #define AGAIN_NS  (5 * NS_PER_S) /* after a pass in which a copy failed */
 #define SELDOM_NS (120 * NS_PER_S)
-#define TRIES_MAX 5 /* passes in a row in which copies only failed */
+#define ROOM_NS	  NS_PER_S /* between looks for room, each at all segments */
+#define TRIES_MAX 5	   /* passes in a row in which copies only failed */
 /* The check of all objects: from a start on, when segments are back; how often
  * its place is noted. */
 #define SCRUB_SOON_NS (60 * NS_PER_S)
@@ -426,6 +427,7 @@ static void look_for_room(struct core *core)
 	if (!c->is_short || c->room_ns > core->now_ns ||
 	    c->freed == core->quarantine.freed)
 		return;
+	c->room_ns = core->now_ns + ROOM_NS;
 	for (enum kind kind = 0; kind < KIND_COUNT; kind++)
 		has_room |= c->need[kind] &&
 			    census_has_room(core, kind, c->need[kind]);
@@ -575,6 +577,9 @@ enum mooncake_status copy_end(struct core *core, const struct uuid *client,
 		obj_is_resent(core, obj, core->opts.write_ns);
 	obj_complete_replica(core, rep);
 	census_trim(core, obj, rep->kind);
+	/* One copy at a time is made of an object: it may need more. */
+	if (census_is_short(core, obj) && !core->copier->repair.due_ns)
+		core->copier->repair.due_ns = core->now_ns + AGAIN_NS;
 	obj_release(core, obj);
 	return MOONCAKE_OK;
 }

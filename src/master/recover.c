@@ -241,8 +241,10 @@ static void set_wanted(struct object *obj, const uint8_t wanted[2])
 	obj->wanted[KIND_NOF] = wanted[1];
 }
 
-/* What has the key goes; the very same object is only said again. */
-static int make_place(struct recovery *rec, const struct jr_object *r)
+/* What has the key goes; the very same object is only said again, and stays
+ * where it stood among all (*behind): checks go by that order. */
+static int make_place(struct recovery *rec, const struct jr_object *r,
+		      struct list **behind)
 {
 	struct object *old = obj_find(rec->core, r->key);
 
@@ -250,6 +252,7 @@ static int make_place(struct recovery *rec, const struct jr_object *r)
 		return 0;
 	if (old->generation != r->generation)
 		return let_go(rec, old);
+	*behind = old->all_node.prev;
 	obj_destroy(rec->core, old);
 	return 0;
 }
@@ -257,15 +260,20 @@ static int make_place(struct recovery *rec, const struct jr_object *r)
 static int add_object(struct recovery *rec, const struct jr_object *r)
 {
 	struct core *core = rec->core;
+	struct list *behind = NULL;
 	struct object *obj;
 	uint64_t pin_ms;
-	int ret = make_place(rec, r);
+	int ret = make_place(rec, r, &behind);
 
 	if (ret < 0)
 		return ret;
 	obj = obj_create(core, r->key, NULL, r->size);
 	if (!obj)
 		return -ENOMEM;
+	if (behind) {
+		list_del(&obj->all_node);
+		list_add_head(behind, &obj->all_node);
+	}
 	obj->generation = r->generation;
 	obj->data_type = (uint8_t)r->data_type;
 	obj->is_hard_pinned = r->is_hard_pinned;
@@ -293,21 +301,9 @@ static int add_object(struct recovery *rec, const struct jr_object *r)
 
 static bool is_sound(const struct jr_object *r)
 {
-	for (unsigned i = 0; i < r->replica_count; i++) {
-		uint64_t sum = 0;
-
-		for (unsigned k = 0; k < r->replicas[i].extent_count; k++)
-			if (r->replicas[i].extents[k].bytes >
-				    r->replicas[i].extents[k].len ||
-			    add_overflows(sum, r->replicas[i].extents[k].bytes,
-					  &sum))
-				return false;
-		if (sum != r->size)
-			return false;
-	}
 	return r->key.n > 0 && r->size > 0 && r->size <= OBJECT_BYTES_MAX &&
 	       r->replica_count > 0 && r->generation > 0 &&
-	       r->data_type <= DATA_TYPE_MAX &&
+	       r->data_type <= DATA_TYPE_MAX && jr_object_is_filled(r) &&
 	       r->crcs.n == (size_t)obj_crc_count(r->size) * sizeof(uint32_t);
 }
 

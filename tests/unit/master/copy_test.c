@@ -39,6 +39,34 @@ static void test_lost_is_copied(void **state)
 	core_destroy(core);
 }
 
+/* One after the other; nothing else has to happen for the second. */
+static void test_two_are_lost(void **state)
+{
+	struct core *core = t_pool(4);
+	struct object *obj, *found;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 3), 0);
+	obj = obj_find(core, STR("a"));
+	t_lose(core, obj, 0);
+	t_lose(core, obj, 1);
+	task = t_next(core, &found);
+	assert_non_null(task);
+	assert_null(t_next(core, &found));
+	assert_int_equal(t_task_end(core, task->id, true), 0);
+	assert_int_equal(t_readable(obj), 2);
+	t_pass(core, 10 * NS_PER_S);
+	assert_true(copy_is_waiting(core));
+	task = t_next(core, &found);
+	assert_non_null(task);
+	assert_int_equal(t_task_end(core, task->id, true), 0);
+	assert_int_equal(t_readable(obj), 3);
+	assert_null(t_next(core, &found));
+	t_pass(core, 10 * NS_PER_S);
+	assert_false(copy_is_waiting(core));
+	core_destroy(core);
+}
+
 /* The extents of a copy that did not end rest until it has to have stopped. */
 static void test_task_that_is_late(void **state)
 {
@@ -427,6 +455,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lost_is_copied),
+		cmocka_unit_test(test_two_are_lost),
 		cmocka_unit_test(test_task_that_is_late),
 		cmocka_unit_test(test_object_goes_meanwhile),
 		cmocka_unit_test(test_source_lost_meanwhile),

@@ -196,6 +196,9 @@ static void test_scrub_outlives_masters(void **state)
 	for (unsigned i = 0; i < OBJECTS; i++, key[0]++)
 		assert_int_equal(t_put(core, key, MiB, 0, 1), 0);
 	assert_int_equal(live(core, 50, checked), 0);
+	/* As when a copy of them was made. */
+	note_object(core, obj_find(core, STR("a")));
+	note_object(core, obj_find(core, STR("b")));
 	for (unsigned life = 0; life < 4; life++) {
 		core = restart(core, journal, life % 2);
 		n += live(core, 50, checked);
