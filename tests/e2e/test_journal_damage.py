@@ -103,7 +103,7 @@ def records(path):
         data = f.read()
     at = 256
     while at < len(data):
-        _, n, _, kind = struct.unpack_from("<IIQI", data, at)
+        _, n, _, kind = struct.unpack_from("<IIQB", data, at)
         yield at, 20 + n, kind
         at += 20 + n
 
@@ -113,7 +113,7 @@ def set_type(path, at, n, kind):
     with open(path, "r+b") as f:
         f.seek(at)
         data = bytearray(f.read(n))
-        struct.pack_into("<I", data, 16, kind)
+        data[16] = kind
         struct.pack_into("<I", data, 0, crc32c(data[4:]))
         f.seek(at)
         f.write(data)
