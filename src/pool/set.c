@@ -82,14 +82,31 @@ static void set_free(struct vol_set *set)
 	free(set);
 }
 
-void set_keys_again(struct vol_set *set)
+static bool has_same_keys(const struct nvmf_opts *a, const struct nvmf_opts *b)
 {
-	struct err err = {0};
+	return !memcmp(&a->dhchap_key, &b->dhchap_key, sizeof(a->dhchap_key)) &&
+	       !memcmp(&a->dhchap_ctrl_key, &b->dhchap_ctrl_key,
+		       sizeof(a->dhchap_ctrl_key)) &&
+	       !memcmp(&a->tls_key, &b->tls_key, sizeof(a->tls_key));
+}
 
-	if ((set->opts.key_files.key[0] || set->opts.key_files.tls[0]) &&
-	    identity_keys_again(&set->opts.key_files, &set->opts.nvmf, &err))
+bool set_keys_again(struct vol_set *set)
+{
+	struct nvmf_opts now = set->opts.nvmf;
+	struct err err = {0};
+	bool has_changed = false;
+
+	if (!set->opts.key_files.key[0] && !set->opts.key_files.tls[0])
+		return false;
+	if (identity_keys_again(&set->opts.key_files, &now, &err)) {
 		log_warn("key files not read again: the old keys stay",
 			 "reason=\"%s\"", err.text);
+	} else {
+		has_changed = !has_same_keys(&now, &set->opts.nvmf);
+		set->opts.nvmf = now;
+	}
+	secret_clear(&now, sizeof(now));
+	return has_changed;
 }
 
 static void stop_workers(struct vol_set *set)

@@ -308,7 +308,8 @@ static inline struct loop *set_loop(const struct vol_set *set)
 }
 /* Control thread: something that was waited for has ended. */
 void set_maybe_closed(struct vol_set *set);
-/* We were refused: the key files may have changed meanwhile. */
-void set_keys_again(struct vol_set *set);
+/* We were refused: the key files may have changed meanwhile.  True: they have,
+ * and set->opts.nvmf has the new keys. */
+bool set_keys_again(struct vol_set *set);
 
 #endif

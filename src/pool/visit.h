@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of a visit: a connection of its own to one namespace.  visit.c
- * connects, looks and ends; look.c reads what is asked for; claim.c does what
- * changes something there.
+ * Inside of a visit: a connection of its own to one namespace.  visit_open.c
+ * connects, visit.c looks and ends; look.c reads what is asked for; claim.c
+ * does what changes something there.
  */
 #ifndef POOL_VISIT_H
 #define POOL_VISIT_H
@@ -32,6 +32,7 @@ struct visit {
 	struct err err;
 	int ret;
 	bool is_closing, is_qp_closing, is_ctrl_closing;
+	bool has_new_keys;	     /* read since it was begun */
 	bool is_io, is_ns, is_smart; /* under way */
 	bool may_lose;		     /* visit_io */
 	/* look.c */
@@ -61,6 +62,13 @@ void visit_resv(struct visit *v, const char *step,
 void visit_fail(struct visit *v, int code, const char *why);
 /* The visit has done what it was for, or failed. */
 void visit_close(struct visit *v);
+
+/* visit_open.c: goes there; key 0: as the host that we are; ms 0: a default. */
+void visit_open(struct visit *v, const char *endpoint, uint64_t key,
+		uint32_t ms);
+
+/* visit.c: the queue pair is live. */
+void visit_probe(struct visit *v);
 
 /* look.c: the superblock has been read; the probe's ranges, then the end. */
 void visit_look(struct visit *v);
