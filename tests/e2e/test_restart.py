@@ -279,11 +279,13 @@ def test_two_masters_one_directory(cluster, there):
 
 
 def test_damaged_in_the_middle(cluster, there):
+    """What was on disk when a later record was written."""
     rng = random.Random(SEED)
-    there.master()
+    there.master("--journal_sync=always")
     there.target()
     store = new_store(cluster, **POOL)
-    put_all(store, some(rng, 30))
+    for key, value in some(rng, 30).items():
+        assert store.put(key, value) == 0
     store.close()
     there.kill()
     log = os.path.join(there.dir, sorted(
