@@ -13,9 +13,11 @@ import pytest
 
 from common import ROOT
 from soak import real
+from soak.client import Events
 from soak.history import History
 from soak.losses import Losses
 from soak.values import Values, WrongBytes
+from soak.world import Party, World
 
 ENDPOINT = "traddr:h trsvcid:1 subnqn:nqn.2026-11.io.mooncake:{} trtype:TCP"
 
@@ -205,3 +207,27 @@ def test_a_late_answer_is_asked_for_again():
     answers.append(TimeoutError("timed out"))
     with pytest.raises(real.Failure, match="timed out"):
         real.Soak.ask_master(soak, "/", 0)
+
+
+class Witness(World):
+    """The world of soak real, of which only the clients' events are there."""
+
+    def __init__(self, cluster):  # pylint: disable=super-init-not-called
+        self.dir, self.children = cluster.dir, cluster.children
+        self.history, self.read_at = History(), {}
+        self.parties = {name: Party(name, "client", "127.0.0.1")
+                        for name in self.children}
+
+
+def test_a_killed_client_saw_what_another_put(cluster):
+    """All events up to its death are taken in, not only its own."""
+    cluster.start("c0", "/bin/sleep", "60")
+    world, t = Witness(cluster), time.monotonic()
+    for slot, word, *rest in ((1, "put", "1", [["a", 7, 100]], "pool", True),
+                              (1, "put.", "1", [0]), (0, "get", "1", ["a"]),
+                              (0, "get.", "1", [7], 0)):
+        t += 1e-6
+        Events(world.path(f"c{slot}.events")).write(word, t, *rest)
+    world.kill("c0")
+    assert world.history.failures == []
+    assert world.history.count["hits"] == 1

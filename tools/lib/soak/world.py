@@ -123,8 +123,7 @@ class World(Cluster):
 
     def start_client(self, p):
         slot = int(p.name[1:])
-        self.read_events(slot)
-        self.history.apply(float("inf"))
+        self.look()
         self.history.told.pop((slot, "up"), None)
         config = {"slot": slot, "life": p.starts, "seed": self.seed,
                   "events": self.path(p.name + ".events"),
@@ -171,10 +170,8 @@ class World(Cluster):
         p.is_up = p.is_stopped = False
         p.retries = 0
         if p.kind == "client":
-            slot = int(name[1:])
-            self.read_events(slot)
-            self.history.apply(time.monotonic())
-            self.history.died(slot)
+            self.look()
+            self.history.died(int(name[1:]))
 
     def terminate(self, name):
         """In good order; a status other than 0 is a failure."""
@@ -240,7 +237,8 @@ class World(Cluster):
             self.history.feed(slot, line)
 
     def look(self):
-        """Takes in what the clients have written so far."""
+        """Takes in what the clients have written so far: of all of them,
+        for what one saw another has done."""
         now = time.monotonic()
         for slot in range(CLIENTS):
             self.read_events(slot)
