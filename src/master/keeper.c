@@ -169,7 +169,8 @@ static void sync_start(struct keeper *k)
 	k->journal->ops->sync(k->journal);
 }
 
-/* What is written and not on disk gets there, now or soon. */
+/* What is written and not on disk gets there, now or soon; at the end, when
+ * the journal is closed. */
 static void sync_soon(struct keeper *k)
 {
 	if (k->is_syncing || k->is_sync_lost ||
@@ -177,7 +178,8 @@ static void sync_soon(struct keeper *k)
 		return;
 	if (k->opts.sync == KEEP_ALWAYS)
 		sync_start(k);
-	else if (k->opts.sync == KEEP_INTERVAL && !timer_is_set(&k->sync_timer))
+	else if (k->opts.sync == KEEP_INTERVAL && !k->is_stopping &&
+		 !timer_is_set(&k->sync_timer))
 		timer_set(k->svc->loop, &k->sync_timer,
 			  k->opts.sync_interval_ns);
 }
@@ -571,8 +573,8 @@ void keeper_stop(struct keeper *k)
 bool keeper_is_idle(const struct keeper *k)
 {
 	return !k->is_saving && k->journal->busy == 0 &&
-	       list_is_empty(&k->held) && list_is_empty(&k->waiting) &&
-	       list_is_empty(&k->syncing);
+	       !k->commit_task.is_queued && list_is_empty(&k->held) &&
+	       list_is_empty(&k->waiting) && list_is_empty(&k->syncing);
 }
 
 void keeper_close(struct keeper *k)

@@ -13,7 +13,9 @@
 
 #include <cmocka.h>
 
+#include "io/backend.h"
 #include "io/thread.h"
+#include "master/note.h"
 #include "master/object.h"
 #include "master/service.h"
 #include "rpc/client.h"
@@ -58,6 +60,8 @@ struct world {
 	struct rpc_sync *rs;
 	struct gate gate;
 	uint64_t failures;
+	bool has_news_at_the_end;
+	uint32_t timers_left;
 };
 
 static uint8_t client_id[16] = {1}, segment_id[16] = {2};
@@ -130,13 +134,19 @@ static void opened(void *arg)
 static void stop_service(void *arg)
 {
 	struct world *w = arg;
+	struct notes *notes = w->svc->core->notes;
 
+	if (w->has_news_at_the_end)
+		notes->has_news(notes->arg);
 	service_stop(w->svc, opened, w);
 }
 
 static void destroy_service(void *arg)
 {
-	service_destroy(((struct world *)arg)->svc);
+	struct world *w = arg;
+
+	service_destroy(w->svc);
+	w->timers_left = w->meta.loop->heap_len;
 }
 
 static void stop_server(void *arg)
@@ -488,6 +498,22 @@ static void stopped_while_full(void **state)
 	assert_int_equal(status_of_get(w->rs, "b"), 0);
 }
 
+/* What is written between its end and its death leaves no timer behind. */
+static void stopped_with_news(void **state)
+{
+	struct world *w = *state;
+
+	assert_true(mount(w));
+	assert_true(put(w->rs, "a"));
+	w->has_news_at_the_end = true;
+	stop(w);
+	w->has_news_at_the_end = false;
+	start(w);
+	assert_int_equal(w->timers_left, 0);
+	assert_true(mount(w));
+	assert_int_equal(status_of_get(w->rs, "a"), 0);
+}
+
 /* What is taken can be read by the next life. */
 static void longest_names(void **state)
 {
@@ -522,6 +548,8 @@ int main(void)
 						setup_often, teardown),
 		cmocka_unit_test_setup_teardown(longest_names, setup_always,
 						teardown),
+		cmocka_unit_test_setup_teardown(stopped_with_news,
+						setup_interval, teardown),
 		cmocka_unit_test_setup_teardown(stopped_while_full,
 						setup_always, teardown),
 		cmocka_unit_test_setup_teardown(stopped_while_full,
