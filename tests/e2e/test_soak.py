@@ -132,6 +132,16 @@ def test_excuses():
     assert why() is None
     known.lie()
     assert why()                    # a stripe of it
+    for tier in ("both", "memory"):
+        known, why = losses(Story().put("a", 1, tier=tier, size=3 << 20),
+                            "na")
+        assert why() is None
+        known.lose_memory("na")
+        assert why()                # the pool had no room: nothing lay there
+    known, why = losses(Story().put("a", 1, tier="both", size=3 << 20),
+                        "na", "ta")
+    known.lose_memory("na")
+    assert why() is None
 
 
 def test_excuses_end():

@@ -118,7 +118,8 @@ class Losses:
         places = {self.world.party_at(e) for e in k.places} - {None}
         if not places:
             places = self.places_on_disk(key, v)
-        if v.size > STRIPE and v.tier not in ("memory", "fillmem"):
+        if v.size > STRIPE and (places & set(TARGETS) or not places
+                                and v.tier not in ("memory", "fillmem")):
             # in pieces on several targets, of which each is needed
             places = {p for p in places if p not in TARGETS}
             places.add(self.world.liar)
