@@ -216,7 +216,8 @@ int64_t mooncake_store_remove_all(mooncake_store_t store, int force)
 
 /* --- where it lies --- */
 
-#define REPLICA_COMPLETE 4
+/* Upstream's ReplicaStatus; the master tells of no others. */
+#define REPLICA_COMPLETE 3
 
 static void replica_fill(const Mc__GetRsp *rsp, const Mc__Object *object,
 			 const Mc__Replica *replica, mooncake_replica_t *out)

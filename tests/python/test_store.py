@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from conftest import new_store
-from mooncake.store import ObjectDataType, ReplicateConfig
+from mooncake.store import ObjectDataType, ReplicaStatus, ReplicateConfig
 
 LMCACHE_CHUNK = 33_554_460  # 32 MiB and a 28-byte header
 
@@ -36,6 +36,7 @@ def test_any_length(nof_store, size):
     assert nof_store.get_size(f"len-{size}") == size
     where = nof_store.get_replica_desc(f"len-{size}")
     assert [r.is_nof_replica() for r in where] == [True]
+    assert [r.status for r in where] == [ReplicaStatus.COMPLETE]
 
 
 def test_memory_tier(pool):

@@ -173,6 +173,7 @@ static void test_placement(void **state)
 	assert_int_equal(put_with(w, "p1", 1, 0), 0);
 	assert_int_equal(mooncake_store_get_replicas(w->s, "p1", where, 2), 1);
 	assert_int_equal(where[0].kind, 3);
+	assert_int_equal(where[0].status, 3); /* complete */
 	assert_int_equal(put_with(w, "p2", 0, 1), 0);
 	assert_int_equal(put_with(w, "p3", -1, -1), 0);
 	assert_int_equal(put_with(w, "p4", 0, 0), -600);

@@ -270,6 +270,7 @@ static void test_corruption(void **state)
 	assert_int_equal(mooncake_store_get_replicas(w->b, "rot", &where, 1),
 			 1);
 	assert_int_equal(where.kind, 0);
+	assert_int_equal(where.status, 3); /* complete */
 	assert_string_equal(where.endpoint, owner->client->name);
 	mem = owner->client->segment.mem;
 	assert_memory_equal(mem + where.offset, "12345678", 8);
