@@ -49,19 +49,40 @@ void store_leave(struct store *store)
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* Waits for other calls to end; false in a forked child. */
-static bool store_begin_change(struct store *store)
+static void store_wait_for_change(struct store *store)
 {
-	if (store->pid != getpid())
-		return false;
-	pthread_mutex_lock(&store->lock);
 	while (store->is_changing)
 		pthread_cond_wait(&store->idle, &store->lock);
+}
+
+/* Waits for other calls to end. */
+static void store_begin_close(struct store *store)
+{
+	pthread_mutex_lock(&store->lock);
+	store_wait_for_change(store);
 	store->is_changing = true;
 	while (store->running > 0)
 		pthread_cond_wait(&store->idle, &store->lock);
 	pthread_mutex_unlock(&store->lock);
-	return true;
+}
+
+/* A store that is set up is refused at once: were it to wait for the calls
+ * under way, all new ones would fail meanwhile. */
+static int store_begin_setup(struct store *store, struct err *err)
+{
+	pthread_mutex_lock(&store->lock);
+	store_wait_for_change(store);
+	if (store->client) {
+		err_set(err, -EALREADY,
+			"this store is set up already as %s: close it first",
+			store->client->name);
+		store->setup_err = *err;
+	} else {
+		ASSERT(store->running == 0);
+		store->is_changing = true;
+	}
+	pthread_mutex_unlock(&store->lock);
+	return err->code;
 }
 
 static void store_end_change(struct store *store)
@@ -110,8 +131,9 @@ int mooncake_store_close(mooncake_store_t handle)
 
 	if (!store)
 		return -1;
-	if (!store_begin_change(store))
+	if (store->pid != getpid())
 		return MOONCAKE_INVALID_PARAMS;
+	store_begin_close(store);
 	client_close(TAKE(store->client));
 	store_end_change(store);
 	return 0;
@@ -136,15 +158,20 @@ void mooncake_store_destroy(mooncake_store_t handle)
 /* --- setup --- */
 
 static enum mooncake_status store_open(struct store *store,
-				       const struct client_conf *conf)
+				       const char *const *names,
+				       const char *const *values, size_t count,
+				       struct err *err)
 {
-	if (store->client) {
-		err_set(&store->setup_err, -EALREADY,
-			"this store is set up already as %s: close it first",
-			store->client->name);
-		return MOONCAKE_INVALID_PARAMS;
-	}
-	return client_open(conf, &store->client, &store->setup_err);
+	enum mooncake_status st = MOONCAKE_INVALID_PARAMS;
+	struct client_conf conf;
+
+	if (store_begin_setup(store, err))
+		return st;
+	if (conf_parse(names, values, count, &conf, err) == 0)
+		st = client_open(&conf, &store->client, err);
+	store->setup_err = *err;
+	store_end_change(store);
+	return st;
 }
 
 int mooncake_store_setup_config(mooncake_store_t handle,
@@ -152,21 +179,17 @@ int mooncake_store_setup_config(mooncake_store_t handle,
 				const char *const *values, size_t count)
 {
 	struct store *store = store_of(handle);
-	enum mooncake_status st = MOONCAKE_INVALID_PARAMS;
-	struct client_conf conf;
+	enum mooncake_status st;
+	struct err err = {0};
 
 	if (!store || (count && (!names || !values)))
 		return -1;
-	if (!store_begin_change(store))
+	if (store->pid != getpid())
 		return MOONCAKE_INVALID_PARAMS;
-	store->setup_err = (struct err){0};
-	if (conf_parse(names, values, count, &conf, &store->setup_err) == 0)
-		st = store_open(store, &conf);
+	st = store_open(store, names, values, count, &err);
 	/* Loud: callers are known to ignore the return code. */
 	if (st != MOONCAKE_OK)
-		log_err("setup failed", "status=%d error=\"%s\"", st,
-			store->setup_err.text);
-	store_end_change(store);
+		log_err("setup failed", "status=%d error=\"%s\"", st, err.text);
 	return st;
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -395,6 +396,44 @@ static void test_close_under_load(void **state)
 	assert_true(mooncake_store_remove_all(w->a, 1) > 0);
 }
 
+struct setup {
+	pthread_t thread;
+	struct world *w;
+	int ret;
+	atomic_bool is_done;
+};
+
+static void *setup_run(void *arg)
+{
+	struct setup *s = arg;
+
+	s->ret = mooncake_store_setup(s->w->b, "127.0.0.1", "P2PHANDSHAKE", 0,
+				      0, NULL, "", s->w->addr);
+	atomic_store(&s->is_done, true);
+	return NULL;
+}
+
+/* It is refused at once: neither it nor others wait for a call that lasts. */
+static void test_second_setup(void **state)
+{
+	struct world *w = *state;
+	struct setup s = {.w = w, .ret = 1};
+	unsigned failed = 0;
+
+	assert_non_null(store_enter(w->b)); /* the call */
+	pthread_create(&s.thread, NULL, setup_run, &s);
+	for (int i = 0; i < 2000 && !atomic_load(&s.is_done); i++) {
+		failed += mooncake_store_is_exist(w->b, "none") != 0;
+		usleep(1000);
+	}
+	failed += !atomic_load(&s.is_done);
+	store_leave(w->b);
+	pthread_join(s.thread, NULL);
+	assert_int_equal(failed, 0);
+	assert_int_equal(s.ret, -600);
+	assert_non_null(strstr(mooncake_store_setup_error(w->b), "already"));
+}
+
 /* --- a master that has forgotten everything --- */
 
 struct place {
@@ -530,6 +569,7 @@ int main(void)
 		cmocka_unit_test(test_corruption),
 		cmocka_unit_test(test_before_and_after),
 		cmocka_unit_test(test_close_under_load),
+		cmocka_unit_test(test_second_setup),
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_forgotten),
 	};
