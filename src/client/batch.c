@@ -65,6 +65,9 @@ static int64_t item_set_pieces(struct client *c, const struct batch_in *in,
 			return MOONCAKE_INVALID_PARAMS;
 		item->iov[item->iovcnt++] = (struct iovec){p, n};
 	}
+	/* A put of nothing: decided here, so that no equal key follows it. */
+	if (!in->is_write && item->bytes == 0)
+		return MOONCAKE_INVALID_PARAMS;
 	return ITEM_OPEN;
 }
 

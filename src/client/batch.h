@@ -33,7 +33,7 @@ struct batch_in {
 	const char *const *keys;
 	const mooncake_pieces_t *values;
 	size_t count;
-	bool is_write;		 /* into the caller's memory */
+	bool is_write;		 /* into the caller's memory: not a put */
 	mooncake_buffer_t *into; /* one per key, instead of values; or NULL */
 };
 /* For values of one piece each; NULL when out of memory. */

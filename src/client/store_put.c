@@ -16,10 +16,6 @@ static void put_some(struct client *c, const struct batch_in *in, size_t n,
 
 	arena_init(&arena, 0);
 	items = batch_items(c, in, n, &arena);
-	for (size_t i = 0; i < n; i++)
-		if (items && items[i].result == ITEM_OPEN &&
-		    items[i].bytes == 0)
-			items[i].result = MOONCAKE_INVALID_PARAMS;
 	if (items)
 		put_items(c, items, n, po, &arena);
 	for (size_t i = 0; i < n; i++)

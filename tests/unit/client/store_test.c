@@ -257,6 +257,25 @@ static void test_batches(void **state)
 	assert_int_equal(mooncake_store_remove_all(w->b, 1), BATCH - 1 - 111);
 }
 
+/* Nothing to store is no first of two that are equal. */
+static void test_empty_twin(void **state)
+{
+	const char *keys[] = {"twin", "twin"};
+	char value[] = "full", out[4];
+	void *bufs[] = {value, value};
+	const size_t sizes[] = {0, 4};
+	struct world *w = *state;
+	int results[2];
+
+	assert_int_equal(mooncake_store_batch_put_from(w->b, keys, bufs, sizes,
+						       2, NULL, results),
+			 0);
+	assert_int_equal(results[0], 0);
+	assert_int_equal(results[1], 0);
+	assert_int_equal(mooncake_store_get_into(w->b, "twin", out, 4), 4);
+	assert_int_equal(mooncake_store_remove(w->b, "twin", 1), 0);
+}
+
 /* A flipped bit in the medium: a miss, counted; never wrong bytes. */
 static void test_corruption(void **state)
 {
@@ -566,6 +585,7 @@ int main(void)
 		cmocka_unit_test(test_bad_pointers),
 		cmocka_unit_test(test_registration),
 		cmocka_unit_test(test_batches),
+		cmocka_unit_test(test_empty_twin),
 		cmocka_unit_test(test_corruption),
 		cmocka_unit_test(test_before_and_after),
 		cmocka_unit_test(test_close_under_load),
