@@ -61,6 +61,8 @@ static void on_signal(struct signals *s, int signo)
 	struct nof_program *p = s->arg;
 	struct tgt_stats st;
 
+	if (!p->tgt)
+		return; /* it has stopped in this turn */
 	if (signo == SIGHUP) {
 		nof_keys_again(p);
 		return;
@@ -209,12 +211,12 @@ static int serve(struct nof_program *p, struct err *err)
 		loop_run(p->loop);
 	}
 	strbuf_fini(&p->out);
+	/* A signal would end a second time what ends here. */
+	if (has_signals)
+		signals_close(&p->signals);
 	stop_now(p);
 	control_fini(&p->control);
-	if (has_signals) {
-		timer_cancel(p->loop, &p->stop_timer);
-		signals_close(&p->signals);
-	}
+	timer_cancel(p->loop, &p->stop_timer);
 	for (unsigned i = 0; i < NOF_THREADS_MAX; i++)
 		shard_stop(&p->shards[i]);
 	loop_destroy(p->loop);

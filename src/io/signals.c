@@ -28,7 +28,7 @@ static void signals_done(struct io_op *op)
 	struct signalfd_siginfo info;
 
 	s->op_busy = false;
-	if (op->res == -ECANCELED)
+	if (op->res == -ECANCELED || s->is_closing)
 		return;
 	if (op->res < 0) {
 		/* The program can still be killed, but not stopped. */
@@ -99,11 +99,11 @@ void signals_close(struct signals *s)
 {
 	if (!s->loop)
 		return;
-	/* on_signal may come once more, and the poll starts again after it. */
-	while (s->op_busy) {
-		io_cancel(s->loop, &s->op);
+	/* A signal may still be faster than the cancel; nobody is told. */
+	s->is_closing = true;
+	io_cancel(s->loop, &s->op);
+	while (s->op_busy)
 		loop_turn(s->loop, NS_PER_S);
-	}
 	close(s->fd);
 	s->fd = -1;
 	s->loop = NULL;

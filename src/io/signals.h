@@ -16,7 +16,7 @@ struct signals {
 	int fd;
 	void *arg;
 	void (*on_signal)(struct signals *s, int signo);
-	bool op_busy;
+	bool op_busy, is_closing;
 };
 
 /* Call before other threads start, so that they inherit the mask. */
@@ -26,7 +26,8 @@ int signals_open(struct signals *s, struct loop *loop,
 /* SIGHUP is for reading something again: it comes even when the program was
  * started with it ignored.  Before other threads start, too. */
 int signals_take_hup(struct signals *s, struct err *err);
-/* Turns the loop until the operation has ended; call after loop_run(). */
+/* Turns the loop until the operation has ended; call after loop_run().
+ * on_signal() does not come any more: what it is for may be gone. */
 void signals_close(struct signals *s);
 
 #endif

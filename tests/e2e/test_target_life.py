@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How mooncake_nof_target starts, takes leave and ends."""
+"""How mooncake_nof_target starts, takes leave and ends, and what a program says
+whose start fails."""
 import os
 import signal
 import socket
@@ -154,3 +155,33 @@ def test_hundreds_of_hosts_at_once(cluster):
         assert p.wait(timeout=20) == 0
     finally:
         end(p)
+
+
+def start_already_stopped(cluster, program, *flags, env=None):
+    """Of a start that fails with a SIGTERM on its way: status and output."""
+    def stop():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    r = subprocess.run([cluster.program(program), *flags], text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       preexec_fn=stop, timeout=60, check=False,
+                       env={**os.environ, **(env or {})})
+    return r.returncode, r.stdout
+
+
+@pytest.mark.parametrize("backend", ["uring", "epoll"])
+@pytest.mark.parametrize("program, flags, said", [
+    ("mooncake_master", ["--journal_dir=/dev/null", "--rpc_port=0",
+                         "--metrics_port=0"], "/dev/null"),
+    ("mooncake_nof_target", ["--listen=127.0.0.1:0",
+                             "--namespace=/nowhere/a.img"], "/nowhere"),
+    ("mooncake_nof_target", ["--listen=192.0.2.1:4420",
+                             "--namespace=ram:16m"], "192.0.2.1"),
+])
+def test_failed_start_says_why(cluster, program, flags, said, backend):
+    """Whatever comes in between."""
+    status, out = start_already_stopped(cluster, program, *flags,
+                                        env={"MC_IO_BACKEND": backend})
+    assert status == 1, out
+    assert said in out.splitlines()[-1]
