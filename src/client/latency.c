@@ -13,8 +13,9 @@
 #include "base/str.h"
 #include "base/time.h"
 
-#define AGE_AT 512
-#define PROBES 8 /* of the hash table */
+#define AGE_AT	   512
+#define PROBES	   8			  /* of the hash table */
+#define COLD_READS (64 * LATENCY_TARGETS) /* of others, and none of it */
 
 void latency_init(struct latency *l)
 {
@@ -56,27 +57,48 @@ static uint64_t step_end_ns(unsigned step)
 	return (step % 2 ? us * 2 : us + (us + 1) / 2) * NS_PER_US;
 }
 
-/* make: NULL only when memory or the table is full. */
-static struct latency_target *find(struct latency *l,
-				   const struct uuid *segment, bool make)
+/*
+ * Where it stands, or may: an empty place, or else that of one that was read
+ * long ago, as those of a former life are.  NULL: all others are read, too;
+ * were they to drive each other out, none would ever have read enough.
+ */
+static struct latency_target **place_of(struct latency *l,
+					const struct uuid *segment)
 {
 	uint64_t hash = hash_bytes(segment->b, sizeof(segment->b));
+	struct latency_target **at, **coldest = NULL;
 
 	for (unsigned i = 0; i < PROBES; i++) {
-		struct latency_target **at =
-			&l->targets[(hash + i) % LATENCY_TARGETS];
-
-		if (*at && uuid_eq(&(*at)->segment, segment))
-			return *at;
-		if (*at)
-			continue;
-		if (make)
-			*at = calloc(1, sizeof(**at));
-		if (*at)
-			(*at)->segment = *segment;
-		return *at;
+		at = &l->targets[(hash + i) % LATENCY_TARGETS];
+		if (!*at || uuid_eq(&(*at)->segment, segment))
+			return at;
+		if (!coldest || (*at)->last < (*coldest)->last)
+			coldest = at;
 	}
-	return NULL;
+	return l->reads - (*coldest)->last >= COLD_READS ? coldest : NULL;
+}
+
+/* NULL when there is no place or no memory. */
+static struct latency_target *make(struct latency *l,
+				   const struct uuid *segment)
+{
+	struct latency_target **at = place_of(l, segment);
+
+	if (!at)
+		return NULL;
+	if (!*at)
+		*at = calloc(1, sizeof(**at));
+	if (*at && !uuid_eq(&(*at)->segment, segment))
+		**at = (struct latency_target){.segment = *segment};
+	return *at;
+}
+
+static const struct latency_target *find(struct latency *l,
+					 const struct uuid *segment)
+{
+	struct latency_target **at = place_of(l, segment);
+
+	return at && *at && uuid_eq(&(*at)->segment, segment) ? *at : NULL;
 }
 
 static void age(struct latency_class *c)
@@ -94,10 +116,12 @@ void latency_add(struct latency *l, const struct uuid *segment, uint64_t bytes,
 	struct latency_target *target;
 
 	pthread_mutex_lock(&l->mu);
-	target = find(l, segment, true);
+	l->reads++;
+	target = make(l, segment);
 	if (target) {
 		struct latency_class *c = &target->classes[class_of(bytes)];
 
+		target->last = l->reads;
 		c->step[step_of(ns)]++;
 		if (++c->count >= AGE_AT)
 			age(c);
@@ -126,7 +150,7 @@ uint64_t latency_p95(struct latency *l, const struct uuid *segment,
 	uint64_t ns = 0;
 
 	pthread_mutex_lock(&l->mu);
-	target = find(l, segment, false);
+	target = find(l, segment);
 	if (target)
 		ns = p95_of(&target->classes[class_of(bytes)]);
 	pthread_mutex_unlock(&l->mu);

@@ -11,7 +11,7 @@
 #include "base/def.h"
 #include "base/uuid.h"
 
-#define LATENCY_TARGETS 512 /* more are not followed */
+#define LATENCY_TARGETS 512 /* of those that are read; not more */
 #define LATENCY_CLASSES 9   /* up to 64 KiB, 256 KiB, 1 MiB … 1 GiB, more */
 #define LATENCY_STEPS	64  /* of half a power of two of microseconds */
 #define LATENCY_ENOUGH	20  /* reads before a percentile is told */
@@ -21,12 +21,14 @@ struct latency_class {
 };
 struct latency_target {
 	struct uuid segment;
+	uint64_t last; /* number of its last read */
 	struct latency_class classes[LATENCY_CLASSES];
 };
 
 struct latency {
 	pthread_mutex_t mu;
 	struct latency_target *targets[LATENCY_TARGETS]; /* hashed */
+	uint64_t reads;					 /* of all */
 	/* Percent of reads that may be made twice, saved up. */
 	unsigned credit;
 };

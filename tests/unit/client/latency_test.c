@@ -76,6 +76,65 @@ static void test_extremes(void **state)
 	latency_fini(&l);
 }
 
+static struct uuid number(unsigned i)
+{
+	return (struct uuid){{4, (uint8_t)i, (uint8_t)(i >> 8)}};
+}
+
+static void read_often(struct latency *l, const struct uuid *id)
+{
+	for (unsigned i = 0; i < 400; i++)
+		latency_add(l, id, 1, NS_PER_MS);
+}
+
+static unsigned known(struct latency *l, unsigned first, unsigned end)
+{
+	unsigned n = 0;
+
+	for (unsigned i = first; i < end; i++) {
+		struct uuid id = number(i);
+
+		n += latency_p95(l, &id, 1) != 0;
+	}
+	return n;
+}
+
+/* Who is read no more makes room; who is read seldom stays. */
+static void test_room(void **state)
+{
+	struct latency l;
+
+	latency_init(&l);
+	add(&l, LATENCY_ENOUGH, 100);
+	for (unsigned i = 0; i < 2000; i++) {
+		struct uuid id = number(i);
+
+		read_often(&l, &id);
+		assert_int_equal(known(&l, i, i + 1), 1);
+		add(&l, 1, 100);
+	}
+	assert_int_equal(known(&l, 1900, 2000), 100);
+	assert_in_range(p95_us(&l), 100, 150);
+	latency_fini(&l);
+}
+
+/* Of more than there is room for, all of them read, as many as fit. */
+static void test_crowd(void **state)
+{
+	struct latency l;
+
+	latency_init(&l);
+	for (unsigned round = 0; round < 100; round++)
+		for (unsigned i = 0; i < 2 * LATENCY_TARGETS; i++) {
+			struct uuid id = number(i);
+
+			latency_add(&l, &id, 1, NS_PER_MS);
+		}
+	assert_true(known(&l, 0, 2 * LATENCY_TARGETS) >
+		    LATENCY_TARGETS * 9 / 10);
+	latency_fini(&l);
+}
+
 static void test_share(void **state)
 {
 	unsigned spent = 0;
@@ -103,10 +162,9 @@ static void test_share(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_percentile),
-		cmocka_unit_test(test_fades),
-		cmocka_unit_test(test_extremes),
-		cmocka_unit_test(test_share),
+		cmocka_unit_test(test_percentile), cmocka_unit_test(test_fades),
+		cmocka_unit_test(test_extremes),   cmocka_unit_test(test_room),
+		cmocka_unit_test(test_crowd),	   cmocka_unit_test(test_share),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
