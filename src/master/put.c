@@ -196,8 +196,11 @@ static int place_evicting(struct core *core, struct put_ask *ask,
 	int ret = -ENOSPC;
 
 	for (place->level = place_level_first(obj);
-	     ret == -ENOSPC && place->level < PLACE_LEVELS; place->level++)
+	     ret == -ENOSPC && place->level < PLACE_LEVELS; place->level++) {
 		ret = place_at_level(core, ask, obj, kind);
+		if (ret == -EAGAIN && ask->is_last)
+			ret = -ENOSPC;
+	}
 	return ret;
 }
 
@@ -234,6 +237,9 @@ static int place_all(struct core *core, struct put_ask *ask, struct object *obj)
 	nof = place_kind(core, ask, obj, KIND_NOF);
 	if (nof < 0 && !obj->is_flexible)
 		return nof;
+	/* The next slice may have that side, too. */
+	if (ask->budget == 0 && (mem == -EAGAIN || nof == -EAGAIN))
+		return -EAGAIN;
 	if (!obj->replicas)
 		return mem < 0 ? mem : nof < 0 ? nof : -ENOSPC;
 	if (!obj->is_flexible && ask->count[KIND_NOF] > 0 &&

@@ -19,6 +19,8 @@ struct put_ask {
 	unsigned budget;      /* evictions that this slice may still cost */
 	uint64_t sweep_ns[KIND_COUNT]; /* of one that is cut short, evict.h */
 	uint64_t retry_ns;
+	bool is_last; /* nobody will ask again: what has to be waited for, or
+		       * is beyond the budget, is not there */
 	/* With OBJECT_ALREADY_EXISTS: it does not yet, somebody is at it. */
 	bool is_being_written;
 };
@@ -32,7 +34,8 @@ enum mooncake_status put_resolve(const struct core *core, struct put_ask *ask);
 /*
  * One key: MOONCAKE_OK with the object (the one there is, when the request was
  * carried out before and its answer got lost), PUT_LATER (space rests until
- * retry_ns, or the budget of this slice is used up), or an error.
+ * retry_ns, or the budget of this slice is used up; not with is_last), or an
+ * error.
  */
 int put_start(struct core *core, struct put_ask *ask, struct str key,
 	      uint64_t size, struct object **out);

@@ -176,14 +176,14 @@ static bool put_run(struct service *svc, struct put_job *job)
 		if (job->msg->request)
 			job->ask.request = job->msg->request + job->next;
 		job->ask.group = group_of(job, job->next);
+		job->ask.is_last =
+			core->now_ns >= job->give_up_ns || svc->is_stopping;
 		st = put_start(core, &job->ask, reply_str(&item->key),
 			       item->size, &obj);
-		if (st == PUT_LATER && core->now_ns < job->give_up_ns &&
-		    !svc->is_stopping)
+		if (st == PUT_LATER)
 			return false;
 		job->next++;
-		grant->status =
-			st == PUT_LATER ? MOONCAKE_NO_AVAILABLE_HANDLE : st;
+		grant->status = st;
 		grant->being_written = job->ask.is_being_written;
 		if (st == MOONCAKE_OK)
 			grant->generation = obj->generation;

@@ -341,6 +341,41 @@ static void test_flexible(void **state)
 	core_destroy(core);
 }
 
+/* A side that the slice has no evictions left for is not one that is full. */
+static void test_flexible_by_slices(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask ask;
+	struct object *obj;
+	char key[16];
+
+	t_segment(core, KIND_NOF, 0, 4 * MiB);
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(key, sizeof(key), "k%u", i);
+		assert_int_equal(t_put(core, key, MiB, 0, 1), 0);
+	}
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	ask = t_ask(core, 1, 1);
+	ask.budget = 1;
+	assert_int_equal(put_start(core, &ask, STR("a"), 3 * MiB, &obj),
+			 PUT_LATER);
+	assert_int_equal(ask.retry_ns, core->now_ns);
+	/* Who can't wait gets what there is. */
+	ask.is_last = true;
+	assert_int_equal(put_start(core, &ask, STR("b"), 3 * MiB, &obj), 0);
+	assert_int_equal(obj->replica_count, 1);
+	ask.is_last = false;
+	ask.budget = 100;
+	assert_int_equal(put_start(core, &ask, STR("a"), 3 * MiB, &obj), 0);
+	assert_int_equal(obj->replica_count, 2);
+	/* All of it is leased: that side is full. */
+	assert_int_equal(t_end(core, "a"), 0);
+	assert_int_equal(t_get(core, "a"), 0);
+	assert_int_equal(put_start(core, &ask, STR("c"), 4 * MiB, &obj), 0);
+	assert_int_equal(obj->replica_count, 1);
+	core_destroy(core);
+}
+
 static void test_reliable(void **state)
 {
 	struct core *core = t_core(NULL);
@@ -444,6 +479,7 @@ int main(void)
 		cmocka_unit_test(test_resent_rests),
 		cmocka_unit_test(test_resent_settles),
 		cmocka_unit_test(test_flexible),
+		cmocka_unit_test(test_flexible_by_slices),
 		cmocka_unit_test(test_reliable),
 		cmocka_unit_test(test_unreadable_gives_way_at_the_end),
 		cmocka_unit_test(test_former_removed),
