@@ -118,12 +118,17 @@ static struct segment *emptiest(struct core *core, enum kind kind)
 	return best;
 }
 
+/* Where this object may go. */
 static uint64_t resting_bytes(const struct core *core, enum kind kind)
 {
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < core->online_count[kind]; i++)
-		sum += core->online[kind][i]->quarantined;
+	for (unsigned i = 0; i < core->online_count[kind]; i++) {
+		const struct segment *seg = core->online[kind][i];
+
+		if (seg->mark != core->mark)
+			sum += seg->quarantined;
+	}
 	return sum;
 }
 
@@ -159,7 +164,7 @@ static uint64_t worth_waiting(struct core *core, enum kind kind)
 static int place_at_level(struct core *core, struct put_ask *ask,
 			  struct object *obj, enum kind kind)
 {
-	uint64_t resting = resting_bytes(core, kind), largest, capacity, freed;
+	uint64_t resting = 0, largest, capacity, freed;
 	int ret;
 
 	for (unsigned round = 0;; round++) {
@@ -170,6 +175,8 @@ static int place_at_level(struct core *core, struct put_ask *ask,
 		if (obj->size > capacity ||
 		    (obj->size < SPLIT_MIN && obj->size > largest))
 			return -ENOSPC;
+		if (round == 0)
+			resting = resting_bytes(core, kind);
 		ask->retry_ns = worth_waiting(core, kind);
 		/* Enough was evicted, but it has to rest first. */
 		if (ask->retry_ns &&

@@ -119,16 +119,26 @@ size_t quarantine_release(struct core *core)
 	return n;
 }
 
+/* Something of that kind rests where it is of use. */
+static bool is_resting(const struct core *core, enum kind kind)
+{
+	for (unsigned i = 0; i < core->online_count[kind]; i++) {
+		const struct segment *seg = core->online[kind][i];
+
+		if (seg->quarantined && seg->mark != core->mark)
+			return true;
+	}
+	return false;
+}
+
 uint64_t quarantine_next(const struct core *core, enum kind kind,
 			 uint64_t limit_ns)
 {
 	const struct quarantine *q = &core->quarantine;
 	uint64_t best = 0;
-	bool rests = false;
 
-	for (unsigned i = 0; i < core->online_count[kind]; i++)
-		rests = rests || core->online[kind][i]->quarantined;
-	if (!rests || q->count == 0 || q->heap[0].release_ns > limit_ns)
+	if (!is_resting(core, kind) || q->count == 0 ||
+	    q->heap[0].release_ns > limit_ns)
 		return 0;
 	/* The top of the heap is enough of it: entries behind the 256th are
 	 * later, and whoever waits looks again. */
@@ -136,7 +146,8 @@ uint64_t quarantine_next(const struct core *core, enum kind kind,
 		const struct resting *r = &q->heap[i];
 
 		if (r->release_ns > limit_ns || r->seg->kind != kind ||
-		    r->seg->state != SEG_ONLINE || r->seg->is_draining)
+		    r->seg->state != SEG_ONLINE || r->seg->is_draining ||
+		    r->seg->mark == core->mark)
 			continue;
 		if (!best || r->release_ns < best)
 			best = r->release_ns;

@@ -18,7 +18,8 @@ void quarantine_rest(struct core *core, const struct resting *r);
 /* Frees what has rested; returns how many extents. */
 size_t quarantine_release(struct core *core);
 /* When the first extent of that kind on an ONLINE segment is free, at most
- * until limit_ns; 0 when none is. */
+ * until limit_ns; 0 when none is.  Segments whose mark is core->mark do not
+ * count. */
 uint64_t quarantine_next(const struct core *core, enum kind kind,
 			 uint64_t limit_ns);
 /* Forgets what rests on a segment that goes away; returns the latest release

@@ -401,6 +401,69 @@ static void test_reliable(void **state)
 	core_destroy(core);
 }
 
+static void put_pinned(struct core *core, const char *key, uint64_t size)
+{
+	struct put_ask ask = t_ask(core, 0, 1);
+	struct object *obj;
+
+	ask.has_hard_pin = true;
+	assert_int_equal(put_start(core, &ask, str_of(key), size, &obj), 0);
+	assert_int_equal(t_end(core, key), 0);
+}
+
+/* Read, evicted at the end of its lease: its space rests for the margin. */
+static void leave_resting(struct core *core, const char *key)
+{
+	assert_int_equal(t_put(core, key, 512 * KiB, 0, 1), 0);
+	assert_int_equal(t_get(core, key), 0);
+	t_pass(core, core->opts.lease_ns);
+	obj_destroy(core, obj_find(core, str_of(key)));
+}
+
+/* Two segments on one host, beside a full one on another. */
+static void add_pair(struct core *core)
+{
+	struct segment *a = t_segment(core, KIND_NOF, 1, 16 * MiB);
+	struct segment *b = t_segment(core, KIND_NOF, 2, 16 * MiB);
+
+	b->host_hash = a->host_hash;
+}
+
+/* The other host is full for good: what rests here does not change that. */
+static void test_rest_that_is_no_use(void **state)
+{
+	struct core *core = t_core(NULL);
+
+	t_segment(core, KIND_NOF, 0, 16 * MiB);
+	put_pinned(core, "p", 16 * MiB);
+	add_pair(core);
+	leave_resting(core, "r");
+	assert_int_equal(t_start(core, "k", MiB, 0, 2), 0);
+	assert_int_equal(obj_find(core, STR("k"))->replica_count, 2);
+	core_destroy(core);
+}
+
+/* Nearer is better than not at all, for who can't wait any longer. */
+static void test_rest_until_the_last_try(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask ask = t_ask(core, 0, 2);
+	struct segment *c = t_segment(core, KIND_NOF, 0, 16 * MiB);
+	struct object *obj;
+
+	put_pinned(core, "p", 15 * MiB);
+	put_pinned(core, "q", 512 * KiB);
+	leave_resting(core, "r");
+	add_pair(core);
+	assert_int_equal(c->quarantined, 512 * KiB);
+	assert_int_equal(put_start(core, &ask, STR("k"), MiB, &obj), PUT_LATER);
+	ask.is_last = true;
+	assert_int_equal(put_start(core, &ask, STR("k"), MiB, &obj), 0);
+	assert_int_equal(obj->replica_count, 2);
+	assert_int_equal(c->unfinished, 0);
+	core_destroy(core);
+}
+
 /* What nobody can read now is lost only to a put that ends well. */
 static void test_unreadable_gives_way_at_the_end(void **state)
 {
@@ -481,6 +544,8 @@ int main(void)
 		cmocka_unit_test(test_flexible),
 		cmocka_unit_test(test_flexible_by_slices),
 		cmocka_unit_test(test_reliable),
+		cmocka_unit_test(test_rest_that_is_no_use),
+		cmocka_unit_test(test_rest_until_the_last_try),
 		cmocka_unit_test(test_unreadable_gives_way_at_the_end),
 		cmocka_unit_test(test_former_removed),
 	};
