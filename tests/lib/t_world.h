@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A real service with a journal, its clients over RPC, and a disk that is slow,
+ * full or broken when the test says so.
+ */
+#ifndef T_WORLD_H
+#define T_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "io/backend.h"
+#include "io/thread.h"
+#include "master/note.h"
+#include "master/object.h"
+#include "master/service.h"
+#include "rpc/client.h"
+#include "t_dir.h"
+
+/* --- the disk --- */
+
+static struct {
+	_Atomic bool is_slow, is_full, is_broken;
+	struct gate begun, goes_on; /* of a slow sync */
+} disk;
+
+int fdatasync(int fd)
+{
+	if (atomic_exchange(&disk.is_slow, false)) {
+		gate_open(&disk.begun);
+		gate_wait(&disk.goes_on);
+	}
+	return (int)syscall(SYS_fdatasync, disk.is_broken ? -1 : fd);
+}
+
+int fsync(int fd)
+{
+	return (int)syscall(SYS_fsync, disk.is_broken ? -1 : fd);
+}
+
+ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
+{
+	return syscall(SYS_pwrite64, disk.is_full ? -1 : fd, p, n, at);
+}
+
+/* --- the master --- */
+
+struct world {
+	struct t_dir dir;
+	enum keep_sync sync;
+	uint64_t sync_interval_ns;
+	struct shard meta, net;
+	struct service *svc;
+	struct rpc_server *server;
+	struct addr addr;
+	struct rpc_sync *rs;
+	struct gate gate;
+	uint64_t failures;
+	bool has_news_at_the_end;
+	uint32_t timers_left;
+};
+
+static uint8_t world_client[16] = {1}, world_segment[16] = {2};
+
+static inline void world_open_service(void *arg)
+{
+	struct world *w = arg;
+	struct keeper_opts keeper = {
+		.dir = w->dir.path,
+		.sync = w->sync,
+		.sync_interval_ns = w->sync_interval_ns,
+		.snapshot_bytes = GiB,
+		.snapshot_interval_ns = 3600 * NS_PER_S,
+	};
+	struct service_opts opts = {.cluster_id = "test",
+				    .probe_interval_ns = NS_PER_S,
+				    .journal = &keeper};
+	struct err err = {0};
+
+	core_opts_default(&opts.core);
+	opts.core.high_watermark[KIND_MEM] = 1;
+	opts.core.generation = 1000;
+	if (service_open(w->meta.loop, &opts, NULL, &w->svc, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static inline void world_open_server(void *arg)
+{
+	struct world *w = arg;
+	struct err err = {0};
+
+	ASSERT(addr_parse("127.0.0.1", 0, &w->addr) == 0);
+	ASSERT(rpc_server_open(
+		       &(struct rpc_server_opts){.loop = w->net.loop,
+						 .addr = w->addr,
+						 .handler = service_handle,
+						 .arg = w->svc},
+		       &w->addr, &w->server, &err) == 0);
+}
+
+static inline struct rpc_sync *world_connect(struct world *w)
+{
+	struct rpc_sync *rs;
+	struct err err = {0};
+
+	ASSERT(rpc_sync_open(&w->addr, 60000, &rs, &err) == 0);
+	return rs;
+}
+
+static inline void world_start(struct world *w)
+{
+	struct err err = {0};
+
+	ASSERT(shard_start(&w->meta, &(struct loop_opts){.name = "meta"},
+			   &err) == 0);
+	ASSERT(shard_start(&w->net, &(struct loop_opts){.name = "net"}, &err) ==
+	       0);
+	shard_call(&w->meta, world_open_service, w);
+	shard_call(&w->net, world_open_server, w);
+	w->rs = world_connect(w);
+}
+
+static inline void world_opened(void *arg)
+{
+	struct world *w = arg;
+
+	gate_open(&w->gate);
+}
+
+static inline void world_stop_service(void *arg)
+{
+	struct world *w = arg;
+	struct notes *notes = w->svc->core->notes;
+
+	if (w->has_news_at_the_end)
+		notes->has_news(notes->arg);
+	service_stop(w->svc, world_opened, w);
+}
+
+static inline void world_destroy_service(void *arg)
+{
+	struct world *w = arg;
+
+	service_destroy(w->svc);
+	w->timers_left = w->meta.loop->heap_len;
+}
+
+static inline void world_stop_server(void *arg)
+{
+	struct world *w = arg;
+
+	rpc_server_close(w->server, world_opened, w);
+}
+
+static inline void world_stop(struct world *w)
+{
+	gate_init(&w->gate);
+	shard_call(&w->meta, world_stop_service, w);
+	gate_wait(&w->gate);
+	gate_init(&w->gate);
+	shard_call(&w->net, world_stop_server, w);
+	gate_wait(&w->gate);
+	rpc_sync_close(w->rs);
+	shard_stop(&w->net);
+	shard_call(&w->meta, world_destroy_service, w);
+	shard_stop(&w->meta);
+}
+
+static inline int world_setup(void **state, enum keep_sync sync,
+			      uint64_t interval_ns)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	ASSERT(w);
+	w->sync = sync;
+	w->sync_interval_ns = interval_ns;
+	t_dir_open(&w->dir);
+	world_start(w);
+	*state = w;
+	return 0;
+}
+
+static inline int world_teardown(void **state)
+{
+	struct world *w = *state;
+
+	world_stop(w);
+	t_dir_close(&w->dir);
+	free(w);
+	return 0;
+}
+
+/* --- its clients --- */
+
+/* NULL: refused. */
+static inline const void *world_call(struct rpc_sync *rs, uint16_t method,
+				     const void *req, int *ret)
+{
+	const ProtobufCMessage *rsp = NULL;
+	struct err err = {0};
+
+	*ret = rpc_sync_call(rs, method, req, &rsp, &err);
+	return *ret < 0 ? NULL : rsp;
+}
+
+static inline ProtobufCBinaryData world_bytes(const char *text)
+{
+	return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+}
+
+static inline bool world_mount_as(struct world *w, const char *name,
+				  const char *host)
+{
+	char *paths[] = {"traddr:127.0.0.1 subnqn:nqn.2024-01.t:m ns:1"};
+	Mc__Segment seg = MC__SEGMENT__INIT;
+	Mc__MountReq req = MC__MOUNT_REQ__INIT;
+	const Mc__MountRsp *rsp;
+	int ret;
+
+	req.client_id = (ProtobufCBinaryData){16, world_client};
+	req.segment = &seg;
+	seg.id = (ProtobufCBinaryData){16, world_segment};
+	seg.name = (char *)(uintptr_t)name;
+	seg.host_id = (char *)(uintptr_t)host;
+	seg.size = 16 * MiB;
+	seg.endpoints = paths;
+	seg.n_endpoints = 1;
+	rsp = world_call(w->rs, METHOD_MOUNT, &req, &ret);
+	return rsp && rsp->status == 0;
+}
+
+static inline bool world_mount(struct world *w)
+{
+	return world_mount_as(w, "host:1", "");
+}
+
+/* Was it acknowledged? */
+static inline bool world_put(struct rpc_sync *rs, const char *key)
+{
+	Mc__PutItem item = MC__PUT_ITEM__INIT, *items[] = {&item};
+	Mc__PutStartReq req = MC__PUT_START_REQ__INIT;
+	Mc__PutEndItem last = MC__PUT_END_ITEM__INIT, *lasts[] = {&last};
+	Mc__PutEndReq end = MC__PUT_END_REQ__INIT;
+	const Mc__PutStartRsp *rsp;
+	const Mc__StatusRsp *st;
+	int ret;
+
+	item.key = last.key = world_bytes(key);
+	item.size = 4096;
+	req.client_id = end.client_id = (ProtobufCBinaryData){16, world_client};
+	req.items = items;
+	end.items = lasts;
+	req.n_items = end.n_items = 1;
+	rsp = world_call(rs, METHOD_PUT_START, &req, &ret);
+	if (!rsp || !rsp->n_grants || rsp->grants[0]->status)
+		return false;
+	last.generation = rsp->grants[0]->generation;
+	last.crcs = world_bytes("1234");
+	st = world_call(rs, METHOD_PUT_END, &end, &ret);
+	return st && st->n_status && st->status[0] == 0;
+}
+
+static inline int world_get(struct rpc_sync *rs, const char *key)
+{
+	Mc__GetReq req = MC__GET_REQ__INIT;
+	ProtobufCBinaryData keys[] = {world_bytes(key)};
+	const Mc__GetRsp *rsp;
+	int ret;
+
+	req.keys = keys;
+	req.n_keys = 1;
+	rsp = world_call(rs, METHOD_GET, &req, &ret);
+	assert_non_null(rsp);
+	return rsp->objects[0]->status;
+}
+
+#endif
