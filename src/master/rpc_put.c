@@ -231,6 +231,17 @@ void rpc_put_run_parked(struct service *svc)
 	arm_park(svc);
 }
 
+/* While the answer still gets there: what is granted to nobody is in the way
+ * until it is discarded. */
+static uint64_t give_up_at(const struct core *core, const struct rpc_req *req)
+{
+	uint64_t now = core->now_ns;
+	uint64_t left = req->deadline_ns > now ? req->deadline_ns - now : 0;
+
+	return now +
+	       MIN(PARK_NS_MAX + 2 * core->opts.margin_ns, left - left / 4);
+}
+
 static struct put_job *make_job(struct service *svc, struct rpc_req *req)
 {
 	const Mc__PutStartReq *msg = (const Mc__PutStartReq *)req->body;
@@ -253,9 +264,7 @@ static struct put_job *make_job(struct service *svc, struct rpc_req *req)
 	job->rsp.n_grants = msg->n_items;
 	job->req = req;
 	job->msg = msg;
-	job->give_up_ns =
-		svc->core->now_ns + PARK_NS_MAX + 2 * svc->core->opts.margin_ns;
-	job->give_up_ns = MIN(job->give_up_ns, req->deadline_ns);
+	job->give_up_ns = give_up_at(svc->core, req);
 	return job;
 }
 

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Puts that are parked: what ends them but space. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "t_core.h"
+#include "t_world.h"
+
+#define SPACE (16 * MiB)
+
+static int setup(void **state)
+{
+	return world_setup(state, KEEP_INTERVAL, 3600 * NS_PER_S);
+}
+
+/* All of the space; NULL: refused, or not answered in time. */
+static const Mc__PutStartRsp *put_all(struct rpc_sync *rs, int *ret)
+{
+	Mc__PutItem item = MC__PUT_ITEM__INIT, *items[] = {&item};
+	Mc__PutStartReq req = MC__PUT_START_REQ__INIT;
+
+	item.key = world_bytes("all");
+	item.size = SPACE;
+	req.client_id = (ProtobufCBinaryData){16, world_client};
+	req.items = items;
+	req.n_items = 1;
+	return world_call(rs, METHOD_PUT_START, &req, ret);
+}
+
+/* Read, and its lease has just ended: evicted now, it rests for longer than
+ * anybody waits. */
+static void fill_to_rest(void *arg)
+{
+	struct world *w = arg;
+	struct core *core = service_enter(w->svc);
+
+	t_segment(core, KIND_MEM, 0, SPACE);
+	core->opts.margin_ns = 3600 * NS_PER_S;
+	assert_int_equal(t_put(core, "a", SPACE, 1, 0), 0);
+	assert_int_equal(t_get(core, "a"), 0);
+	obj_find(core, STR("a"))->used_ns -= core->opts.lease_ns;
+}
+
+/* Who waits hears that there was no space, rather than nothing. */
+static void answered_in_time(void **state)
+{
+	struct world *w = *state;
+	const Mc__PutStartRsp *rsp;
+	struct rpc_sync *rs;
+	struct err err = {0};
+	int ret;
+
+	shard_call(&w->meta, fill_to_rest, w);
+	assert_int_equal(rpc_sync_open(&w->addr, 2000, &rs, &err), 0);
+	rsp = put_all(rs, &ret);
+	assert_non_null(rsp);
+	assert_int_equal(rsp->grants[0]->status, -200);
+	rpc_sync_close(rs);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(answered_in_time, setup,
+						world_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
