@@ -206,14 +206,18 @@ static void arm_park(struct service *svc)
 
 		first = MIN(first, at);
 	}
+	/* In another turn of the loop: a slice is all that one turn pays for,
+	 * and its records are written before the next one. */
 	if (first == UINT64_MAX)
 		timer_cancel(svc->loop, &svc->park_timer);
 	else
-		timer_set_at(svc->loop, &svc->park_timer, first);
+		timer_set_at(svc->loop, &svc->park_timer,
+			     MAX(first, loop_now_ns(svc->loop) + 1));
 }
 
 void rpc_put_run_parked(struct service *svc)
 {
+	bool is_broken = svc->keeper && keeper_is_broken(svc->keeper);
 	struct list due;
 
 	list_init(&due);
@@ -222,8 +226,12 @@ void rpc_put_run_parked(struct service *svc)
 		struct put_job *job = list_first(&due, struct put_job, node);
 
 		list_del(&job->node);
-		if ((due_ns(job) <= svc->core->now_ns || svc->is_stopping) &&
-		    put_run(svc, job))
+		/* What is evicted now could not be told to the journal. */
+		if (is_broken)
+			service_refuse(job->req, MOONCAKE_PERSISTENT_FAIL);
+		else if ((due_ns(job) <= svc->core->now_ns ||
+			  svc->is_stopping) &&
+			 put_run(svc, job))
 			put_finish(svc, job);
 		else
 			list_add_tail(&svc->parked, &job->node);

@@ -61,10 +61,56 @@ static void answered_in_time(void **state)
 	rpc_sync_close(rs);
 }
 
+#define SMALL 2048 /* objects: it takes two slices to evict them */
+
+static void fill_small(void *arg)
+{
+	struct world *w = arg;
+	struct core *core = service_enter(w->svc);
+	char key[16];
+
+	t_segment(core, KIND_MEM, 0, SPACE);
+	for (unsigned i = 0; i < SMALL; i++) {
+		snprintf(key, sizeof(key), "k%u", i);
+		assert_int_equal(t_put(core, key, SPACE / SMALL, 1, 0), 0);
+	}
+}
+
+struct count {
+	struct world *w;
+	size_t n;
+};
+
+static void count_objects(void *arg)
+{
+	struct count *c = arg;
+
+	c->n = c->w->svc->core->objects.count;
+}
+
+/* What the journal can't be told does not happen: the first slice, of which the
+ * write fails, is the last one. */
+static void ended_by_a_full_disk(void **state)
+{
+	struct world *w = *state;
+	struct count c = {.w = w};
+	int ret;
+
+	shard_call(&w->meta, fill_small, w);
+	assert_int_equal(world_get(w->rs, "x"), -704); /* all is written */
+	disk.is_full = true;
+	assert_null(put_all(w->rs, &ret));
+	shard_call(&w->meta, count_objects, &c);
+	disk.is_full = false;
+	assert_in_range(c.n, SMALL / 2, SMALL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(answered_in_time, setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(ended_by_a_full_disk, setup,
 						world_teardown),
 	};
 
