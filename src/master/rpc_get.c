@@ -172,7 +172,10 @@ enum mooncake_status rpc_take_report(struct service *svc,
 	if (item->problem != MC__PROBLEM__PROBLEM_CHECKSUM &&
 	    !bad.is_media_error)
 		return MOONCAKE_INVALID_PARAMS;
-	st = get_report_bad(svc->core, key, &bad);
+	/* What is dropped now could not be told to the journal. */
+	st = svc->keeper && keeper_is_broken(svc->keeper)
+		     ? MOONCAKE_PERSISTENT_FAIL
+		     : get_report_bad(svc->core, key, &bad);
 	if (st == GET_DOUBTED)
 		st = doubt_report(svc, key, &bad);
 	/* Is it one block, or all of them? */

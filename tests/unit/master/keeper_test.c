@@ -194,6 +194,56 @@ static void failed_write(void **state)
 	assert_int_equal(world_get(w->rs, "c"), 0);
 }
 
+static int report_bad(struct world *w, const char *key, uint64_t generation)
+{
+	Mc__ReportItem item = MC__REPORT_ITEM__INIT, *items[] = {&item};
+	Mc__ReportReq req = MC__REPORT_REQ__INIT;
+	const Mc__StatusRsp *rsp;
+	int ret;
+
+	item.problem = MC__PROBLEM__PROBLEM_CHECKSUM;
+	item.key = world_bytes(key);
+	item.generation = generation;
+	req.items = items;
+	req.n_items = 1;
+	rsp = world_call(w->rs, METHOD_REPORT, &req, &ret);
+	assert_non_null(rsp);
+	return rsp->status[0];
+}
+
+struct found {
+	struct world *w;
+	uint64_t generation;
+};
+
+static void find_a(void *arg)
+{
+	struct found *f = arg;
+
+	f->generation = obj_find(f->w->svc->core, STR("a"))->generation;
+}
+
+/* What a reader found wrong is not dropped then, as the journal would not know
+ * that it is; the next reader reports it again. */
+static void reported_while_full(void **state)
+{
+	struct world *w = *state;
+	struct found f = {.w = w};
+
+	assert_true(world_mount(w));
+	assert_true(world_put(w->rs, "a"));
+	assert_true(world_put(w->rs, "b"));
+	shard_call(&w->meta, find_a, &f);
+	disk.is_full = true;
+	assert_false(remove_it(w->rs, "b"));
+	assert_int_equal(report_bad(w, "a", f.generation), -1503);
+	expect_refusal(w);
+	disk.is_full = false;
+	expect_mended(w);
+	assert_int_equal(report_bad(w, "a", f.generation), 0);
+	assert_int_equal(world_get(w->rs, "a"), -704);
+}
+
 /* Nobody waits for that sync; who comes after it is told. */
 static void failed_sync_in_between(void **state)
 {
@@ -279,6 +329,8 @@ int main(void)
 						world_teardown),
 		cmocka_unit_test_setup_teardown(failed_write, setup_interval,
 						world_teardown),
+		cmocka_unit_test_setup_teardown(reported_while_full,
+						setup_always, world_teardown),
 		cmocka_unit_test_setup_teardown(failed_sync_in_between,
 						setup_often, world_teardown),
 		cmocka_unit_test_setup_teardown(longest_names, setup_always,
