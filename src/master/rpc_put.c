@@ -154,7 +154,8 @@ static struct str group_of(const struct put_job *job, size_t item)
 						: STR("");
 }
 
-/* Goes on with the items; false when it has to be parked. */
+/* Goes on with the items; false when it has to be parked, which it has not any
+ * more when the service stops. */
 static bool put_run(struct service *svc, struct put_job *job)
 {
 	struct core *core = svc->core;
@@ -167,7 +168,7 @@ static bool put_run(struct service *svc, struct put_job *job)
 		struct object *obj;
 		int st;
 
-		if (items++ == PUT_SLICE_ITEMS) {
+		if (items++ == PUT_SLICE_ITEMS && !svc->is_stopping) {
 			job->ask.retry_ns = core->now_ns;
 			return false;
 		}

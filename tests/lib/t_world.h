@@ -62,8 +62,10 @@ struct world {
 	struct rpc_sync *rs;
 	struct gate gate;
 	uint64_t failures;
-	bool has_news_at_the_end;
+	bool has_news_at_the_end; /* it is to have */
+	/* at the end of the last life */
 	uint32_t timers_left;
+	bool has_parked_left;
 };
 
 static uint8_t world_client[16] = {1}, world_segment[16] = {2};
@@ -133,6 +135,14 @@ static inline void world_opened(void *arg)
 	gate_open(&w->gate);
 }
 
+static inline void world_stopped(void *arg)
+{
+	struct world *w = arg;
+
+	w->has_parked_left = !list_is_empty(&w->svc->parked);
+	gate_open(&w->gate);
+}
+
 static inline void world_stop_service(void *arg)
 {
 	struct world *w = arg;
@@ -140,7 +150,7 @@ static inline void world_stop_service(void *arg)
 
 	if (w->has_news_at_the_end)
 		notes->has_news(notes->arg);
-	service_stop(w->svc, world_opened, w);
+	service_stop(w->svc, world_stopped, w);
 }
 
 static inline void world_destroy_service(void *arg)

@@ -16,18 +16,32 @@ static int setup(void **state)
 	return world_setup(state, KEEP_INTERVAL, 3600 * NS_PER_S);
 }
 
-/* All of the space; NULL: refused, or not answered in time. */
-static const Mc__PutStartRsp *put_all(struct rpc_sync *rs, int *ret)
+/* So many keys, for each of which all of the space is wanted; NULL: refused, or
+ * not answered in time. */
+static const Mc__PutStartRsp *put_all(struct rpc_sync *rs, unsigned count)
 {
-	Mc__PutItem item = MC__PUT_ITEM__INIT, *items[] = {&item};
+	Mc__PutItem *items = calloc(count, sizeof(*items));
+	Mc__PutItem **list = calloc(count, sizeof(Mc__PutItem *));
 	Mc__PutStartReq req = MC__PUT_START_REQ__INIT;
+	const Mc__PutStartRsp *rsp;
+	char(*keys)[16] = calloc(count, sizeof(*keys));
+	int ret;
 
-	item.key = world_bytes("all");
-	item.size = SPACE;
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(keys[i], sizeof(keys[i]), "all%u", i);
+		mc__put_item__init(&items[i]);
+		items[i].key = world_bytes(keys[i]);
+		items[i].size = SPACE;
+		list[i] = &items[i];
+	}
 	req.client_id = (ProtobufCBinaryData){16, world_client};
-	req.items = items;
-	req.n_items = 1;
-	return world_call(rs, METHOD_PUT_START, &req, ret);
+	req.items = list;
+	req.n_items = count;
+	rsp = world_call(rs, METHOD_PUT_START, &req, &ret);
+	free(items);
+	free(list);
+	free(keys);
+	return rsp;
 }
 
 /* Read, and its lease has just ended: evicted now, it rests for longer than
@@ -51,11 +65,10 @@ static void answered_in_time(void **state)
 	const Mc__PutStartRsp *rsp;
 	struct rpc_sync *rs;
 	struct err err = {0};
-	int ret;
 
 	shard_call(&w->meta, fill_to_rest, w);
 	assert_int_equal(rpc_sync_open(&w->addr, 2000, &rs, &err), 0);
-	rsp = put_all(rs, &ret);
+	rsp = put_all(rs, 1);
 	assert_non_null(rsp);
 	assert_int_equal(rsp->grants[0]->status, -200);
 	rpc_sync_close(rs);
@@ -94,15 +107,48 @@ static void ended_by_a_full_disk(void **state)
 {
 	struct world *w = *state;
 	struct count c = {.w = w};
-	int ret;
 
 	shard_call(&w->meta, fill_small, w);
 	assert_int_equal(world_get(w->rs, "x"), -704); /* all is written */
 	disk.is_full = true;
-	assert_null(put_all(w->rs, &ret));
+	assert_null(put_all(w->rs, 1));
 	shard_call(&w->meta, count_objects, &c);
 	disk.is_full = false;
 	assert_in_range(c.n, SMALL / 2, SMALL);
+}
+
+#define MANY 5000 /* items: more than a slice looks at */
+
+static void *putter_run(void *arg)
+{
+	put_all(arg, MANY);
+	return NULL;
+}
+
+static void read_parked(void *arg)
+{
+	struct count *c = arg;
+
+	c->n = c->w->svc->core->stats.parked;
+}
+
+/* Before the master has stopped a batch of many slices is over. */
+static void ended_by_the_masters_end(void **state)
+{
+	struct world *w = *state;
+	struct rpc_sync *rs = world_connect(w);
+	struct count c = {.w = w};
+	pthread_t putter;
+
+	shard_call(&w->meta, fill_to_rest, w);
+	assert_int_equal(pthread_create(&putter, NULL, putter_run, rs), 0);
+	while (c.n == 0)
+		shard_call(&w->meta, read_parked, &c);
+	world_stop(w);
+	pthread_join(putter, NULL);
+	rpc_sync_close(rs);
+	world_start(w);
+	assert_false(w->has_parked_left);
 }
 
 int main(void)
@@ -111,6 +157,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(answered_in_time, setup,
 						world_teardown),
 		cmocka_unit_test_setup_teardown(ended_by_a_full_disk, setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(ended_by_the_masters_end, setup,
 						world_teardown),
 	};
 
