@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "master/copy.h"
 #include "master/evict.h"
 #include "master/group.h"
 #include "master/note.h"
@@ -421,8 +422,11 @@ void obj_complete(struct core *core, struct object *obj, const uint8_t *crcs)
 		rep->state = REPLICA_COMPLETE;
 		obj->wanted[rep->kind]++;
 	}
-	obj_for_each_replica (rep, obj)
+	obj_for_each_replica (rep, obj) {
 		evict_note(core, rep);
+		if (replica_is_draining(rep))
+			copy_is_due(core); /* the pass may have gone past it */
+	}
 	hist_add(&core->stats.value_bytes, obj->size);
 	/* In one record: it is there, and what had the key is not. */
 	note_object(core, obj);

@@ -375,6 +375,30 @@ static void test_drain_moves(void **state)
 	core_destroy(core);
 }
 
+/* A put that ends on a namespace that drains, when the pass of copies has gone
+ * past it: what was acknowledged is moved like the rest. */
+static void test_drain_moves_what_ends_there(void **state)
+{
+	struct core *core = t_pool(1);
+	struct segment *seg = core->online[KIND_NOF][0];
+	struct object *found;
+	struct task *task;
+
+	assert_int_equal(t_start(core, "a", MiB, 0, 1), 0);
+	t_segment(core, KIND_NOF, 1, 16 * MiB);
+	segment_set_draining(core, seg, true);
+	assert_null(t_next(core, &found));
+	assert_false(copy_is_moving(core));
+	assert_int_equal(t_end(core, "a"), 0);
+	assert_true(copy_is_moving(core));
+	task = t_next(core, &found);
+	assert_non_null(task);
+	assert_int_equal(t_task_end(core, task->id, true), 0);
+	assert_int_equal(seg->replicas, 0);
+	assert_int_equal(t_readable(found), 1);
+	core_destroy(core);
+}
+
 /* Away for a while is waited for, away for long is not; what comes back then is
  * one too many. */
 static void test_offline_for_long(void **state)
@@ -468,6 +492,7 @@ int main(void)
 		cmocka_unit_test(test_copied_keeps_its_place),
 		cmocka_unit_test(test_failed_copy_keeps_its_place),
 		cmocka_unit_test(test_drain_moves),
+		cmocka_unit_test(test_drain_moves_what_ends_there),
 		cmocka_unit_test(test_offline_for_long),
 		cmocka_unit_test(test_bandwidth),
 		cmocka_unit_test(test_memory),
