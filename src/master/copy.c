@@ -3,7 +3,7 @@
  * Tasks of clients, on the metadata shard.  Invariant: a replica that is being
  * copied is PROCESSING in a complete object and belongs to exactly one task;
  * whatever becomes of the task, the replica is completed or dropped with it,
- * and its extents rest until the task's deadline.
+ * and its extents rest as those of a put that has failed.
  */
 #include "master/copy.h"
 
@@ -373,6 +373,9 @@ static void task_fail(struct core *core, struct task *task)
 		core->copier->failed++;
 		core->stats.copies_failed++;
 		rep = target_of(obj, task);
+		/* As with a put: it may still be carried out. */
+		if (rep)
+			obj_give_time(core, obj);
 		if (rep && obj_lose_replica(core, rep))
 			obj = NULL;
 		if (obj)
@@ -550,9 +553,6 @@ enum mooncake_status copy_end(struct core *core, const struct uuid *client,
 	if (!task)
 		return MOONCAKE_OBJECT_NOT_FOUND;
 	if (!obj || !result->is_good || task->deadline_ns <= core->now_ns) {
-		/* As with a put: it may still be carried out. */
-		if (target_of(obj, task))
-			obj_give_time(core, obj);
 		task_fail(core, task);
 		return obj ? MOONCAKE_OK : MOONCAKE_OBJECT_NOT_FOUND;
 	}

@@ -183,28 +183,6 @@ static void give_key_up(struct core *core, struct object *obj)
 	ASSERT(ret == 0); /* the table was as full before */
 }
 
-/* Nothing is said of it. */
-static void destroy(struct core *core, struct object *obj)
-{
-	while (obj->replicas)
-		obj_drop_replica(core, obj->replicas);
-	scans_leave(core, obj);
-	group_leave(core, obj);
-	give_key_up(core, obj);
-	if (obj->is_complete)
-		core->soft_pinned -= obj->soft_pin_ns > 0;
-	list_del(&obj->all_node);
-	forget_writing(core, obj);
-	obj_free(core, obj);
-}
-
-void obj_destroy(struct core *core, struct object *obj)
-{
-	if (obj->is_complete)
-		note_object_gone(core, obj);
-	destroy(core, obj);
-}
-
 static size_t replica_alloc_size(unsigned count)
 {
 	return sizeof(struct replica) + count * sizeof(struct extent);
@@ -342,9 +320,17 @@ struct replica *obj_add_replica(struct core *core, struct object *obj,
 	return rep;
 }
 
+uint64_t obj_silent_ns(const struct core *core, const struct object *obj)
+{
+	return obj->writing->deadline_ns + core->opts.discard_ns -
+	       core->opts.write_ns;
+}
+
 /* A reader may hold the lease; a writer that did not report the end may write
- * until its deadline, what one sent twice may be written a while longer. */
-static uint64_t rest_until(struct core *core, const struct replica *rep)
+ * until its deadline, what one sent twice may be written a while longer.
+ * is_heard: whoever writes has ended, or had the time to. */
+static uint64_t rest_until(struct core *core, const struct replica *rep,
+			   bool is_heard)
 {
 	const struct object *obj = rep->obj;
 	const struct writing *w = obj->writing;
@@ -354,12 +340,15 @@ static uint64_t rest_until(struct core *core, const struct replica *rep)
 		until = MAX(until, group_lease_end(core, obj));
 	if (rep->state == REPLICA_PROCESSING)
 		until = MAX(until, w->deadline_ns);
-	return until ? until + core->opts.margin_ns : 0;
+	until = until ? until + core->opts.margin_ns : 0;
+	if (rep->state == REPLICA_PROCESSING && !is_heard)
+		until = MAX(until, obj_silent_ns(core, obj));
+	return until;
 }
 
-void obj_drop_replica(struct core *core, struct replica *rep)
+static void drop(struct core *core, struct replica *rep, bool is_heard)
 {
-	uint64_t release_ns = rest_until(core, rep);
+	uint64_t release_ns = rest_until(core, rep, is_heard);
 
 	evict_forget(core, rep);
 	for (unsigned i = 0; i < rep->extent_count; i++) {
@@ -378,21 +367,54 @@ void obj_drop_replica(struct core *core, struct replica *rep)
 	give_replica(core, rep);
 }
 
-bool obj_lose_replica(struct core *core, struct replica *rep)
+void obj_drop_replica(struct core *core, struct replica *rep)
 {
-	note_replica_gone(core, rep);
-	return obj_unmount_replica(core, rep);
+	drop(core, rep, true);
 }
 
-bool obj_unmount_replica(struct core *core, struct replica *rep)
+/* Nothing is said of it. */
+static void destroy(struct core *core, struct object *obj)
+{
+	/* Whose put goes has ended, or had the time to; who copies has not. */
+	while (obj->replicas)
+		drop(core, obj->replicas, !obj->is_complete);
+	scans_leave(core, obj);
+	group_leave(core, obj);
+	give_key_up(core, obj);
+	if (obj->is_complete)
+		core->soft_pinned -= obj->soft_pin_ns > 0;
+	list_del(&obj->all_node);
+	forget_writing(core, obj);
+	obj_free(core, obj);
+}
+
+void obj_destroy(struct core *core, struct object *obj)
+{
+	if (obj->is_complete)
+		note_object_gone(core, obj);
+	destroy(core, obj);
+}
+
+static bool lose(struct core *core, struct replica *rep, bool is_heard)
 {
 	struct object *obj = rep->obj;
 
-	obj_drop_replica(core, rep);
+	drop(core, rep, is_heard);
 	if (obj->replicas)
 		return false;
 	destroy(core, obj);
 	return true;
+}
+
+bool obj_lose_replica(struct core *core, struct replica *rep)
+{
+	note_replica_gone(core, rep);
+	return lose(core, rep, true);
+}
+
+bool obj_unmount_replica(struct core *core, struct replica *rep)
+{
+	return lose(core, rep, false);
 }
 
 struct replica *obj_replica(struct object *obj, uint32_t index)

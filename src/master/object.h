@@ -42,6 +42,10 @@ struct replica *obj_replica(struct object *obj, uint32_t index);
 int replica_take_extents(struct replica *rep);
 /* Its writer's time, or that of what hangs at a target, begins now. */
 void obj_give_time(struct core *core, struct object *obj);
+/* Of who writes to what is not complete nothing comes any more, even if it is
+ * not heard of: it stops at its deadline, and what it had sent has been carried
+ * out, or its connection closed. */
+uint64_t obj_silent_ns(const struct core *core, const struct object *obj);
 /* Something was sent twice, and may be written for so long.  Before it is
  * completed, so that the journal knows. */
 void obj_is_resent(struct core *core, struct object *obj, uint64_t late_ns);

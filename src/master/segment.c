@@ -316,7 +316,7 @@ static void drop_one(struct core *core, struct segment *seg)
 	uint64_t until;
 
 	if (rep->state == REPLICA_PROCESSING) {
-		until = rep->obj->writing->deadline_ns + core->opts.margin_ns;
+		until = obj_silent_ns(core, rep->obj);
 		seg->writers_until_ns = MAX(seg->writers_until_ns, until);
 	}
 	if (obj_unmount_replica(core, rep))

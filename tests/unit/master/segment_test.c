@@ -102,7 +102,7 @@ static void expect_tomb(enum kind kind)
 
 	assert_int_equal(t_put(core, "a", 100, mem, nof), 0);
 	assert_int_equal(t_start(core, "b", 100, mem, nof), 0);
-	until = core->now_ns + core->opts.write_ns + core->opts.margin_ns;
+	until = core->now_ns + core->opts.discard_ns;
 	segment_start_unmount(core, seg);
 	assert_false(segments_reap(core, 100));
 	assert_int_equal(segment_tomb(core, &id, ""), until);
@@ -121,6 +121,34 @@ static void expect_tomb(enum kind kind)
 	core_destroy(core);
 }
 
+/* What a put has elsewhere rests until it would have given way. */
+static void test_other_stripes_rest(void **state)
+{
+	struct core_opts opts;
+	struct core *core;
+	struct segment *one, *two;
+	uint64_t at_ns;
+
+	core_opts_default(&opts);
+	opts.seed = 1;
+	opts.stripe_bytes = MiB;
+	core = t_core(&opts);
+	one = t_segment(core, KIND_NOF, 0, 16 * MiB);
+	two = t_segment(core, KIND_NOF, 1, 16 * MiB);
+	at_ns = core->now_ns + opts.discard_ns;
+	assert_int_equal(t_start(core, "a", 4 * MiB, 0, 1), 0);
+	t_pass(core, opts.write_ns + opts.margin_ns);
+	segment_start_unmount(core, one);
+	assert_false(segments_reap(core, 100));
+	assert_null(obj_find(core, STR("a")));
+	assert_int_equal(two->quarantined, 2 * MiB);
+	core_enter(core, at_ns - 1);
+	assert_int_equal(quarantine_release(core), 0);
+	core_enter(core, at_ns);
+	assert_int_equal(quarantine_release(core), 2);
+	core_destroy(core);
+}
+
 static void test_tomb(void **state)
 {
 	expect_tomb(KIND_NOF);
@@ -133,6 +161,7 @@ int main(void)
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_unmount_in_slices),
+		cmocka_unit_test(test_other_stripes_rest),
 		cmocka_unit_test(test_tomb),
 	};
 
