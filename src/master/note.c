@@ -189,6 +189,14 @@ static uint64_t ms_until(const struct core *core, uint64_t at_ns)
 				    : 0;
 }
 
+/* How long who writes until then may still be at it; the reader of the record
+ * adds the margin. */
+static uint64_t writer_ms(const struct core *core, uint64_t deadline_ns)
+{
+	return ms_until(core, writer_silent_ns(core, deadline_ns) -
+				      core->opts.margin_ns);
+}
+
 /* false: there is nothing to be said of it. */
 static bool encode_grant(const struct core *core, struct notes *notes,
 			 const struct object *obj)
@@ -200,7 +208,7 @@ static bool encode_grant(const struct core *core, struct notes *notes,
 		return false;
 	r->generation = obj->generation;
 	/* Who copies slowly has more time than who puts. */
-	r->soft_pin_ms = ms_until(core, obj->writing->deadline_ns);
+	r->soft_pin_ms = writer_ms(core, obj->writing->deadline_ns);
 	fill_replicas(r, obj, REPLICA_PROCESSING);
 	jr_object_encode(r, begin(notes));
 	return r->replica_count > 0;
@@ -286,7 +294,7 @@ static void encode_segment_gone(const struct core *core, struct notes *notes,
 		.no = no,
 		.id = seg->id,
 		.identity = str_of(seg->identity),
-		.writers_ms = ms_until(core, seg->written_until_ns),
+		.writers_ms = writer_ms(core, seg->written_until_ns),
 	};
 
 	jr_segment_gone_encode(&r, begin(notes));

@@ -320,12 +320,6 @@ struct replica *obj_add_replica(struct core *core, struct object *obj,
 	return rep;
 }
 
-uint64_t obj_silent_ns(const struct core *core, const struct object *obj)
-{
-	return obj->writing->deadline_ns + core->opts.discard_ns -
-	       core->opts.write_ns;
-}
-
 /* A reader may hold the lease; a writer that did not report the end may write
  * until its deadline, what one sent twice may be written a while longer.
  * is_heard: whoever writes has ended, or had the time to. */
@@ -342,7 +336,7 @@ static uint64_t rest_until(struct core *core, const struct replica *rep,
 		until = MAX(until, w->deadline_ns);
 	until = until ? until + core->opts.margin_ns : 0;
 	if (rep->state == REPLICA_PROCESSING && !is_heard)
-		until = MAX(until, obj_silent_ns(core, obj));
+		until = MAX(until, writer_silent_ns(core, w->deadline_ns));
 	return until;
 }
 

@@ -42,10 +42,14 @@ struct replica *obj_replica(struct object *obj, uint32_t index);
 int replica_take_extents(struct replica *rep);
 /* Its writer's time, or that of what hangs at a target, begins now. */
 void obj_give_time(struct core *core, struct object *obj);
-/* Of who writes to what is not complete nothing comes any more, even if it is
- * not heard of: it stops at its deadline, and what it had sent has been carried
- * out, or its connection closed. */
-uint64_t obj_silent_ns(const struct core *core, const struct object *obj);
+/* From then on nothing comes of who writes until that deadline, even if it is
+ * not heard of: what it had sent has been carried out, or its connection is
+ * closed. */
+static inline uint64_t writer_silent_ns(const struct core *core,
+					uint64_t deadline_ns)
+{
+	return deadline_ns + core->opts.discard_ns - core->opts.write_ns;
+}
 /* Something was sent twice, and may be written for so long.  Before it is
  * completed, so that the journal knows. */
 void obj_is_resent(struct core *core, struct object *obj, uint64_t late_ns);

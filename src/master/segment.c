@@ -316,7 +316,7 @@ static void drop_one(struct core *core, struct segment *seg)
 	uint64_t until;
 
 	if (rep->state == REPLICA_PROCESSING) {
-		until = obj_silent_ns(core, rep->obj);
+		until = writer_silent_ns(core, rep->obj->writing->deadline_ns);
 		seg->writers_until_ns = MAX(seg->writers_until_ns, until);
 	}
 	if (obj_unmount_replica(core, rep))

@@ -112,8 +112,10 @@ static void test_copy_has_its_time(void **state)
 					     .index = 0});
 	task = next_task(core);
 	assert_non_null(task);
-	left_ns = task->deadline_ns - core->now_ns;
-	assert_true(left_ns > core->opts.write_ns + core->opts.margin_ns);
+	/* What was sent in time has a while longer. */
+	left_ns = task->deadline_ns - core->now_ns + core->opts.discard_ns -
+		  core->opts.write_ns;
+	assert_true(left_ns > core->opts.discard_ns + core->opts.margin_ns);
 	old = *task;
 	check_restart(journal, false, &old, left_ns);
 	save(core, journal);
@@ -121,6 +123,7 @@ static void test_copy_has_its_time(void **state)
 	assert_int_equal(copy_end(core, &T_CLIENT,
 				  &(struct task_result){.id = task->id}),
 			 0);
+	left_ns -= core->opts.discard_ns - core->opts.write_ns;
 	save(core, journal);
 	check_restart(journal, true, &old, left_ns);
 	notes_fini(core);
@@ -381,8 +384,9 @@ static void test_tomb_of_a_copy(void **state)
 					     .index = 0});
 	task = next_task(core);
 	assert_non_null(task);
-	left_ns = task->deadline_ns - core->now_ns;
-	assert_true(left_ns > core->opts.write_ns + core->opts.margin_ns);
+	left_ns = task->deadline_ns - core->now_ns + core->opts.discard_ns -
+		  core->opts.write_ns;
+	assert_true(left_ns > core->opts.discard_ns + core->opts.margin_ns);
 	seg = *obj_replica(obj, task->target)->extents[0].seg;
 	segment_start_unmount(core, segment_find(core, &seg.id));
 	check_tomb(journal, false, &seg, left_ns);
@@ -415,7 +419,8 @@ static void test_tomb_of_what_rests(void **state)
 		       &(struct bad_replica){.generation = obj->generation,
 					     .index = 0});
 	task = next_task(core);
-	left_ns = task->deadline_ns - core->now_ns;
+	left_ns = task->deadline_ns - core->now_ns + core->opts.discard_ns -
+		  core->opts.write_ns;
 	id = obj_replica(obj, task->target)->extents[0].seg->id;
 	second = restart(journal, false);
 	assert_int_equal(notes_init(second, &journal->j), 0);
