@@ -202,6 +202,19 @@ static void spend(struct sweep *sweep, unsigned replicas)
 	sweep->budget -= MIN(sweep->budget, replicas);
 }
 
+/* It goes for good, so nobody copies it again; one too many (a copy of what
+ * came back after all) goes without taking the place of another. */
+static void want_less(struct object *obj, enum kind kind)
+{
+	const struct replica *rep;
+	unsigned complete = 0;
+
+	obj_for_each_replica (rep, obj)
+		complete += rep->kind == kind && rep->state == REPLICA_COMPLETE;
+	if (obj->wanted[kind] >= complete)
+		obj->wanted[kind]--;
+}
+
 static uint64_t drop_one(struct core *core, struct replica *rep,
 			 struct sweep *sweep)
 {
@@ -219,8 +232,7 @@ static uint64_t drop_one(struct core *core, struct replica *rep,
 		st->evicted_keys_nof++;
 		st->evicted_bytes_nof += bytes;
 	}
-	/* It goes for good, so nobody copies it again. */
-	rep->obj->wanted[rep->kind] -= rep->obj->wanted[rep->kind] > 0;
+	want_less(rep->obj, rep->kind);
 	obj_lose_replica(core, rep);
 	return bytes;
 }

@@ -302,6 +302,36 @@ static void test_eviction_is_no_loss(void **state)
 	core_destroy(core);
 }
 
+/* The namespace that drained was registered again while its object was copied:
+ * who evicts the one too many leaves one that is to stay. */
+static void test_eviction_of_a_surplus(void **state)
+{
+	struct core *core = t_pool(1);
+	struct segment *seg = core->online[KIND_NOF][0];
+	struct object *obj, *found;
+	struct task *task;
+
+	assert_int_equal(t_put(core, "a", MiB, 0, 1), 0);
+	obj = obj_find(core, STR("a"));
+	t_segment(core, KIND_NOF, 1, 16 * MiB);
+	segment_set_draining(core, seg, true);
+	task = t_next(core, &found);
+	assert_non_null(task);
+	segment_set_draining(core, seg, false);
+	assert_int_equal(t_task_end(core, task->id, true), 0);
+	assert_int_equal(t_readable(obj), 2);
+	assert_int_equal(t_evict(core, KIND_NOF), MiB);
+	seg = obj->replicas->extents[0].seg;
+	segment_set_draining(core, seg, true);
+	task = t_next_pass(core, &found);
+	assert_non_null(task);
+	assert_int_equal(t_task_end(core, task->id, true), 0);
+	assert_int_equal(seg->replicas, 0);
+	assert_int_equal(t_evict(core, KIND_NOF), MiB);
+	assert_null(obj_find(core, STR("a")));
+	core_destroy(core);
+}
+
 /* A copy neither takes the place that the end of its lease gives an object,
  * nor does the object go while it is copied. */
 static void test_copied_keeps_its_place(void **state)
@@ -499,6 +529,7 @@ int main(void)
 		cmocka_unit_test(test_resent_copy_rests),
 		cmocka_unit_test(test_failed_copy_rests),
 		cmocka_unit_test(test_eviction_is_no_loss),
+		cmocka_unit_test(test_eviction_of_a_surplus),
 		cmocka_unit_test(test_copied_keeps_its_place),
 		cmocka_unit_test(test_failed_copy_keeps_its_place),
 		cmocka_unit_test(test_drain_moves),
