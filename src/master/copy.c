@@ -25,6 +25,7 @@
  * its place is noted. */
 #define SCRUB_SOON_NS (60 * NS_PER_S)
 #define SCRUB_NOTE_NS (60 * NS_PER_S)
+#define PACE_SURE     (64 * MiB) /* no limit makes anybody faster */
 #define MOVERS_TTL    3 /* client TTLs without a client that takes tasks */
 
 /* A walk over all objects. */
@@ -111,6 +112,7 @@ static struct task *task_give(struct core *core, const struct object *obj,
 	struct copier *c = core->copier;
 	struct str key = obj_key(obj);
 	struct task *task = calloc(1, sizeof(*task) + key.n);
+	uint64_t pace = copy_pace(core, kind);
 
 	if (!task)
 		return NULL;
@@ -119,8 +121,10 @@ static struct task *task_give(struct core *core, const struct object *obj,
 	task->kind = kind;
 	task->generation = obj->generation;
 	task->client = *client;
-	task->deadline_ns = core->now_ns + core->opts.write_ns +
-			    2 * time_for(bytes, copy_pace(core, kind));
+	if (!pace || pace > PACE_SURE)
+		pace = PACE_SURE;
+	task->deadline_ns =
+		core->now_ns + core->opts.write_ns + 2 * time_for(bytes, pace);
 	task->bytes = bytes;
 	task->key_len = (uint32_t)key.n;
 	memcpy(task->key, key.p, key.n);

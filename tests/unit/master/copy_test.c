@@ -489,6 +489,29 @@ static void test_bandwidth(void **state)
 	core_destroy(core);
 }
 
+/* That there is no limit, or a high one, makes nobody faster. */
+static void test_time_of_large_ones(void **state)
+{
+	static const uint64_t paces[] = {0, GiB, 64 * MiB};
+
+	for (size_t i = 0; i < ARRAY_SIZE(paces); i++) {
+		struct core *core = t_pool(0);
+		struct object *found;
+		struct task *task;
+
+		core->opts.copy_bytes_per_s = paces[i];
+		for (unsigned n = 0; n < 3; n++)
+			t_segment(core, KIND_NOF, n, 4 * GiB);
+		assert_int_equal(t_put(core, "a", 2 * GiB, 0, 2), 0);
+		t_lose(core, obj_find(core, STR("a")), 0);
+		task = t_next(core, &found);
+		assert_non_null(task);
+		assert_int_equal(task->deadline_ns - core->now_ns,
+				 core->opts.write_ns + 64 * NS_PER_S);
+		core_destroy(core);
+	}
+}
+
 /* A memory replica that was the only one of its kind is not made again; one of
  * two is, and stands before those of the pool. */
 static void test_memory(void **state)
@@ -536,6 +559,7 @@ int main(void)
 		cmocka_unit_test(test_drain_moves_what_ends_there),
 		cmocka_unit_test(test_offline_for_long),
 		cmocka_unit_test(test_bandwidth),
+		cmocka_unit_test(test_time_of_large_ones),
 		cmocka_unit_test(test_memory),
 	};
 
