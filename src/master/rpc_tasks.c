@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tasks over RPC, on the metadata shard: results in, more tasks out. Invariant:
- * what a client found wrong counts only while the object is the one its task
- * was about.
+ * Tasks over RPC, on the metadata shard: results in, the next task out.
+ * Invariant: what a client found wrong counts only while the object is the one
+ * its task was about.
  */
 #include "master/copy.h"
 #include "master/object.h"
 #include "master/reply.h"
 #include "master/service.h"
 
-#define TASKS_BATCH	16
-#define TASKS_BYTES_MAX (64 * MiB) /* of a batch, but for its last task */
-#define TASKS_CRCS_MAX	(8 * MiB)
-#define LOOKS_MAX	2048 /* objects looked at for one answer */
+#define LOOKS_MAX 2048 /* objects looked at for one answer */
 
 /* --- results --- */
 
@@ -102,46 +99,37 @@ static Mc__Task *task_message(struct reply *r, struct object *obj,
 	return out;
 }
 
+/* One, however many are asked for: a copy that has ended is thrown away when
+ * its client says so too late, and so it must not wait for a check that is slow
+ * or for a copy that is large. */
 static void hand_out(struct service *svc, const struct uuid *client,
-		     uint32_t want, struct reply *r, Mc__TasksRsp *rsp)
+		     struct reply *r, Mc__TasksRsp *rsp)
 {
-	uint64_t bytes = 0, crcs = 0, wait_ns = 0;
 	unsigned looks = LOOKS_MAX;
+	uint64_t wait_ns;
+	struct object *obj;
+	struct task *task =
+		copy_next(svc->core, client, &looks, &obj, &wait_ns);
 
-	while (rsp->n_tasks < want && bytes < TASKS_BYTES_MAX &&
-	       crcs < TASKS_CRCS_MAX) {
-		struct object *obj;
-		struct task *task =
-			copy_next(svc->core, client, &looks, &obj, &wait_ns);
-		Mc__Task *msg;
-
-		if (!task)
-			break;
-		msg = task_message(r, obj, task);
-		if (!msg) {
-			r->failed = true; /* the task expires */
-			return;
-		}
-		bytes += task->bytes;
-		crcs += msg->crcs.len;
-		rsp->tasks[rsp->n_tasks++] = msg;
-	}
-	if (wait_ns)
+	if (task) {
+		rsp->tasks[0] = task_message(r, obj, task);
+		rsp->n_tasks = rsp->tasks[0] ? 1 : 0;
+		r->failed |= !rsp->n_tasks; /* the task expires */
+	} else if (wait_ns) {
 		rsp->wait_ms = (uint32_t)MIN(wait_ns / NS_PER_MS + 1,
 					     (uint64_t)UINT32_MAX);
+	}
 }
 
 void rpc_tasks(struct service *svc, struct rpc_req *req)
 {
 	const Mc__TasksReq *msg = (const Mc__TasksReq *)req->body;
 	Mc__TasksRsp rsp = MC__TASKS_RSP__INIT;
-	uint32_t want = MIN(msg->want, (uint32_t)TASKS_BATCH);
 	struct reply reply;
 	struct uuid client;
 
 	reply_init(&reply, svc->core, &req->arena);
-	rsp.tasks = arena_alloc(&req->arena,
-				(TASKS_BATCH + 1) * sizeof(*rsp.tasks));
+	rsp.tasks = arena_alloc(&req->arena, sizeof(*rsp.tasks));
 	if (!rsp.tasks || msg->n_results > FRAME_ITEMS_MAX ||
 	    !reply_uuid(&msg->client_id, &client) || uuid_is_zero(&client)) {
 		service_refuse(req, MOONCAKE_INVALID_PARAMS);
@@ -151,7 +139,8 @@ void rpc_tasks(struct service *svc, struct rpc_req *req)
 	for (size_t i = 0; i < msg->n_results; i++)
 		take_result(svc, &client, msg->results[i]);
 	copy_is_waiting(svc->core); /* expires what is late */
-	hand_out(svc, &client, want, &reply, &rsp);
+	if (msg->want)
+		hand_out(svc, &client, &reply, &rsp);
 	rsp.segments = reply.segments;
 	rsp.n_segments = reply.count;
 	if (rsp.n_tasks)

@@ -70,6 +70,27 @@ uint16_t t_master_port(const struct t_master *m)
 	return addr_port(&m->addr);
 }
 
+struct run {
+	struct t_master *m;
+	void (*fn)(struct core *core, void *arg);
+	void *arg;
+};
+
+static void master_run(void *arg)
+{
+	struct run *run = arg;
+
+	run->fn(service_enter(run->m->svc), run->arg);
+}
+
+void t_master_run(struct t_master *m, void (*fn)(struct core *core, void *arg),
+		  void *arg)
+{
+	struct run run = {m, fn, arg};
+
+	shard_call(&m->shard, master_run, &run);
+}
+
 static void master_stopped(void *arg)
 {
 	gate_open(&((struct t_master *)arg)->gate);
