@@ -17,7 +17,7 @@ from soak.client import Events
 from soak.history import History
 from soak.losses import Losses
 from soak.values import Values, WrongBytes
-from soak.world import Party, World
+from soak.world import Dead, Party, World
 
 ENDPOINT = "traddr:h trsvcid:1 subnqn:nqn.2026-11.io.mooncake:{} trtype:TCP"
 
@@ -222,10 +222,11 @@ def test_a_late_answer_is_asked_for_again():
 class Witness(World):
     """The world of soak real, of which only the clients' events are there."""
 
-    def __init__(self, cluster):  # pylint: disable=super-init-not-called
+    def __init__(self, cluster,  # pylint: disable=super-init-not-called
+                 kind="client"):
         self.dir, self.children = cluster.dir, cluster.children
         self.history, self.read_at = History(), {}
-        self.parties = {name: Party(name, "client", "127.0.0.1")
+        self.parties = {name: Party(name, kind, "127.0.0.1")
                         for name in self.children}
 
 
@@ -241,3 +242,32 @@ def test_a_killed_client_saw_what_another_put(cluster):
     world.kill("c0")
     assert world.history.failures == []
     assert world.history.count["hits"] == 1
+
+
+@pytest.mark.parametrize("last_words, is_excused", [
+    ("echo namespace file open block=4096; kill -SEGV $$", False),
+    ("echo namespace file open block=4096; exit 1", False),
+    ("echo port 7 on h is in use: stop the program that has it; kill -ABRT $$",
+     False),
+    ("echo port 7 on h is in use: stop the program that has it; exit 0",
+     False),
+    ("echo port 7 on h is in use: stop the program that has it; exit 1", True),
+    ("echo d.img is served by another process already; exit 1", True),
+    ("echo 'another master (process 7) has the journal d'; exit 1", True),
+])
+def test_who_ends_at_once_has_to_say_why(cluster, last_words, is_excused):
+    """Only a port, a file or a journal that is still taken is no crash."""
+    child = cluster.start("ta", "/bin/sh", "-c", last_words)
+    child.proc.wait(20)
+    world, started = Witness(cluster, "target"), []
+    world.launch = started.append
+    p = world.parties["ta"]
+    p.is_up, p.since = True, time.monotonic()
+    if is_excused:
+        assert world.check_alive() == started == ["ta"]
+        assert p.taken == 1
+        return
+    for look in (world.check_alive, lambda: world.kill("ta")):
+        p.is_up = True
+        with pytest.raises(Dead, match="ended by itself with status"):
+            look()

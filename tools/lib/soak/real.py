@@ -106,7 +106,9 @@ class Soak:
         """Whatever else is done: nothing dies, hangs or lies unseen."""
         time.sleep(TICK_S)
         now = time.monotonic()
-        self.world.check_alive()
+        for name in self.world.check_alive():
+            if self.world.parties[name].kind == "node":
+                self.losses.lose_memory(name)
         self.losses.watch()
         if now > self.next_look:
             self.next_look = now + 0.3
@@ -381,6 +383,8 @@ class Soak:
             "excused": self.excused,
             "starts": {p.name: p.starts for p in
                        self.world.parties.values()},
+            "found_taken": {p.name: p.taken for p in
+                            self.world.parties.values() if p.taken},
             "master": {n.removeprefix("master_"): int(v) for n, v in
                        self.losses.totals.items()},
             "longest_call_s": {k: round(v, 2) for k, v in
@@ -403,6 +407,8 @@ def show_report(r):
               "missing" not in r["failure"] else r["failure"]),
              ("wrong bytes", str(c.get("wrong bytes", 0))),
              ("processes started", str(sum(r["starts"].values()))),
+             ("port or file still taken", str(sum(
+                 r["found_taken"].values()))),
              ("slowest recovery", f"{r['slowest_recovery_s']} s"),
              ("longest call", ", ".join(f"{k} {v} s" for k, v in
                                         r["longest_call_s"].items()))]

@@ -29,9 +29,11 @@ ENV = {"MC_NVME_COMMAND_TIMEOUT_MS": "2000",
        "MC_NVME_FABRICS_CONNECT_TIMEOUT_US": "2000000",
        "MC_NVME_KEEP_ALIVE_MS": "3000", "MC_RPC_TIMEOUT_MS": "5000",
        "MC_STORE_TRANSFER_TIMEOUT_MS": "15000"}
-#: a process whose predecessor was killed a moment ago may find its port or
-#: its file still taken
+#: a process whose predecessor was killed a moment ago may find its port, its
+#: file or its journal still taken; it says so and ends
 RETRIES, RETRY_WITHIN_S = 20, 5
+TAKEN = re.compile("is in use: stop the program|another master \\(process|"
+                   "is served by another process already")
 NQN = "nqn.2026-11.io.mooncake:"
 ADDRESS = re.compile(r"(?:traddr:)?([^ :]+)(?: trsvcid:|:)([0-9]+)")
 
@@ -49,6 +51,7 @@ class Party:
         self.is_up = self.is_stopped = False
         self.is_busy = self.is_cut = False    # a fault is at it
         self.since, self.retries, self.starts = 0.0, 0, 0
+        self.taken = 0            # how often it found its place taken
 
 
 class World(Cluster):
@@ -163,6 +166,7 @@ class World(Cluster):
 
     def kill(self, name):
         p = self.parties[name]
+        self.check(p)             # a crash a moment ago would be forgotten
         self.children[name].kill(signal.SIGKILL)
         self.children[name].proc.wait()
         if self.children[name].proc.stdin:
@@ -192,22 +196,26 @@ class World(Cluster):
         self.parties[name].is_stopped = False
 
     def check_alive(self):
+        """The names of those that were started again."""
+        return [p.name for p in self.parties.values() if self.check(p)]
+
+    def check(self, p):
         """Dead for a process that ended by itself, except one that found its
-        predecessor's port or file taken: that is started again."""
-        for p in self.parties.values():
-            child = self.children.get(p.name)
-            if not p.is_up or child is None or child.is_alive():
-                continue
-            text = child.text()
-            if (("in use" in text or "lock" in text or "another" in text)
-                    and p.retries < RETRIES and p.kind != "client"
-                    and time.monotonic() - p.since < RETRY_WITHIN_S):
-                p.retries += 1
-                self.launch(p.name)
-                continue
-            p.is_up = False
-            raise Dead(f"{p.name} ended by itself with status "
-                       f"{child.proc.returncode}: {text[-1500:]}")
+        predecessor's port or file taken: that is started again (True)."""
+        child = self.children.get(p.name)
+        if not p.is_up or child is None or child.is_alive():
+            return False
+        text = child.text()
+        if (child.proc.returncode > 0 and TAKEN.search(text)
+                and p.retries < RETRIES and p.kind != "client"
+                and time.monotonic() - p.since < RETRY_WITHIN_S):
+            p.retries += 1
+            p.taken += 1
+            self.launch(p.name)
+            return True
+        p.is_up = False
+        raise Dead(f"{p.name} ended by itself with status "
+                   f"{child.proc.returncode}: {text[-1500:]}")
 
     # --- talking to clients ---
 
