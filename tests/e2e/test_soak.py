@@ -14,6 +14,7 @@ import pytest
 from common import ROOT
 from soak import real
 from soak.client import Events
+from soak.faults import Faults
 from soak.history import History
 from soak.losses import Losses
 from soak.values import Values, WrongBytes
@@ -271,3 +272,50 @@ def test_who_ends_at_once_has_to_say_why(cluster, last_words, is_excused):
         p.is_up = True
         with pytest.raises(Dead, match="ended by itself with status"):
             look()
+
+
+class Stage(World):
+    """A world whose programs do nothing; for one fault at a time."""
+
+    def __init__(self, folder,  # pylint: disable=super-init-not-called
+                 *parties):
+        self.dir, self.history, self.liar = str(folder), History(), "tc"
+        self.net = types.SimpleNamespace(why="none here", has_delay=False)
+        self.parties = {name: Party(name, kind, "127.0.0.1")
+                        for name, kind in parties}
+        self.calls, self.are_ready = [], True
+        for p in self.parties.values():
+            p.is_up = True
+
+    def kill(self, name):
+        self.calls.append(("kill", name))
+        self.parties[name].is_up = False
+
+    def launch(self, name):
+        self.calls.append(("launch", name))
+        self.parties[name].is_up = True
+
+    def is_ready(self, p):
+        return self.are_ready
+
+
+def on_stage(world, seed=1):
+    return Faults(world, Losses(world, Values(1)), seed)
+
+
+@pytest.mark.parametrize("flags, is_ready, is_torn", [
+    (0, True, True), (2, True, True), (4, True, False), (6, True, False),
+    (0, False, False)])
+def test_a_log_that_was_ended_in_order_is_not_torn(tmp_path, flags, is_ready,
+                                                   is_torn):
+    stage = Stage(tmp_path, ("m", "master"))
+    stage.are_ready = is_ready
+    (tmp_path / "journal").mkdir()
+    head = bytes(32) + flags.to_bytes(4, "little") + bytes(220)
+    for name, what in (("1.log", bytes(256)), ("2.log", head)):
+        (tmp_path / "journal" / name).write_bytes(what)
+    on_stage(stage).torn_journal()
+    after = (tmp_path / "journal" / "2.log").read_bytes()
+    assert (after != head) == is_torn
+    assert bool(stage.calls) == is_ready
+    assert (tmp_path / "journal" / "1.log").read_bytes() == bytes(256)

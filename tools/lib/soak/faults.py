@@ -15,6 +15,7 @@ from soak.world import MB
 
 BLOCK = 4096
 DATA = MB                   # of a pool disk: objects lie behind this
+JR_CLOSED = 4               # of a log's flags: ended in order
 LONGEST_STOP_S = 6.0
 
 
@@ -130,17 +131,32 @@ class Faults:
     def torn_journal(self):
         """Killed while it wrote: half a record is at the end of the log."""
         p = self.pick("master")
-        if not p:
+        # Before it has a log of its own the last one is its predecessor's,
+        # which nothing can have torn if that one ended in order.
+        if not p or not self.world.is_ready(p):
             return None
         self.end_process(p, self.world.kill)
-        folder = self.world.path("journal")
-        logs = sorted(n for n in os.listdir(folder) if n.endswith(".log"))
         n = self.rng.randint(1, 300)
-        if logs:
-            with open(os.path.join(folder, logs[-1]), "ab") as f:
-                f.write(self.rng.randbytes(n))
+        log = self.open_log()
+        if not log:
+            return Fault("SIGKILL", "SIGKILL m", 0,
+                         lambda: self.world.launch(p.name), [p])
+        with open(log, "ab") as f:
+            f.write(self.rng.randbytes(n))
         return Fault("torn journal", f"SIGKILL m, {n} torn bytes behind its "
                      "journal", 0, lambda: self.world.launch(p.name), [p])
+
+    def open_log(self):
+        """The last log, unless all of it was on disk when it was closed."""
+        folder = self.world.path("journal")
+        logs = sorted(n for n in os.listdir(folder) if n.endswith(".log"))
+        if not logs:
+            return None
+        path = os.path.join(folder, logs[-1])
+        with open(path, "rb") as f:
+            flags = f.read(36)[32:]
+        is_closed = int.from_bytes(flags, "little") & JR_CLOSED
+        return None if is_closed else path
 
     def snapshot(self):
         p = self.pick("master")
