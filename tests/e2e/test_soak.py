@@ -4,17 +4,20 @@ what may be is let pass."""
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 import types
 
 import pytest
 
+from cluster import http
 from common import ROOT
 from soak import real
 from soak.client import Events
-from soak.faults import Faults
+from soak.faults import LATE_S, Faults
 from soak.history import History
 from soak.losses import Losses
 from soak.values import Values, WrongBytes
@@ -220,6 +223,46 @@ def test_a_late_answer_is_asked_for_again():
         real.Soak.ask_master(soak, "/", 0)
 
 
+def test_a_tool_that_is_too_slow_is_asked_again():
+    """Whether all segments are there says mooncakectl, not its lateness."""
+    whole = [{"kind": "nof", "state": "online"}] * 6
+    answers = [subprocess.TimeoutExpired("mooncakectl", 10),
+               types.SimpleNamespace(returncode=0, stdout=json.dumps(whole),
+                                     stderr="")]
+
+    def ctl(*args):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    soak = types.SimpleNamespace(
+        world=types.SimpleNamespace(parties={}, ctl=ctl), tick=lambda: None)
+    soak.wait = lambda *args: real.Soak.wait(soak, *args)
+    real.Soak.wait_all(soak, time.monotonic() + 60)
+    assert not answers
+
+
+HALF_AN_ANSWER = (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+                  b"nonsense\r\n\r\n")
+
+
+@pytest.mark.parametrize("answer", HALF_AN_ANSWER)
+def test_half_an_answer_is_none(answer):
+    """All that may go wrong with a request is an OSError."""
+    def serve(server):
+        with server.accept()[0] as s:
+            s.recv(4096)
+            s.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        with pytest.raises(OSError):
+            http(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+
+
 class Witness(World):
     """The world of soak real, of which only the clients' events are there."""
 
@@ -284,6 +327,7 @@ class Stage(World):
         self.parties = {name: Party(name, kind, "127.0.0.1")
                         for name, kind in parties}
         self.calls, self.are_ready = [], True
+        self.answers = []         # a status, or None: not in time
         for p in self.parties.values():
             p.is_up = True
 
@@ -297,6 +341,13 @@ class Stage(World):
 
     def is_ready(self, p):
         return self.are_ready
+
+    def run(self, program, *args, **more):  # pylint: disable=arguments-differ
+        self.calls.append((program, *args))
+        answer = self.answers.pop(0) if self.answers else 0
+        if answer is None:
+            raise subprocess.TimeoutExpired(program, 3)
+        return types.SimpleNamespace(returncode=answer, stdout="", stderr="")
 
 
 def on_stage(world, seed=1):
@@ -319,3 +370,23 @@ def test_a_log_that_was_ended_in_order_is_not_torn(tmp_path, flags, is_ready,
     assert (after != head) == is_torn
     assert bool(stage.calls) == is_ready
     assert (tmp_path / "journal" / "1.log").read_bytes() == bytes(256)
+
+
+def test_a_lie_that_may_have_been_told_counts(tmp_path):
+    """Killed before it heard the answer, mooncakectl has set the rule or not:
+    what was put until it would end has an excuse."""
+    stage = Stage(tmp_path, ("tc", "target"))
+    faults = on_stage(stage)
+    stage.answers = [None, None]
+    fault = faults.lie()
+    assert fault and fault.kind.startswith("lie ")
+    ends = time.monotonic() + fault.seconds + LATE_S
+    faults.losses.lied = None
+    fault.end_now()
+    assert faults.losses.lied == pytest.approx(ends, abs=0.5)
+    # One that was cleared is over at once.
+    fault = faults.lie()
+    fault.end_now()
+    assert faults.losses.lied <= time.monotonic()
+    stage.answers = [1]           # and what was refused is no lie
+    assert faults.lie() is None

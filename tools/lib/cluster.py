@@ -5,6 +5,7 @@ Every child dies with this process (parent-death signal), has its output in a
 log file of its own, and is waited for with a deadline.
 """
 import ctypes
+import http.client as http_client
 import json
 import os
 import shutil
@@ -34,13 +35,15 @@ def free_port():
 
 
 def http(url, method="GET", body=None, timeout=5):
-    """(status, bytes) of one request, without any proxy."""
+    """(status, bytes) of one request, without any proxy; else OSError."""
     req = urllib.request.Request(url, data=body, method=method)
     try:
         with _no_proxy.open(req, timeout=timeout) as r:
             return r.status, r.read()
     except urllib.error.HTTPError as e:
         return e.code, e.read()
+    except http_client.HTTPException as e:
+        raise ConnectionError(f"{url}: half an answer: {e!r}") from e
 
 
 class Failed(Exception):

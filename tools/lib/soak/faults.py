@@ -10,6 +10,7 @@ to the disks of others is undone before the fault is over.
 import os
 import random
 import subprocess
+import time
 
 from soak.world import MB
 
@@ -17,6 +18,7 @@ BLOCK = 4096
 DATA = MB                   # of a pool disk: objects lie behind this
 JR_CLOSED = 4               # of a log's flags: ended in order
 LONGEST_STOP_S = 6.0
+LATE_S = 5.0                # a target may do later what it was asked to
 
 
 class Fault:
@@ -171,24 +173,29 @@ class Faults:
     # --- targets that misbehave: their own filters ---
 
     def rule(self, name, rule):
-        """True when the target has taken it."""
+        """True when the target has taken it, None when nobody knows."""
         try:
             r = self.world.run(
                 "mooncakectl", "target",
                 f"--rpc_socket={self.world.path(name)}.sock", "fault",
                 *(["set", rule] if rule else ["clear"]), timeout=3)
         except subprocess.TimeoutExpired:
-            return False
+            return None
         return r.returncode == 0
 
     def filtered(self, p, rule, kind):
         seconds = self.rng.uniform(1, 6)
-        if not self.rule(p.name, f"{rule},for={seconds * 1000:.0f}ms,"
-                         f"seed={self.rng.getrandbits(30)}"):
+        is_set = self.rule(p.name, f"{rule},for={seconds * 1000:.0f}ms,"
+                           f"seed={self.rng.getrandbits(30)}")
+        if is_set is False:
             return None
-        return Fault(kind, f"{p.name}: {rule}", seconds,
-                     lambda: self.rule(p.name, None) if p.is_up else None,
-                     [p])
+        over = time.monotonic() + seconds + (0 if is_set else LATE_S)
+
+        def end():
+            """When it is over for certain."""
+            is_over = not p.is_up or self.rule(p.name, None)
+            return time.monotonic() if is_set and is_over else over
+        return Fault(kind, f"{p.name}: {rule}", seconds, end, [p])
 
     def filter(self):
         p = self.pick("target")
@@ -233,8 +240,7 @@ class Faults:
             end = fault.end_now
 
             def over():
-                end()
-                self.losses.lie()
+                self.losses.lie(end())
             fault.end_now = over
         return fault
 

@@ -42,8 +42,8 @@ class Losses:
 
     # --- what happens ---
 
-    def lie(self):
-        self.lied = time.monotonic()
+    def lie(self, until=0.0):
+        self.lied = max(until, time.monotonic())
 
     def lose_memory(self, node):
         self.hit[node] = time.monotonic()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 from report import Bar, print_table, size_text
 
@@ -215,7 +216,11 @@ class Soak:
 
         def is_whole():
             nonlocal text
-            r = w.ctl("--json", "segments")
+            try:
+                r = w.ctl("--json", "segments")
+            except subprocess.TimeoutExpired as e:
+                text = str(e)
+                return False
             text = r.stdout + r.stderr
             if r.returncode:
                 return False
@@ -442,6 +447,9 @@ def main():
         failure = str(e)
     except KeyboardInterrupt:
         failure = "interrupted"
+    except Exception:  # pylint: disable=broad-exception-caught
+        # of the checker itself: report and logs all the same
+        failure = traceback.format_exc()
     soak.bar.done()
     report = soak.report(failure)
     soak.world.close()
