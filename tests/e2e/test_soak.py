@@ -148,6 +148,24 @@ def test_excuses():
     assert why() is None
 
 
+@pytest.mark.parametrize("size, is_excused", [(1 << 20, True),
+                                              ((1 << 20) - 1, False)])
+def test_in_pieces_on_several_nodes(size, is_excused):
+    """Its client names the first piece only, the master all of them."""
+    for places in (("na",), ("na", "nb")):
+        known, why = losses(Story().put("a", 1, tier="memory", size=size),
+                            *places)
+        assert why() is None
+        known.lose_memory("nb")
+        assert bool(why()) == is_excused
+    known, why = losses(Story().put("a", 1, tier="both", size=size), "na",
+                        "ta")
+    known.lose_memory("nb")
+    assert why() is None            # that side is gone, the other is not
+    known.lie()
+    assert bool(why()) == is_excused
+
+
 def test_excuses_end():
     """What was put after the loss is not excused by it."""
     known, why = losses(Story().put("a", 1), "tc")

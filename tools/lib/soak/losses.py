@@ -14,7 +14,9 @@ from cluster import http
 
 from soak.world import NODES, TARGETS
 
-STRIPE = 1 << 20
+#: of this size and more an object may lie in stripes on several targets, or
+#: in memory in the gaps of several nodes
+IN_PIECES = 1 << 20
 #: without a sign of life for so long a node may have been given up
 SILENCE_S, QUIET_S = 5.0, 3.0
 COUNTERS = ("master_evicted_key_count_nof", "master_evicted_key_count_mem",
@@ -108,26 +110,36 @@ class Losses:
             return "on the lying target"
         return None
 
+    def lost_node(self, v):
+        """Any of them: for what lay on several, or on one nobody knows."""
+        return next(filter(None, (self.of_place(n, v) for n in NODES)), None)
+
     def excuse(self, key, k, v):
         """Why an acknowledged object may be missing, or None."""
+        why = self.lost(key, k, v)
         # What asks for memory goes to the pool while there is no memory.
-        if not v.pin and any(t >= v.begin for t in self.evicted.values()):
+        if not why and not v.pin and any(
+                t >= v.begin for t in self.evicted.values()):
             return "evicted"
+        return why
+
+    def lost(self, key, k, v):
+        """Each replica has to be; of one in pieces it takes one of them."""
         if v.tier == "pair":
             return None
         places = {self.world.party_at(e) for e in k.places} - {None}
+        places = places or self.places_on_disk(key, v)
         if not places:
-            places = self.places_on_disk(key, v)
-        if v.size > STRIPE and (places & set(TARGETS) or not places
-                                and v.tier not in ("memory", "fillmem")):
-            # in pieces on several targets, of which each is needed
-            places = {p for p in places if p not in TARGETS}
-            places.add(self.world.liar)
-        if not places and v.tier in ("memory", "fillmem"):
-            return next(filter(None, (self.of_place(p, v) for p in NODES)),
-                        None)
-        places = places or {self.world.liar}
-        why = [self.of_place(p, v) for p in sorted(places)]
+            return (self.lost_node(v) if v.tier in ("memory", "fillmem")
+                    else self.of_place(self.world.liar, v))
+        why = []
+        for side, any_of_it in (
+                (NODES, self.lost_node(v)),
+                (TARGETS, self.of_place(self.world.liar, v))):
+            known = [self.of_place(p, v) for p in sorted(places & set(side))]
+            if known:
+                why.append(any_of_it if v.size >= IN_PIECES
+                           else all(known) and known[0])
         return why[0] if all(why) else None
 
     def places_on_disk(self, key, v):
