@@ -109,7 +109,7 @@ def losses(s, *places):
 def test_excuses():
     known, why = losses(Story().put("a", 1), "ta")
     assert why() is None
-    known.evict()
+    known.lose_counters(False)
     known.lie()
     known.lose_memory("na")
     assert why() is None            # pinned, elsewhere
@@ -122,7 +122,7 @@ def test_excuses():
     assert why() is None
     known, why = losses(Story().put("a", 1, tier="loose", pin=False), "ta")
     assert why() is None
-    known.evict()
+    known.lose_counters(False)
     assert why()
     known, why = losses(Story().put("a", 1, tier="memory"), "na")
     known.lose_memory("nb")
@@ -164,6 +164,35 @@ def test_in_pieces_on_several_nodes(size, is_excused):
     assert why() is None            # that side is gone, the other is not
     known.lie()
     assert bool(why()) == is_excused
+
+
+def test_replicas_move():
+    """While ta was away, the memory's replica was copied to the liar."""
+    s = Story().put("a", 1, tier="both")
+    known, why = losses(s, "na", "ta")
+    known.lose_memory("na")
+    known.lie()
+    assert why() is None
+    known.copied = 0.5              # before it was put
+    assert why() is None
+    known.lose_counters(True)
+    assert why()
+    known.hit.clear()
+    assert why() is None            # memory has it
+
+
+def test_places_are_those_of_the_last_answer():
+    s = Story().put("a", 1, tier="both")
+    answers = [("na", "ta"), ("na", "tc"), ()]
+
+    def ask_master(path, until):
+        return json.dumps({"data": {"a": {"values": [], "nof_values": [
+            {"transport_endpoint_": p} for p in answers.pop(0)]}}})
+
+    soak = types.SimpleNamespace(history=s.h, ask_master=ask_master)
+    for places in ({"na", "ta"}, {"na", "tc"}, {"na", "tc"}):
+        real.Soak.ask_places(soak, ["a"], 0)
+        assert s.h.keys["a"].places == places
 
 
 def test_excuses_end():

@@ -78,8 +78,8 @@ class Faults:
 
     def end_process(self, p, how):
         """By World.kill or World.terminate; what is lost with it."""
-        if p.kind == "master" and not self.losses.scrape(0.5):
-            self.losses.evict()   # what it evicted last is not known
+        if p.kind == "master":
+            self.losses.lose_counters(self.losses.scrape(0.5))
         how(p.name)
         if p.kind == "node":
             self.losses.lose_memory(p.name)

@@ -21,6 +21,7 @@ IN_PIECES = 1 << 20
 SILENCE_S, QUIET_S = 5.0, 3.0
 COUNTERS = ("master_evicted_key_count_nof", "master_evicted_key_count_mem",
             "master_checksum_mismatch_total", "master_copies_total",
+            "master_copies_failed_total",
             "master_scrubbed_objects_total", "master_put_start_parked_total",
             "master_nof_segments_offline_total", "master_snapshot_success",
             "master_clients_expired_total", "master_put_start_discard_cnt",
@@ -38,6 +39,7 @@ class Losses:
         self.lied = None          # when the liar did so last
         self.hit = {}             # node -> when it may have lost its memory
         self.evicted = {}         # "mem", "nof" -> when there was some
+        self.copied = None        # when replicas may have moved last
         self.silent = {}          # node -> [since, quiet since]
         self.life, self.seen, self.totals = None, {}, {}
         self.now = {}
@@ -50,8 +52,12 @@ class Losses:
     def lose_memory(self, node):
         self.hit[node] = time.monotonic()
 
-    def evict(self):
-        self.evicted = dict.fromkeys(("mem", "nof"), time.monotonic())
+    def lose_counters(self, is_told):
+        """With the master that dies now; is_told: up to now they are known,
+        but for a copy that it was about to make."""
+        self.copied = time.monotonic()
+        if not is_told:
+            self.evicted = dict.fromkeys(("mem", "nof"), self.copied)
 
     def watch(self):
         """Nodes that the master may have given up because of silence."""
@@ -93,6 +99,8 @@ class Losses:
             kind = name.removeprefix("master_evicted_key_count_")
             if kind != name and more > 0:
                 self.evicted[kind] = time.monotonic()
+            if name.startswith("master_copies_") and more > 0:
+                self.copied = time.monotonic()
         self.seen = self.now = now
         for kind, used, size in (
                 ("mem", *GAUGES[0:2]), ("nof", *GAUGES[2:4])):
@@ -132,6 +140,11 @@ class Losses:
         if not places:
             return (self.lost_node(v) if v.tier in ("memory", "fillmem")
                     else self.of_place(self.world.liar, v))
+        if v.tier == "both" and self.copied and self.copied >= v.begin:
+            # One side may have moved since we asked.
+            if (why := self.lost_node(v)) and self.of_place(
+                    self.world.liar, v):
+                return why
         why = []
         for side, any_of_it in (
                 (NODES, self.lost_node(v)),

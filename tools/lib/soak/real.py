@@ -272,16 +272,18 @@ class Soak:
             self.tick()
 
     def ask_places(self, keys, until):
-        """Where objects lie, as the master has it."""
+        """Where objects lie, as the master has it; of one that it has no
+        more, where it lay."""
         for at in range(0, len(keys), 50):
             part = keys[at:at + 50]
             data = json.loads(self.ask_master(
                 "/batch_query_keys?keys=" + ",".join(part), until))["data"]
             for key in part:
-                for r in (data.get(key, {}).get("values", [])
-                          + data.get(key, {}).get("nof_values", [])):
-                    self.history.key(key).places.add(
-                        r["transport_endpoint_"])
+                found = data.get(key, {})
+                places = {r["transport_endpoint_"] for r in found.get(
+                    "values", []) + found.get("nof_values", [])}
+                if places:
+                    self.history.key(key).places = places
 
     def audit(self, until):
         """Every acknowledged object that has no excuse is read, by clients
