@@ -94,6 +94,17 @@ def test_acknowledged():
     assert [key for key, _ in s.h.acknowledged()] == ["a"]
 
 
+def test_leftovers():
+    """What no client removes, each once; what has to be there is none."""
+    s = Story().put("k0.1", 1).put("f0.2", 2).put("k0.3", 3, -901)
+    s.put("k0.4", 4).remove("k0.4", -901).put("h1.0", 5).put("h1.0", 6)
+    s.put("k0.7", 7).remove("k0.7").put("f0.8", 8).remove("f0.8")
+    s.put("k0.9", 9, None)
+    assert s.h.leftovers() == ["f0.2", "k0.3", "k0.4", "h1.0", "k0.9"]
+    assert s.h.leftovers() == []
+    assert [key for key, _ in s.h.acknowledged()] == ["k0.1", "f0.2"]
+
+
 def losses(s, *places):
     """Judges the only key of a story; tc lies."""
     name = {ENDPOINT.format(p): p for p in places}
@@ -193,6 +204,36 @@ def test_places_are_those_of_the_last_answer():
     for places in ({"na", "ta"}, {"na", "tc"}, {"na", "tc"}):
         real.Soak.ask_places(soak, ["a"], 0)
         assert s.h.keys["a"].places == places
+
+
+def test_evictions_excuse_last():
+    """They are counted, so that each may excuse one object only."""
+    known, why = losses(Story().put("a", 1, tier="loose", pin=False), "tc")
+    known.lose_counters(False)
+    assert why() == "evicted"
+    known.lie()
+    assert why() == "on the lying target"
+    known, why = losses(Story().put("a", 1, tier="fill", pin=False))
+    known.lose_counters(False)
+    assert why() == "evicted"
+    known.lie()
+    assert why() == "evicted or lost"   # nobody knows where it lay
+
+
+@pytest.mark.parametrize("before, now, excused, fails", [
+    ((1, 5.0), (1, 8.0), 3, False), ((1, 5.0), (1, 8.0), 4, True),
+    ((1, 5.0), (2, 0.0), 4, False), (None, (1, 8.0), 9, False),
+    ((1, 5.0), None, 9, False)])
+def test_no_more_is_evicted_than_was_counted(before, now, excused, fails):
+    soak = types.SimpleNamespace(compared=0, losses=types.SimpleNamespace(
+        evictions=lambda: now))
+    if fails:
+        with pytest.raises(real.Failure, match="4 objects"):
+            real.Soak.compare_evictions(soak, before, excused)
+    else:
+        real.Soak.compare_evictions(soak, before, excused)
+    assert soak.compared == (before is not None and now is not None
+                             and before[0] == now[0])
 
 
 def test_excuses_end():

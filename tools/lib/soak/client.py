@@ -150,6 +150,13 @@ class Client:
             self.get_batch(keys[at:at + 16])
         self.events.write("audited", time.monotonic(), token)
 
+    def do_sweep(self, token, path):
+        with open(path, encoding="utf-8") as f:
+            keys = json.load(f)
+        for key in keys:
+            self.remove(key)
+        self.events.write("swept", time.monotonic(), token)
+
     def do_try(self, token):
         """Is everything possible again?  One object of each kind."""
         why = ""

@@ -342,17 +342,20 @@ class Faults:
 
     def fill(self, tier="fill"):
         w = self.world
-        p = self.pick("client")
-        if not p:
+        some = [p for p in w.of("client") if p.is_up and not p.is_busy]
+        if not some:
             return None
-        w.order(p.name, "fill", tier)
+        for p in some:
+            w.order(p.name, "fill", tier)
         kind = "pool" if tier == "fill" else "memory"
 
         def end():
-            w.order(p.name, "fill", None)
+            for p in some:
+                w.order(p.name, "fill", None)
             self.losses.scrape()
-        return Fault(f"{kind} filled", f"{p.name} fills the {kind}",
-                     self.rng.uniform(4, 10), end, [p])
+        return Fault(f"{kind} filled", " ".join(p.name for p in some)
+                     + f" fill the {kind}", self.rng.uniform(4, 10), end,
+                     some)
 
     def fill_memory(self):
         return self.fill("fillmem")

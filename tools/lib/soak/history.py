@@ -23,15 +23,22 @@ class Version:
 
 
 class Key:
-    __slots__ = ("versions", "removed", "is_touched", "seen", "seen_begin",
-                 "seen_end", "places", "was_there")
+    __slots__ = ("versions", "removed", "is_touched", "is_swept", "seen",
+                 "seen_begin", "seen_end", "places", "was_there")
 
     def __init__(self):
         self.versions = {}
         self.removed = []         # (begin, end) of removals that went well
         self.is_touched = False   # by a removal that began
+        self.is_swept = False     # taken out by leftovers()
         self.seen, self.seen_begin, self.seen_end = None, -1.0, None
         self.places, self.was_there = set(), False
+
+    def is_gone(self):
+        """Removed, and nothing was put since."""
+        return bool(self.removed) and all(
+            v.end and v.end < self.removed[-1][0]
+            for v in self.versions.values())
 
 
 class History:
@@ -148,6 +155,9 @@ class History:
     def on_audited(self, slot, t, token):
         self.tell(slot, "audited", token)
 
+    def on_swept(self, slot, t, token):
+        self.tell(slot, "swept", token)
+
     def on_cleared(self, slot, t, token, result):
         self.tell(slot, "cleared", (token, result))
 
@@ -195,6 +205,20 @@ class History:
                 if not k.is_touched and len(k.versions) == 1
                 for v in k.versions.values() if v.result == 0]
 
+    def leftovers(self):
+        """Keys that may be there and that no client will remove any more,
+        each once: what filled the store, what all clients wrote, what was
+        put or removed with an unknown end."""
+        found = []
+        for key, k in self.keys.items():
+            is_kept = (key[0] == "k" and not k.is_touched
+                       and all(v.result == 0 for v in k.versions.values()))
+            if k.is_swept or is_kept or k.is_gone():
+                continue
+            k.is_swept = True
+            found.append(key)
+        return found
+
     def overdue(self, now, limit):
         """Calls that have not ended in that time: (slot, number, since)."""
         return [(*i, t) for i, (t, _) in self.open.items()
@@ -203,10 +227,7 @@ class History:
     def forget(self, before):
         """Removed keys that nothing more can be said of."""
         for key in [key for key, k in self.keys.items()
-                    if k.removed and len(k.versions) == 1 and
-                    all(v.end and v.end < k.removed[-1][0]
-                        for v in k.versions.values())
-                    and k.removed[-1][1] < before]:
+                    if k.is_gone() and k.removed[-1][1] < before]:
             self.gone[key] = self.keys.pop(key).removed[-1][1]
 
     def kept_by(self, slot):

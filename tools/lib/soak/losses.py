@@ -19,7 +19,8 @@ from soak.world import NODES, TARGETS
 IN_PIECES = 1 << 20
 #: without a sign of life for so long a node may have been given up
 SILENCE_S, QUIET_S = 5.0, 3.0
-COUNTERS = ("master_evicted_key_count_nof", "master_evicted_key_count_mem",
+EVICTED = "master_evicted_key_count_"
+COUNTERS = (EVICTED + "nof", EVICTED + "mem",
             "master_checksum_mismatch_total", "master_copies_total",
             "master_copies_failed_total",
             "master_scrubbed_objects_total", "master_put_start_parked_total",
@@ -96,7 +97,7 @@ class Losses:
         for name in COUNTERS:
             more = now.get(name, 0.0) - self.seen.get(name, 0.0)
             self.totals[name] = self.totals.get(name, 0.0) + more
-            kind = name.removeprefix("master_evicted_key_count_")
+            kind = name.removeprefix(EVICTED)
             if kind != name and more > 0:
                 self.evicted[kind] = time.monotonic()
             if name.startswith("master_copies_") and more > 0:
@@ -107,6 +108,13 @@ class Losses:
             if now.get(used, 0) > FULL * now.get(size, 0) > 0:
                 self.evicted[kind] = time.monotonic()
         return True
+
+    def evictions(self):
+        """(the master's life, how many it has counted), or None."""
+        if not self.scrape():
+            return None
+        return self.life, sum(n for name, n in self.seen.items()
+                              if name.startswith(EVICTED))
 
     # --- what follows from it ---
 
@@ -124,19 +132,20 @@ class Losses:
 
     def excuse(self, key, k, v):
         """Why an acknowledged object may be missing, or None."""
-        why = self.lost(key, k, v)
+        places = {self.world.party_at(e) for e in k.places} - {None}
         # What asks for memory goes to the pool while there is no memory.
-        if not why and not v.pin and any(
-                t >= v.begin for t in self.evicted.values()):
-            return "evicted"
-        return why
+        is_evicted = not v.pin and any(t >= v.begin
+                                       for t in self.evicted.values())
+        if is_evicted and not places:
+            is_lost = self.lost_node(v) or self.of_place(self.world.liar, v)
+            return "evicted or lost" if is_lost else "evicted"
+        places = places or self.places_on_disk(key, v)
+        return self.lost(places, v) or (is_evicted and "evicted") or None
 
-    def lost(self, key, k, v):
+    def lost(self, places, v):
         """Each replica has to be; of one in pieces it takes one of them."""
         if v.tier == "pair":
             return None
-        places = {self.world.party_at(e) for e in k.places} - {None}
-        places = places or self.places_on_disk(key, v)
         if not places:
             return (self.lost_node(v) if v.tier in ("memory", "fillmem")
                     else self.of_place(self.world.liar, v))

@@ -80,6 +80,7 @@ class Soak:
         self.rounds, self.audited, self.slowest_back = 0, 0, 0.0
         self.next_look = self.next_scrape = 0.0
         self.token = 0
+        self.evictions, self.compared = None, 0
 
     # --- saying ---
 
@@ -156,6 +157,7 @@ class Soak:
             w.launch(p.name)
         self.wait_all(until)
         self.expect_work(until)
+        self.evictions = self.losses.evictions()
 
     def end_due(self, now):
         while self.running and self.running[0][0] <= now:
@@ -197,7 +199,8 @@ class Soak:
         for what, step in (("all segments are online", self.wait_all),
                            ("all calls have ended", self.pause),
                            ("clients can do everything", self.expect_work),
-                           ("what was acknowledged is there", self.audit)):
+                           ("what was acknowledged is there", self.audit),
+                           ("what nobody keeps is removed", self.sweep)):
             step(until)
             self.note(f"{what} after {time.monotonic() - begin:.1f} s")
         took = time.monotonic() - begin
@@ -288,22 +291,14 @@ class Soak:
     def audit(self, until):
         """Every acknowledged object that has no excuse is read, by clients
         that have lived through it all."""
+        before, self.evictions = self.evictions, self.losses.evictions()
+        excused = self.excused.get("evicted", 0)
         versions = dict(self.history.acknowledged())
         self.audited += len(versions)
         self.ask_places(list(versions), until)
         todo, first = list(versions), True
         while todo:
-            paths = []
-            for i in range(CLIENTS):
-                paths.append(self.world.path(f"audit.{i}"))
-                with open(paths[i], "w", encoding="utf-8") as f:
-                    json.dump(todo[i::CLIENTS], f)
-            self.token += 1
-            for i in range(CLIENTS):
-                self.world.order(f"c{i}", "audit", self.token, paths[i])
-            self.wait("an audit of what was acknowledged", lambda: all(
-                self.history.told.get((i, "audited")) == self.token
-                for i in range(CLIENTS)), until + BACK_LIMIT_S)
+            self.share_out("audit", "audited", todo, until)
             keys = self.history.keys
             todo = [k for k in todo if not keys[k].was_there]
             lost = {k: self.losses.excuse(k, keys[k], versions[k])
@@ -319,6 +314,36 @@ class Soak:
                 for _ in range(10):
                     self.tick()
             first = False
+        self.compare_evictions(before, self.excused.get("evicted", 0)
+                               - excused)
+
+    def compare_evictions(self, before, excused):
+        """No more are excused by evictions than the master has counted since
+        the last audit began.  Its counters die with it."""
+        now = self.losses.evictions()
+        if not before or not now or before[0] != now[0]:
+            return
+        self.compared += 1
+        if excused > now[1] - before[1]:
+            raise Failure(f"{excused} objects are missing that nothing but "
+                          f"an eviction excuses; the master has counted "
+                          f"{now[1] - before[1]:.0f}")
+
+    def share_out(self, word, answer, keys, until):
+        """Each client does it to a part of the keys."""
+        self.token += 1
+        for i in range(CLIENTS):
+            path = self.world.path(f"{word}.{i}")
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump(keys[i::CLIENTS], f)
+            self.world.order(f"c{i}", word, self.token, path)
+        self.wait(f"{word} of {len(keys)} keys", lambda: all(
+            self.history.told.get((i, answer)) == self.token
+            for i in range(CLIENTS)), until + BACK_LIMIT_S)
+
+    def sweep(self, until):
+        """So that what is put next has to stay: the store is not full."""
+        self.share_out("sweep", "swept", self.history.leftovers(), until)
 
     def fail_missing(self, keys, versions):
         now = time.monotonic()
@@ -387,7 +412,7 @@ class Soak:
             "rounds": self.rounds, "injected": self.injected,
             "skipped": self.faults.skipped, "counted": dict(sorted(
                 c.items())), "audited": self.audited,
-            "excused": self.excused,
+            "excused": self.excused, "compared": self.compared,
             "starts": {p.name: p.starts for p in
                        self.world.parties.values()},
             "found_taken": {p.name: p.taken for p in
@@ -412,6 +437,7 @@ def show_report(r):
     rows += [(f"missing: {k}", str(n)) for k, n in r["excused"].items()]
     rows += [("missing without an excuse", "0" if not r["failure"] or
               "missing" not in r["failure"] else r["failure"]),
+             ("evictions compared", f"in {r['compared']} rounds"),
              ("wrong bytes", str(c.get("wrong bytes", 0))),
              ("processes started", str(sum(r["starts"].values()))),
              ("port or file still taken", str(sum(
