@@ -20,7 +20,7 @@ from soak.client import Events
 from soak.faults import LATE_S, Faults
 from soak.history import History
 from soak.losses import Losses
-from soak.values import Values, WrongBytes
+from soak.values import LOOK_BACK, Values, WrongBytes
 from soak.world import Dead, Party, World
 
 ENDPOINT = "traddr:h trsvcid:1 subnqn:nqn.2026-11.io.mooncake:{} trtype:TCP"
@@ -86,6 +86,30 @@ def test_removed_for_good():
     s.h.forget(s.t + 1)
     assert "a" not in s.h.keys
     assert s.get("a", 1).failed() == ["removed values"]
+
+
+def test_what_needs_not_be_there_is_forgotten(monkeypatch):
+    monkeypatch.setattr("soak.history.UNHEARD", 100)
+    s = Story().put("k0.1", 1)
+    for i in range(2, 5_001):       # filling, refused, unknown, many
+        s.put(f"f0.{i}", i, tier="fill", pin=False)
+        s.put(f"k0.{i}", i, (-200, -901, None)[i % 3])
+        s.put("h1.0", i)
+        if i % 100 == 0:
+            for key in s.h.leftovers():
+                s.remove(key, -704)
+            s.h.forget(s.t - 60)
+    s.put("k0.5002", 5_002).remove("k0.5002")
+    assert len(s.h.keys) < 500
+    # Nothing can be said of what one of them returns, but of others it can.
+    assert s.get("k0.4000", 4_000).failed() == []
+    s.t += 400
+    s.h.forget(s.t - 60)
+    assert list(s.h.keys) == ["k0.1"]
+    assert list(s.h.gone) == ["k0.5002"]
+    assert len(s.h.old) <= LOOK_BACK + 101
+    assert s.get("k0.1", 1).get("k0.5002", 5_002).failed() == [
+        "removed values"]
 
 
 def test_acknowledged():
@@ -358,6 +382,8 @@ class Witness(World):
                  kind="client"):
         self.dir, self.children = cluster.dir, cluster.children
         self.history, self.read_at = History(), {}
+        self.events = {slot: [self.path(f"c{slot}.1.events")]
+                       for slot in range(3)}
         self.parties = {name: Party(name, kind, "127.0.0.1")
                         for name in self.children}
 
@@ -370,7 +396,7 @@ def test_a_killed_client_saw_what_another_put(cluster):
                               (1, "put.", "1", [0]), (0, "get", "1", ["a"]),
                               (0, "get.", "1", [7], 0)):
         t += 1e-6
-        Events(world.path(f"c{slot}.events")).write(word, t, *rest)
+        Events(world.events[slot][-1]).write(word, t, *rest)
     world.kill("c0")
     assert world.history.failures == []
     assert world.history.count["hits"] == 1
@@ -478,3 +504,17 @@ def test_a_lie_that_may_have_been_told_counts(tmp_path):
     assert faults.losses.lied <= time.monotonic()
     stage.answers = [1]           # and what was refused is no lie
     assert faults.lie() is None
+
+
+def test_events_of_lives_that_are_over_go(cluster, monkeypatch):
+    """Only when they were read, and not the last ones."""
+    monkeypatch.setattr("soak.world.EVENTS_KEPT", 300)
+    cluster.start("c0", "/bin/sleep", "60")
+    world = Witness(cluster)
+    for life in range(2, 40):
+        Events(world.events[0][-1]).write("up", time.monotonic(), life)
+        world.look()
+        assert world.history.told[0, "up"] == life
+        world.next_events(0, life)
+    files = [n for n in os.listdir(world.dir) if n.endswith(".events")]
+    assert 5 < len(files) < 30 and "c0.38.events" in files

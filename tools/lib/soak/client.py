@@ -18,7 +18,7 @@ import time
 
 from mooncake.store import MooncakeDistributedStore, ReplicateConfig
 
-from soak.values import LARGEST, Values, WrongBytes
+from soak.values import LARGEST, LOOK_BACK, Values, WrongBytes
 
 THREADS = 2
 #: replicas in memory and on the pool, hard pin, weight among what is kept
@@ -316,7 +316,7 @@ class Client:
         """One of a client's younger ones."""
         slot = rng.choice(sorted(self.others))
         most = self.count if int(slot) == self.slot else self.others[slot]
-        back = min(int(rng.expovariate(1 / 300)), most - 1)
+        back = min(int(rng.expovariate(1 / 300)), LOOK_BACK, most - 1)
         return f"k{slot}.{max(1, most - back)}"
 
     def drop_one(self, rng):

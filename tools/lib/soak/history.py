@@ -9,9 +9,15 @@ that is missing would need for an excuse is in losses.py.
 import heapq
 import json
 
+from soak.values import LOOK_BACK
+
 #: puts that can't have stored anything; after any other error the value
 #: may be there: the answer may have been lost, not the put
 REFUSED = (-200, -400, -600)
+#: so many keys one client may have made while another did not hear of them
+UNHEARD = 10_000
+#: no get that began before is under way any more
+GET_LIMIT_S = 300
 
 
 class Version:
@@ -23,14 +29,15 @@ class Version:
 
 
 class Key:
-    __slots__ = ("versions", "removed", "is_touched", "is_swept", "seen",
-                 "seen_begin", "seen_end", "places", "was_there")
+    __slots__ = ("versions", "removed", "is_touched", "is_swept", "changed",
+                 "seen", "seen_begin", "seen_end", "places", "was_there")
 
     def __init__(self):
         self.versions = {}
         self.removed = []         # (begin, end) of removals that went well
         self.is_touched = False   # by a removal that began
         self.is_swept = False     # taken out by leftovers()
+        self.changed = 0.0        # by a put or a removal, last
         self.seen, self.seen_begin, self.seen_end = None, -1.0, None
         self.places, self.was_there = set(), False
 
@@ -49,6 +56,8 @@ class History:
         self.longest = {}
         self.told = {}            # what clients answered to commands
         self.gone = {}            # removed for good: key -> since when
+        self.old = {}             # nothing is known of it any more: key ->
+                                  # since when
         self.queue, self.order = [], 0
 
     def add(self, what, n=1):
@@ -91,15 +100,17 @@ class History:
     def on_put(self, slot, t, number, items, tier, pin):
         self.begin(slot, t, number, items)
         for key, version, size in items:
-            self.key(key).versions[version] = Version(t, size, tier, pin)
+            k = self.key(key)
+            k.versions[version], k.changed = Version(t, size, tier, pin), t
             self.numbers[slot] = max(self.numbers.get(slot, 0),
                                      version & (1 << 48) - 1)
 
     def on_put_end(self, slot, t, number, results):
         _, items = self.end(slot, t, number, "put")
         for (key, version, size), result in zip(items, results):
-            v = self.key(key).versions[version]
-            v.end, v.result = t, result
+            k = self.key(key)
+            v = k.versions[version]
+            v.end, v.result, k.changed = t, result, t
             if result == 0:
                 self.add("puts acknowledged")
                 self.add("bytes acknowledged", size)
@@ -110,10 +121,12 @@ class History:
 
     def on_rm(self, slot, t, number, key):
         self.begin(slot, t, number, key)
-        self.key(key).is_touched = True
+        k = self.key(key)
+        k.is_touched, k.changed = True, t
 
     def on_rm_end(self, slot, t, number, result):
         begin, key = self.end(slot, t, number, "remove")
+        self.key(key).changed = t
         if result == 0:
             self.add("removals acknowledged")
             self.key(key).removed.append((begin, t))
@@ -168,6 +181,9 @@ class History:
 
     def judge(self, key, version, begin, end):
         """A get from begin to end returned that version."""
+        if key in self.old:
+            self.add("gets of what was forgotten")
+            return
         k = self.keys.get(key)
         if key in self.gone and not (k and version in k.versions):
             self.fail("removed values", f"key {key}: removed at "
@@ -225,10 +241,29 @@ class History:
                 if now - t > limit]
 
     def forget(self, before):
-        """Removed keys that nothing more can be said of."""
-        for key in [key for key, k in self.keys.items()
-                    if k.is_gone() and k.removed[-1][1] < before]:
-            self.gone[key] = self.keys.pop(key).removed[-1][1]
+        """Keys of which nothing happened since then and that need not be
+        there; for good those that nobody reads any more."""
+        for key, k in list(self.keys.items()):
+            is_kept = (not k.is_touched and len(k.versions) == 1
+                       and all(v.result == 0 for v in k.versions.values()))
+            if is_kept or k.changed > before:
+                continue
+            del self.keys[key]
+            if k.is_gone():
+                self.gone[key] = k.removed[-1][1]
+            else:
+                self.old[key] = k.changed
+        for known in (self.gone, self.old):
+            for key in [key for key, t in known.items()
+                        if t < before - GET_LIMIT_S and self.is_unread(key)]:
+                del known[key]
+
+    def is_unread(self, key):
+        if key[0] != "k":
+            return True           # of one client, or of a round
+        slot, number = key[1:].split(".")
+        return int(number) < (self.numbers.get(int(slot), 0) - LOOK_BACK
+                              - UNHEARD)
 
     def kept_by(self, slot):
         """[(key, size, tier)] for a client that starts again."""

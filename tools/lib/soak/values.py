@@ -12,6 +12,8 @@ import struct
 HEAD = struct.Struct("<8sQQQ")
 MAGIC = b"MCSOAK01"
 LARGEST = 4 << 20
+#: how many keys of a client another one looks back at most
+LOOK_BACK = 3000
 _SPREAD = 1 << 18
 
 

@@ -34,6 +34,7 @@ ENV = {"MC_NVME_COMMAND_TIMEOUT_MS": "2000",
 RETRIES, RETRY_WITHIN_S = 20, 5
 TAKEN = re.compile("is in use: stop the program|another master \\(process|"
                    "is served by another process already")
+EVENTS_KEPT = 64 * MB       # of a client's lives that are over
 NQN = "nqn.2026-11.io.mooncake:"
 ADDRESS = re.compile(r"(?:traddr:)?([^ :]+)(?: trsvcid:|:)([0-9]+)")
 
@@ -73,7 +74,8 @@ class World(Cluster):
                            + [(n, "node") for n in NODES]
                            + [(f"c{i}", "client") for i in range(CLIENTS)]):
             self.parties[name] = Party(name, kind, net.add(name))
-        self.read_at = {}         # how far each event file was read
+        self.events = {}          # slot -> event files, one for each life
+        self.read_at = {}         # how far each last one was read
         self.hot = 0
 
     def of(self, kind):
@@ -128,8 +130,9 @@ class World(Cluster):
         slot = int(p.name[1:])
         self.look()
         self.history.told.pop((slot, "up"), None)
+        self.next_events(slot, p.starts)
         config = {"slot": slot, "life": p.starts, "seed": self.seed,
-                  "events": self.path(p.name + ".events"),
+                  "events": self.events[slot][-1],
                   "host": p.host, "master": self.master_addr,
                   "first": self.history.numbers.get(slot, 0) + 1,
                   "kept": self.history.kept_by(slot),
@@ -232,8 +235,21 @@ class World(Cluster):
         return {str(i): max(1, self.history.numbers.get(i, 0))
                 for i in range(CLIENTS)}
 
+    def next_events(self, slot, life):
+        """A new file; those of earlier lives were read and go, but for what
+        tells enough of the past when something fails."""
+        files = self.events.setdefault(slot, [])
+        size, self.read_at[slot] = 0, 0
+        for path in reversed(files[:]):
+            size += os.path.getsize(path) if os.path.exists(path) else 0
+            if size > EVENTS_KEPT:
+                files.remove(path)
+                if os.path.exists(path):
+                    os.remove(path)
+        files.append(self.path(f"c{slot}.{life}.events"))
+
     def read_events(self, slot):
-        path = self.path(f"c{slot}.events")
+        path = self.events.get(slot, [""])[-1]
         if not os.path.exists(path):
             return
         with open(path, "rb") as f:
