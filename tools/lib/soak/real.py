@@ -292,7 +292,7 @@ class Soak:
         """Every acknowledged object that has no excuse is read, by clients
         that have lived through it all."""
         before, self.evictions = self.evictions, self.losses.evictions()
-        excused = self.excused.get("evicted", 0)
+        excused = 0
         versions = dict(self.history.acknowledged())
         self.audited += len(versions)
         self.ask_places(list(versions), until)
@@ -306,6 +306,9 @@ class Soak:
             todo = [k for k in todo if not lost[k]]
             for key, why in lost.items():
                 if why:
+                    excused += why == "evicted"
+                    if versions[key].tier.startswith("fill"):
+                        why += " (of what filled the store)"
                     self.excused[why] = self.excused.get(why, 0) + 1
                     keys[key].is_touched = True
             if todo and time.monotonic() > until:
@@ -314,8 +317,7 @@ class Soak:
                 for _ in range(10):
                     self.tick()
             first = False
-        self.compare_evictions(before, self.excused.get("evicted", 0)
-                               - excused)
+        self.compare_evictions(before, excused)
 
     def compare_evictions(self, before, excused):
         """No more are excused by evictions than the master has counted since
