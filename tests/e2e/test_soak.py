@@ -3,6 +3,8 @@
 what may be is let pass."""
 import json
 import os
+import random
+import re
 import shutil
 import socket
 import subprocess
@@ -17,11 +19,11 @@ from cluster import http
 from common import ROOT
 from soak import real
 from soak.client import Events
-from soak.faults import LATE_S, Faults
+from soak.faults import LATE_S, Faults, lie_rules
 from soak.history import History
 from soak.losses import Losses
 from soak.values import LOOK_BACK, Values, WrongBytes
-from soak.world import Dead, Party, World
+from soak.world import MB, Dead, Party, World
 
 ENDPOINT = "traddr:h trsvcid:1 subnqn:nqn.2026-11.io.mooncake:{} trtype:TCP"
 
@@ -449,6 +451,16 @@ class Stage(World):
         self.calls.append(("kill", name))
         self.parties[name].is_up = False
 
+    terminate = kill
+
+    def halt(self, name):
+        self.calls.append(("halt", name))
+
+    go_on = halt
+
+    def order(self, name, *words):
+        self.calls.append((name, *words))
+
     def launch(self, name):
         self.calls.append(("launch", name))
         self.parties[name].is_up = True
@@ -504,6 +516,60 @@ def test_a_lie_that_may_have_been_told_counts(tmp_path):
     assert faults.losses.lied <= time.monotonic()
     stage.answers = [1]           # and what was refused is no lie
     assert faults.lie() is None
+    assert len(faults.refused) == 1
+
+
+def test_what_was_not_done_is_no_fault(tmp_path):
+    stage = Stage(tmp_path, ("m", "master"), ("ta", "target"))
+    faults = on_stage(stage)
+    stage.answers = [1]
+    assert faults.snapshot() is None
+    assert list(faults.refused) == ["snapshot"]
+    assert faults.snapshot().kind == "snapshot"
+    for p in stage.parties.values():
+        p.is_busy = True
+    assert faults.kill_everything() is None
+    for p in stage.parties.values():
+        p.is_busy = False
+    assert faults.kill_everything().kind == "SIGKILL of all servers"
+
+
+def test_a_kind_named_twice_is_more_likely(tmp_path):
+    faults = on_stage(Stage(tmp_path, ("m", "master"), ("ta", "target")))
+    names = [faults.pick("master", "target", "target").name
+             for _ in range(3000)]
+    assert 1850 < names.count("ta") < 2150
+
+
+def test_lies_begin_with_the_first_object():
+    rules = lie_rules(random.Random(1), 96 * MB)
+    for rule in rules:
+        first, last = re.search("lba=([0-9]+)-([0-9]+)", rule).groups()
+        assert int(first) * 4096 == MB and int(last) * 4096 == 95 * MB
+
+
+def test_each_fault_is_in_the_catalogue(tmp_path):
+    """By the names under which a long run asks whether it ever happened."""
+    (tmp_path / "journal").mkdir()
+    stage = Stage(tmp_path, ("m", "master"), ("ta", "target"),
+                  ("tc", "target"), ("na", "node"), ("c0", "client"))
+    for name in ("ta", "tc"):
+        (tmp_path / f"{name}.img").write_bytes(bytes(2 * MB))
+    (tmp_path / "journal" / "1.log").write_bytes(bytes(256))
+    stage.net = types.SimpleNamespace(
+        why=None, has_delay=True, rules=lambda *args: None,
+        delay=lambda *args: None)
+    faults, seen = on_stage(stage), set()
+    for _, begin, kinds in faults.catalogue():
+        for _ in range(150):
+            for p in stage.parties.values():
+                p.is_up, p.is_busy, p.is_cut = True, False, False
+            fault = begin()
+            if fault:
+                assert fault.kind in kinds
+                seen.add(fault.kind)
+                fault.end_now()
+    assert seen == faults.kinds()
 
 
 def test_events_of_lives_that_are_over_go(cluster, monkeypatch):

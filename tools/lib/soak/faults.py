@@ -14,11 +14,43 @@ import time
 
 from soak.world import MB
 
-BLOCK = 4096
+BLOCK = 4096                # of the targets' namespaces
 DATA = MB                   # of a pool disk: objects lie behind this
 JR_CLOSED = 4               # of a log's flags: ended in order
 LONGEST_STOP_S = 6.0
 LATE_S = 5.0                # a target may do later what it was asked to
+
+
+def kind_of(rule):
+    return rule.split(",")[0].removeprefix("kind=")
+
+
+def filter_rules(r):
+    """Of a target that is slow, deaf or mad, but does not lie."""
+    every = r.choice((1, 3, 20, 100))
+    return (
+        f"kind=delay,p50={r.randint(1, 50)},p99={r.randint(60, 900)}",
+        f"kind=rate,bytes_per_s={r.randint(1, 20)}m",
+        # an internal error; what the medium can't read is lost
+        f"kind=error,op={r.choice(('read', 'write', 'io'))},status=0x6,"
+        f"every={every}",
+        f"kind=drop,every={r.choice((5, 50))}",
+        f"kind=disconnect,how={r.choice(('fin', 'rst'))},every={every}",
+        f"kind=stall,side={r.choice(('rx', 'tx', 'both'))}",
+        "kind=refuse", f"kind=dup,every={every}",
+        f"kind=wrongcid,every={every}", f"kind=badrange,every={every}",
+        f"kind=delay,op=admin,ms={r.randint(10, 1500)}")
+
+
+def lie_rules(r, disk_bytes):
+    lba = f"lba={DATA // BLOCK}-{(disk_bytes - MB) // BLOCK}"
+    every = r.choice((1, 2, 7, 30))
+    return (
+        f"kind=error,op=read,{lba},every={every}",
+        f"kind=corrupt,op=read,{lba},every={every}",
+        f"kind=corrupt,op=write,{lba},every={every}",
+        f"kind=torn,blocks={r.choice((0, 1, 3))},{lba},every={every}",
+        f"kind=misdirect,shift=8,{lba},every={every}")
 
 
 class Fault:
@@ -31,8 +63,8 @@ class Faults:
     def __init__(self, world, losses, seed):
         self.world, self.losses = world, losses
         self.rng = random.Random(f"{seed}/faults")
-        self.rules = {}     # target -> rules that were set
         self.skipped = {}
+        self.refused = {}   # kind -> what was said, last
         if world.net.why is not None:
             self.skipped["cut, reset, loss, partition, delay"] = (
                 f"no network namespaces: {world.net.why}")
@@ -42,23 +74,39 @@ class Faults:
     # --- choosing ---
 
     def catalogue(self):
-        """(weight, function) of what is possible here."""
+        """(weight, function, kinds of its faults) of what is possible
+        here."""
+        r = random.Random(0)
         all_of = [
-            (6, self.kill), (6, self.stop), (1, self.kill_everything),
-            (2, self.torn_journal), (2, self.orderly_stop), (1, self.snapshot),
-            (7, self.filter), (7, self.lie), (4, self.flip_bits),
-            (2, self.bad_superblock), (2, self.empty_disk),
-            (2, self.swapped_disks), (2, self.fill), (1, self.fill_memory)]
+            (6, self.kill, ["SIGKILL"]), (6, self.stop, ["SIGSTOP"]),
+            (1, self.kill_everything, ["SIGKILL of all servers"]),
+            (2, self.torn_journal, ["torn journal"]),
+            (2, self.orderly_stop, ["SIGTERM"]),
+            (1, self.snapshot, ["snapshot"]),
+            (7, self.filter, ["filter " + kind_of(rule)
+                              for rule in filter_rules(r)]),
+            (7, self.lie, ["lie " + kind_of(rule)
+                           for rule in lie_rules(r, 1)]),
+            (4, self.flip_bits, ["bit flips on a disk"]),
+            (2, self.bad_superblock, ["bad superblock"]),
+            (2, self.empty_disk, ["empty disk"]),
+            (2, self.swapped_disks, ["swapped disks"]),
+            (2, self.fill, ["pool filled"]),
+            (1, self.fill_memory, ["memory filled"])]
         if self.world.net.why is None:
-            all_of += [(3, self.cut), (2, self.reset), (3, self.loss),
-                       (3, self.partition)]
+            all_of += [(3, self.cut, ["cut"]), (2, self.reset, ["reset"]),
+                       (3, self.loss, ["loss"]),
+                       (3, self.partition, ["partition"])]
             if self.world.net.has_delay:
-                all_of.append((2, self.delay))
+                all_of.append((2, self.delay, ["delay"]))
         return all_of
+
+    def kinds(self):
+        return {kind for _, _, kinds in self.catalogue() for kind in kinds}
 
     def begin(self):
         """Some fault that can begin now, or None."""
-        weights, functions = zip(*self.catalogue())
+        weights, functions, _ = zip(*self.catalogue())
         fault = self.rng.choices(functions, weights)[0]()
         if fault:
             for p in fault.parties:
@@ -71,9 +119,10 @@ class Faults:
             p.is_busy = False
 
     def pick(self, *kinds, alive=True):
-        """A party that no fault is at."""
-        found = [p for p in self.world.parties.values()
-                 if p.kind in kinds and not p.is_busy and p.is_up == alive]
+        """A party that no fault is at; of a kind that is named twice, more
+        likely."""
+        found = [p for kind in kinds for p in self.world.of(kind)
+                 if not p.is_busy and p.is_up == alive]
         return self.rng.choice(found) if found else None
 
     def end_process(self, p, how):
@@ -100,6 +149,8 @@ class Faults:
         w = self.world
         some = [p for p in w.parties.values()
                 if p.kind != "client" and not p.is_busy and p.is_up]
+        if not some:
+            return None
         for p in some:
             self.end_process(p, w.kill)
         self.rng.shuffle(some)
@@ -165,8 +216,11 @@ class Faults:
         if not p:
             return None
         try:
-            self.world.ctl("journal", "snapshot", timeout=3)
+            r = self.world.ctl("journal", "snapshot", timeout=3)
         except subprocess.TimeoutExpired:
+            return None
+        if r.returncode:
+            self.refused["snapshot"] = r.stderr.strip()
             return None
         return Fault("snapshot", "snapshot of the journal", 0, lambda: None)
 
@@ -181,6 +235,8 @@ class Faults:
                 *(["set", rule] if rule else ["clear"]), timeout=3)
         except subprocess.TimeoutExpired:
             return None
+        if r.returncode and rule:
+            self.refused[kind_of(rule)] = r.stderr.strip()
         return r.returncode == 0
 
     def filtered(self, p, rule, kind):
@@ -201,21 +257,8 @@ class Faults:
         p = self.pick("target")
         if not p:
             return None
-        r = self.rng
-        every = r.choice((1, 3, 20, 100))
-        rule = r.choice((
-            f"kind=delay,p50={r.randint(1, 50)},p99={r.randint(60, 900)}",
-            f"kind=rate,bytes_per_s={r.randint(1, 20)}m",
-            # an internal error; what the medium can't read is lost
-            f"kind=error,op={r.choice(('read', 'write', 'io'))},status=0x6,"
-            f"every={every}",
-            f"kind=drop,every={r.choice((5, 50))}",
-            f"kind=disconnect,how={r.choice(('fin', 'rst'))},every={every}",
-            f"kind=stall,side={r.choice(('rx', 'tx', 'both'))}",
-            "kind=refuse", f"kind=dup,every={every}",
-            f"kind=wrongcid,every={every}", f"kind=badrange,every={every}",
-            f"kind=delay,op=admin,ms={r.randint(10, 1500)}"))
-        return self.filtered(p, rule, "filter " + rule.split(",")[0][5:])
+        rule = self.rng.choice(filter_rules(self.rng))
+        return self.filtered(p, rule, "filter " + kind_of(rule))
 
     def the_liar(self, alive=True):
         p = self.world.parties[self.world.liar]
@@ -225,17 +268,9 @@ class Faults:
         p = self.the_liar()
         if not p:
             return None
-        r = self.rng
-        lba = f"lba={DATA // 512}-{(p.disk_bytes - MB) // 512}"
-        every = r.choice((1, 2, 7, 30))
-        rule = r.choice((
-            f"kind=error,op=read,{lba},every={every}",
-            f"kind=corrupt,op=read,{lba},every={every}",
-            f"kind=corrupt,op=write,{lba},every={every}",
-            f"kind=torn,blocks={r.choice((0, 1, 3))},{lba},every={every}",
-            f"kind=misdirect,shift=8,{lba},every={every}"))
+        rule = self.rng.choice(lie_rules(self.rng, p.disk_bytes))
         self.losses.lie()
-        fault = self.filtered(p, rule, "lie " + rule.split(",")[0][5:])
+        fault = self.filtered(p, rule, "lie " + kind_of(rule))
         if fault:
             end = fault.end_now
 

@@ -16,7 +16,7 @@ import traceback
 from report import Bar, print_table, size_text
 
 from soak import net
-from soak.faults import Faults
+from soak.faults import BLOCK, Faults
 from soak.history import History
 from soak.losses import Losses
 from soak.values import Values
@@ -26,6 +26,8 @@ TICK_S = 0.05
 ROUND_S = (12, 22)
 #: for a call; what its own deadlines allow together, on a machine under load
 CALL_LIMIT_S = 75
+#: in so long each kind of fault happens
+ALL_KINDS_S = 3600
 #: after the last fault is over: for everything to be as it should
 BACK_LIMIT_S = 90
 
@@ -152,6 +154,8 @@ class Soak:
         for p in w.of("master") + w.of("target"):
             self.wait(p.name, lambda p=p: w.is_ready(p), until)
         for p in w.of("target"):
+            if f" {BLOCK}-byte blocks" not in w.children[p.name].text():
+                raise Failure(f"{p.name} has no blocks of {BLOCK} bytes")
             w.register(p.name)
         for p in w.of("node") + w.of("client"):
             w.launch(p.name)
@@ -404,6 +408,13 @@ class Soak:
         while (left := self.args.seconds - self.elapsed()) > 1:
             self.round(min(self.rng.uniform(*ROUND_S), left))
         self.finish()
+        never = self.never_injected()
+        if never and self.args.seconds >= ALL_KINDS_S:
+            raise Failure(f"never injected: {', '.join(never)}; refused: "
+                          f"{self.faults.refused}")
+
+    def never_injected(self):
+        return sorted(self.faults.kinds() - self.injected.keys())
 
     # --- the report ---
 
@@ -412,6 +423,8 @@ class Soak:
         return {
             "seed": self.args.seed, "seconds": round(self.elapsed(), 1),
             "rounds": self.rounds, "injected": self.injected,
+            "never_injected": self.never_injected(),
+            "refused": self.faults.refused,
             "skipped": self.faults.skipped, "counted": dict(sorted(
                 c.items())), "audited": self.audited,
             "excused": self.excused, "compared": self.compared,
@@ -430,6 +443,9 @@ class Soak:
 def show_report(r):
     print_table("Injected", [(k, str(n)) for k, n in
                              sorted(r["injected"].items())]
+                + [(k, "0") for k in r["never_injected"]]
+                + [(f"refused: {k}", why) for k, why in
+                   r["refused"].items()]
                 + [(f"left out: {k}", why) for k, why in
                    r["skipped"].items()])
     c = r["counted"]
