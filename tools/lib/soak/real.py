@@ -19,6 +19,7 @@ from soak import net
 from soak.faults import BLOCK, Faults
 from soak.history import History
 from soak.losses import Losses
+from soak.sizes import Sizes, of_process
 from soak.values import Values
 from soak.world import CLIENTS, NODES, TARGETS, Dead, World
 
@@ -83,6 +84,7 @@ class Soak:
         self.next_look = self.next_scrape = 0.0
         self.token = 0
         self.evictions, self.compared = None, 0
+        self.sizes = Sizes()
 
     # --- saying ---
 
@@ -210,7 +212,15 @@ class Soak:
         took = time.monotonic() - begin
         self.slowest_back = max(self.slowest_back, took)
         self.history.forget(time.monotonic() - 60)
+        self.measure()
         self.rounds += 1
+
+    def measure(self):
+        for p in self.world.parties.values():
+            sizes = of_process(self.world.children[p.name].pid)
+            why = sizes and self.sizes.note(p.name, p.kind, p.starts, sizes)
+            if why:
+                raise Failure(why)
 
     # --- recovery ---
 
@@ -434,6 +444,10 @@ class Soak:
                             self.world.parties.values() if p.taken},
             "master": {n.removeprefix("master_"): int(v) for n, v in
                        self.losses.totals.items()},
+            "most_taken": {kind: {"resident_bytes": rss, "descriptors": fds,
+                                  "rounds_of_a_life": rounds}
+                           for kind, (rss, fds, rounds) in
+                           self.sizes.most.items()},
             "longest_call_s": {k: round(v, 2) for k, v in
                                self.history.longest.items()},
             "slowest_recovery_s": round(self.slowest_back, 1),
@@ -463,6 +477,10 @@ def show_report(r):
              ("slowest recovery", f"{r['slowest_recovery_s']} s"),
              ("longest call", ", ".join(f"{k} {v} s" for k, v in
                                         r["longest_call_s"].items()))]
+    rows += [(f"most taken by a {kind}",
+              f"{size_text(n['resident_bytes'])}, {n['descriptors']} "
+              f"descriptors; lived {n['rounds_of_a_life']} rounds")
+             for kind, n in r["most_taken"].items()]
     print_table("Counted", rows)
     print_table("The master's counters", [
         (k.replace("_", " "), str(n)) for k, n in r["master"].items()])
