@@ -379,6 +379,19 @@ def test_half_an_answer_is_none(answer):
         thread.join()
 
 
+def test_ports_are_not_given_to_connections():
+    """Without hosts of their own, a party that is down keeps its port."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range",
+              encoding="ascii") as f:
+        first = int(f.read().split()[0])
+    if first < 4096:
+        pytest.skip("connections may be given any port here")
+    parties = [Party(f"t{i}", "target", "127.0.0.1") for i in range(100)]
+    ports = [n for p in parties for n in (p.port, p.rest, p.data)]
+    assert 1024 <= min(ports) and max(ports) < first
+    assert len(set(ports)) == len(ports)
+
+
 class Witness(World):
     """The world of soak real, of which only the clients' events are there."""
 
