@@ -9,6 +9,9 @@
 #include "master/object.h"
 #include "master/seg_reply.h"
 
+#define REPLICA_BYTES 24
+#define EXTENT_BYTES  24
+
 void reply_init(struct reply *r, struct core *core, struct arena *arena)
 {
 	*r = (struct reply){.core = core, .arena = arena};
@@ -151,6 +154,16 @@ void reply_replicas(struct reply *r, const struct object *obj,
 			return;
 		(*count)++;
 	}
+}
+
+size_t reply_bytes(const struct object *obj)
+{
+	const struct replica *rep;
+	size_t n = 0;
+
+	obj_for_each_replica (rep, obj)
+		n += REPLICA_BYTES + rep->extent_count * EXTENT_BYTES;
+	return n;
 }
 
 Mc__Segment **reply_all_segments(struct core *core, struct arena *arena,

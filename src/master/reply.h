@@ -24,6 +24,8 @@ Mc__Replica *reply_replica(struct reply *r, const struct replica *rep);
 /* All replicas of obj, or only those a reader is sent to. */
 void reply_replicas(struct reply *r, const struct object *obj,
 		    bool only_offered, Mc__Replica ***out, size_t *count);
+/* What they take of an answer, at most. */
+size_t reply_bytes(const struct object *obj);
 /* A message of its own; what a client needs to reach it. */
 Mc__Segment *reply_segment(struct arena *arena, struct segment *seg);
 /* All mounted segments, with usage and health. */

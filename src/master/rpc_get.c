@@ -13,9 +13,8 @@
 #include "master/service.h"
 #include "master/watch.h"
 
-#define ANSWER_BYTES_MAX (FRAME_BODY_MAX - (4u << 20))
-#define OBJECT_BYTES	 128 /* of an answer, beside its checksums */
-#define REPLICA_BYTES	 48
+/* Of an answer, beside its replicas and checksums. */
+#define OBJECT_BYTES 128
 
 /* The keys first..first + n as views. */
 static size_t next_keys(const ProtobufCBinaryData *keys, size_t left,
@@ -37,7 +36,7 @@ static size_t fill_object(struct reply *reply, struct object *obj,
 	out->generation = obj->generation;
 	out->crcs = (ProtobufCBinaryData){crcs, (uint8_t *)obj->crcs};
 	reply_replicas(reply, obj, true, &out->replicas, &out->n_replicas);
-	return OBJECT_BYTES + crcs + out->n_replicas * REPLICA_BYTES;
+	return OBJECT_BYTES + crcs + reply_bytes(obj);
 }
 
 struct get_run {
@@ -60,7 +59,7 @@ static void get_chunk(struct get_run *run, size_t first, size_t n,
 
 		mc__object__init(out);
 		run->list[first + i] = out;
-		if (run->bytes > ANSWER_BYTES_MAX)
+		if (run->bytes > run->svc->answer_bytes)
 			out->status = MOONCAKE_BUFFER_OVERFLOW;
 		else
 			out->status = get_object(run->svc->core, found[i],

@@ -16,6 +16,7 @@
 #define PUT_SLICE_ITEMS	 2048
 #define PUT_SLICE_EVICTS 1024
 #define PARK_NS_MAX	 (2 * NS_PER_S)
+#define GRANT_BYTES	 32 /* of an answer, beside its replicas */
 
 /* In the request's arena. */
 struct put_job {
@@ -25,7 +26,8 @@ struct put_job {
 	struct put_ask ask;
 	Mc__PutStartRsp rsp;
 	Mc__PutGrant *grants;
-	size_t next; /* item */
+	size_t next;  /* item */
+	size_t bytes; /* of the answer to those before it */
 	uint64_t give_up_ns;
 };
 
@@ -172,6 +174,11 @@ static bool put_run(struct service *svc, struct put_job *job)
 			job->ask.retry_ns = core->now_ns;
 			return false;
 		}
+		if (job->bytes > svc->answer_bytes) {
+			grant->status = MOONCAKE_BUFFER_OVERFLOW;
+			job->next++;
+			continue;
+		}
 		if ((items - 1) % HTAB_WARM_MAX == 0)
 			warm_put(core, job);
 		if (job->msg->request)
@@ -185,9 +192,12 @@ static bool put_run(struct service *svc, struct put_job *job)
 			return false;
 		job->next++;
 		grant->status = st;
+		job->bytes += GRANT_BYTES;
 		grant->being_written = job->ask.is_being_written;
-		if (st == MOONCAKE_OK)
-			grant->generation = obj->generation;
+		if (st != MOONCAKE_OK)
+			continue;
+		grant->generation = obj->generation;
+		job->bytes += reply_bytes(obj);
 	}
 	return true;
 }

@@ -23,6 +23,8 @@
 #define EVICT_SLICE   512
 #define REAP_SLICE    1024
 #define SUMMARY_NS    (10 * NS_PER_S)
+/* What is left of a frame is for the segments. */
+#define ANSWER_BYTES (FRAME_BODY_MAX - (4u << 20))
 
 /* --- requests --- */
 
@@ -280,6 +282,7 @@ int service_open(struct loop *loop, const struct service_opts *opts,
 	svc->loop = loop;
 	svc->vols = vols;
 	svc->instance = opts->core.generation;
+	svc->answer_bytes = ANSWER_BYTES;
 	svc->started_ns = time_mono_ns();
 	core_enter(svc->core, svc->started_ns);
 	svc->core->on_gone = segment_gone;

@@ -32,6 +32,8 @@ struct service {
 	struct vol_set *vols; /* NULL: no pool segments (tests) */
 	uint64_t instance;    /* changes with every start */
 	uint64_t started_ns;
+	/* More than this objects don't take of an answer, but for the last. */
+	size_t answer_bytes;
 
 	/* the shard's */
 	struct core *core;
