@@ -126,6 +126,7 @@ static void set_init(struct vol_set *set, const struct vol_opts *opts)
 	list_init(&set->vols);
 	list_init(&set->paths);
 	list_init(&set->mems);
+	sweep_init(set);
 	pool_init(&set->jobs,
 		  sizeof(struct vol_job) + opts->workers * sizeof(struct part),
 		  0);
@@ -176,7 +177,8 @@ fail:
 void set_maybe_closed(struct vol_set *set)
 {
 	struct path *path;
-	bool is_quiet = set->is_closing && !set->visits;
+	bool is_quiet =
+		set->is_closing && !set->visits && !set->sweep.is_passing;
 
 	if (!is_quiet || !set->closed)
 		return;
@@ -199,6 +201,7 @@ static void set_close(void *arg)
 
 	set->is_closing = true;
 	report_stop(set);
+	sweep_stop(set);
 	list_for_each (path, &set->paths, node)
 		path_shut(path);
 	set->closed = &close->gate;

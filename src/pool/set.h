@@ -5,9 +5,8 @@
  * Worker 0 is also the control thread: the state machines of paths, volumes
  * and visits (probe, label) run there and nowhere else.  I/O runs on every
  * worker and learns of the control thread's decisions by atomics that are set
- * before the worker is poked.  Volumes and paths live until the set is
- * destroyed, so a late poke never meets freed memory; an unused connection is
- * closed, its struct stays.
+ * before the worker is poked.  An unused connection is closed; its path and
+ * its volumes stay until nobody has used them for long (sweep.c).
  */
 #ifndef POOL_SET_H
 #define POOL_SET_H
@@ -74,7 +73,7 @@ enum path_state {
 	PATH_LIVE,
 	PATH_CLOSING,
 	PATH_BACKOFF,
-	PATH_GONE, /* the set is being destroyed */
+	PATH_GONE, /* forgotten, or the set is being destroyed */
 };
 
 enum lane_report {
@@ -124,6 +123,7 @@ struct path {
 	uint64_t key;		      /* as whom it connects; 0 = this host */
 	char name[ENDPOINT_TEXT_LEN]; /* ep as text */
 	struct list ways;
+	unsigned users; /* ways of volumes; under the set's lock */
 	_Atomic(enum path_state) state; /* control thread writes */
 	uint64_t gen;			/* counts connections; 0 = never */
 	struct nvmf_opts opts;
@@ -231,6 +231,7 @@ struct vol {
 	uint64_t endpoints_hash;
 	struct vol_way ways[VOL_ENDPOINTS_MAX];
 	unsigned way_count;
+	bool is_unused; /* since the last sweep; under the set's lock */
 	/* any thread */
 	_Atomic(unsigned) refs;
 	_Atomic(void *) mem; /* the segment is ours */
@@ -256,7 +257,7 @@ static inline uint32_t ways_poor(uint32_t ready)
 bool vol_is_wanted(const struct vol *vol);
 /* Control thread: a way has changed. */
 void vol_refresh(struct vol *vol);
-void vol_free(struct vol *vol);
+void vol_free(struct vol *vol); /* with the set's lock held */
 
 struct mem_segment {
 	struct list node; /* set->mems */
@@ -264,6 +265,20 @@ struct mem_segment {
 	void *mem;
 	uint64_t size;
 };
+
+/* --- what nobody has used for long is forgotten (sweep.c) --- */
+struct sweep {
+	struct timer timer;
+	struct mbox_msg msg;
+	unsigned hops; /* of msg, from worker to worker */
+	bool is_passing;
+	struct list vols, paths; /* in no table any more */
+};
+void sweep_init(struct vol_set *set);
+/* Control thread. */
+void sweep_want(struct vol_set *set); /* there is a volume */
+void sweep_run(struct vol_set *set);
+void sweep_stop(struct vol_set *set);
 
 /* --- probe and label (visit.c) --- */
 struct visit;
@@ -291,6 +306,7 @@ struct vol_set {
 	unsigned visits;
 	bool is_closing;
 	struct gate *closed;
+	struct sweep sweep;
 	struct timer debug;
 	struct poke debug_start;
 };

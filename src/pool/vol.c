@@ -133,6 +133,7 @@ static void vol_control(struct poke *poke)
 
 	if (vol->set->is_closing)
 		return;
+	sweep_want(vol->set);
 	atomic_store(&vol->is_partial, false);
 	for (unsigned i = 0; i < vol->way_count; i++)
 		way_want(&vol->ways[i]);
@@ -210,6 +211,7 @@ static int add_way(struct vol *vol, const char *text, struct err *err)
 		way->check_buf = NULL;
 		return err_set(err, -ENOMEM, "no memory for a path");
 	}
+	way->path->users++;
 	way->vol = vol;
 	way->index = vol->way_count++;
 	way->nsid = ep.nsid;
@@ -236,8 +238,10 @@ void vol_free(struct vol *vol)
 {
 	if (!vol)
 		return;
-	for (unsigned i = 0; i < vol->way_count; i++)
+	for (unsigned i = 0; i < vol->way_count; i++) {
+		vol->ways[i].path->users--;
 		free(vol->ways[i].check_buf);
+	}
 	free(vol);
 }
 
@@ -283,7 +287,7 @@ static int vol_create(struct vol_set *set, const struct vol_desc *desc,
 		if (ret)
 			goto fail;
 	}
-	list_add_tail(&set->vols, &vol->node);
+	list_add_head(&set->vols, &vol->node); /* the last life's first */
 	*out = vol;
 	return 0;
 fail:
@@ -331,6 +335,7 @@ static int get_locked(struct vol_set *set, const struct vol_desc *desc,
 		return err_set(err, -EINVAL,
 			       "the segment has no endpoint and is not in "
 			       "this process");
+	vol->is_unused = false;
 	atomic_fetch_add(&vol->refs, 1);
 	*out = vol;
 	return 0;

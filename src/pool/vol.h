@@ -78,6 +78,8 @@ struct vol_desc {
  * until its own deadline.  -EINVAL for endpoints that can't be parsed. */
 int vol_get(struct vol_set *set, const struct vol_desc *desc, struct vol **out,
 	    struct err *err);
+/* All I/O on it has ended.  What nobody gets for a while is closed, and later
+ * forgotten: its paths are not told of any more then. */
 void vol_put(struct vol *vol);
 /* Queue pairs of one path to it, so workers that reach it by one of their own;
  * 0 when it is not connected. */
