@@ -126,8 +126,8 @@ def losses(s, *places):
     key, k = next(iter(s.h.keys.items()))
     k.places = set(name)
     result = Losses(world, Values(1))
-    return result, lambda: result.excuse(key, k, next(iter(
-        k.versions.values())))
+    return result, lambda is_known=False: result.excuse(key, k, next(iter(
+        k.versions.values())), is_known)
 
 
 def test_excuses():
@@ -224,6 +224,7 @@ def test_evictions_excuse_last():
     known, why = losses(Story().put("a", 1, tier="loose", pin=False), "tc")
     known.lose_counters(False)
     assert why() == "evicted"
+    assert why(is_known=True) is None   # the master has it: it can be read
     known.lie()
     assert why() == "on the lying target"
     known, why = losses(Story().put("a", 1, tier="fill", pin=False))

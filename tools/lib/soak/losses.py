@@ -130,12 +130,13 @@ class Losses:
         """Any of them: for what lay on several, or on one nobody knows."""
         return next(filter(None, (self.of_place(n, v) for n in NODES)), None)
 
-    def excuse(self, key, k, v):
-        """Why an acknowledged object may be missing, or None."""
+    def excuse(self, key, k, v, is_known):
+        """Why an acknowledged object may be missing, or None.  What the
+        master has is not evicted."""
         places = {self.world.party_at(e) for e in k.places} - {None}
         # What asks for memory goes to the pool while there is no memory.
-        is_evicted = not v.pin and any(t >= v.begin
-                                       for t in self.evicted.values())
+        is_evicted = not v.pin and not is_known and any(
+            t >= v.begin for t in self.evicted.values())
         if is_evicted and not places:
             is_lost = self.lost_node(v) or self.of_place(self.world.liar, v)
             return "evicted or lost" if is_lost else "evicted"

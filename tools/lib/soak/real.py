@@ -290,7 +290,8 @@ class Soak:
 
     def ask_places(self, keys, until):
         """Where objects lie, as the master has it; of one that it has no
-        more, where it lay."""
+        more, where it lay.  Those that it has."""
+        known = set()
         for at in range(0, len(keys), 50):
             part = keys[at:at + 50]
             data = json.loads(self.ask_master(
@@ -301,6 +302,8 @@ class Soak:
                     "values", []) + found.get("nof_values", [])}
                 if places:
                     self.history.key(key).places = places
+                    known.add(key)
+        return known
 
     def audit(self, until):
         """Every acknowledged object that has no excuse is read, by clients
@@ -315,8 +318,9 @@ class Soak:
             self.share_out("audit", "audited", todo, until)
             keys = self.history.keys
             todo = [k for k in todo if not keys[k].was_there]
-            lost = {k: self.losses.excuse(k, keys[k], versions[k])
-                    for k in todo}
+            known = self.ask_places(todo, until)
+            lost = {k: self.losses.excuse(k, keys[k], versions[k],
+                                          k in known) for k in todo}
             todo = [k for k in todo if not lost[k]]
             for key, why in lost.items():
                 if why:
