@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The master's books, read from outside between two of its turns.  Invariant
+ * The master's books, read from outside between two of its turns.  Invariants
  * checked: what the allocator calls used is one live extent or one resting
- * extent, and nothing else.
+ * extent, and nothing else; the extents of a replica are all of its object.
  */
 #include <stdlib.h>
 
@@ -71,6 +71,24 @@ static void audit_segment(const struct core *core, const struct segment *seg)
 	free(o);
 }
 
+static void audit_object(const struct object *obj)
+{
+	const struct replica *rep;
+
+	obj_for_each_replica (rep, obj) {
+		uint64_t sum = 0;
+
+		for (unsigned i = 0; i < rep->extent_count; i++)
+			sum += rep->extents[i].bytes;
+		if (sum != obj->size)
+			fail(STR_FMT ": %llu bytes, and replica %u has %llu",
+			     STR_ARG(obj_key(obj)),
+			     (unsigned long long)obj->size, rep->index,
+			     (unsigned long long)sum);
+		w.striped += rep->extent_count > 1;
+	}
+}
+
 void audit_evictions(const struct core *core)
 {
 	w.has_evicted |= core->stats.evicted_keys_nof > 0;
@@ -80,10 +98,13 @@ void audit_master(void)
 {
 	const struct core *core = master_core();
 	const struct segment *seg;
+	const struct object *obj;
 
 	if (!core)
 		return;
 	audit_evictions(core);
+	list_for_each (obj, &core->all, all_node)
+		audit_object(obj);
 	list_for_each (seg, &core->segments, node)
 		audit_segment(core, seg);
 	list_for_each (seg, &core->dying, node)
@@ -92,21 +113,44 @@ void audit_master(void)
 
 /* --- a master that started again --- */
 
+static bool is_in_pool(const struct replica *rep)
+{
+	for (unsigned i = 0; i < rep->extent_count; i++)
+		if (rep->extents[i].seg->state == SEG_UNMOUNTING)
+			return false;
+	return rep->kind == KIND_NOF && rep->state == REPLICA_COMPLETE;
+}
+
 static unsigned count_pool(const struct object *obj)
 {
 	const struct replica *rep;
 	unsigned n = 0;
 
 	obj_for_each_replica (rep, obj)
-		n += rep->kind == KIND_NOF && rep->state == REPLICA_COMPLETE &&
-		     rep->extents[0].seg->state != SEG_UNMOUNTING;
+		n += is_in_pool(rep);
 	return n;
+}
+
+static bool lies_as(const struct replica *rep, const struct replica *was)
+{
+	if (!rep || rep->extent_count != was->extent_count)
+		return false;
+	for (unsigned i = 0; i < was->extent_count; i++) {
+		const struct extent *a = &rep->extents[i];
+		const struct extent *b = &was->extents[i];
+
+		if (a->seg->no != b->seg->no || a->off != b->off ||
+		    a->bytes != b->bytes)
+			return false;
+	}
+	return true;
 }
 
 static void same_object(struct core *now, const struct object *was)
 {
-	const struct object *obj = obj_find(now, obj_key(was));
+	struct object *obj = obj_find(now, obj_key(was));
 	unsigned n = count_pool(was);
+	const struct replica *rep;
 
 	if (!was->is_complete || !n)
 		return;
@@ -115,6 +159,12 @@ static void same_object(struct core *now, const struct object *was)
 		fail(STR_FMT ": had %u replicas in the pool before the master "
 			     "started again, and has %u",
 		     STR_ARG(obj_key(was)), n, obj ? count_pool(obj) : 0);
+	obj_for_each_replica (rep, was)
+		if (is_in_pool(rep) &&
+		    !lies_as(obj_replica(obj, rep->index), rep))
+			fail(STR_FMT ": replica %u does not lie where it lay "
+				     "before the master started again",
+			     STR_ARG(obj_key(was)), rep->index);
 }
 
 /* Nothing of it is free. */

@@ -24,7 +24,8 @@ static uint64_t mix(uint64_t x)
 size_t value_size(unsigned key, uint32_t version)
 {
 	uint64_t h = mix(w.plan.seed + key * 1000003ULL + version);
-	size_t max = h & 7 ? 24 * KiB : VALUE_MAX;
+	uint64_t seldom = w.plan.has_stripes ? 1 : 7;
+	size_t max = h & seldom ? 24 * KiB : VALUE_MAX;
 
 	return 16 + (size_t)((h >> 8) % (max - 16));
 }

@@ -106,6 +106,7 @@ static void show_plan(FILE *out)
 		{p->has_exchanges, "exchanges"},
 		{p->has_turns, "turns"},
 		{p->has_clock, "clock"},
+		{p->has_stripes, "stripes"},
 	};
 
 	fprintf(out, "%u s %s", p->seconds, keeps[p->keep]);
@@ -266,6 +267,15 @@ static void plan_more(struct plan *p)
 	}
 }
 
+/* From another one: seeds that became tests have none. */
+static void plan_stripes(struct plan *p)
+{
+	struct rng rng;
+
+	rng_seed(&rng, p->seed ^ 0x5eef5);
+	p->has_stripes = rng_below(&rng, 3) == 0;
+}
+
 bool has_successor(void)
 {
 	return w.plan.rival >= RIVAL_SAME;
@@ -283,6 +293,7 @@ static void run_seed(uint64_t seed)
 	w.sim = io_sim_create(seed);
 	plan_make(seed);
 	plan_more(&w.plan);
+	plan_stripes(&w.plan);
 	setenv("MC_STORE_TASKS", w.plan.has_tasks ? "1" : "0", 1);
 	io_sim_step_wall(w.sim, 1700000000 * 1000000000LL);
 	io_sim_enter(w.sim);
@@ -301,7 +312,7 @@ static void run_seed(uint64_t seed)
 	       "removes %llu crashes %llu cuts %llu swaps %llu masters %llu "
 	       "recoveries %llu lossy %llu drained %llu copies %llu checks "
 	       "%llu rival %llu/%llu known %llu exchanges %llu hedges "
-	       "%llu/%llu\n",
+	       "%llu/%llu striped %llu\n",
 	       (unsigned long long)w.put_ok, (unsigned long long)w.puts,
 	       (unsigned long long)w.gets, (unsigned long long)w.hits,
 	       (unsigned long long)w.misses, (unsigned long long)w.errors,
@@ -314,7 +325,8 @@ static void run_seed(uint64_t seed)
 	       (unsigned long long)w.rival_puts,
 	       (unsigned long long)w.rival_known,
 	       (unsigned long long)w.exchanges,
-	       (unsigned long long)w.hedges_won, (unsigned long long)w.hedged);
+	       (unsigned long long)w.hedges_won, (unsigned long long)w.hedged,
+	       (unsigned long long)w.striped);
 	fflush(stdout);
 	_exit(0);
 }

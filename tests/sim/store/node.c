@@ -102,6 +102,7 @@ static void master_open(void *arg)
 	opts.core.client_ttl_ns = 5 * NS_PER_S;
 	opts.core.lost_ns = 4 * NS_PER_S;
 	opts.core.scrub_interval_ns = 5 * NS_PER_S;
+	opts.core.stripe_bytes = w.plan.has_stripes ? STRIPE : 0;
 	opts.core.generation = time_wall_ns() / NS_PER_US << 12;
 	rand_fill_os(&opts.core.seed, sizeof(opts.core.seed));
 	if (service_open(life->shard.loop, &opts, life->vols, &life->svc,

@@ -37,6 +37,7 @@ enum { /* nodes */
 #define MEM_BYTES   (6 * MiB)
 #define CLIENT_JOBS 2 /* threads per client that put and get */
 #define LEASE_NS    NS_PER_S
+#define STRIPE	    (128 * KiB) /* with has_stripes */
 
 /* The master's journal. */
 enum keep {
@@ -80,6 +81,7 @@ struct plan {
 	bool has_exchanges;   /* two disks change places */
 	bool has_turns;	      /* syncs take time, and the power fails then */
 	bool has_clock;	      /* the wall clock jumps */
+	bool has_stripes;     /* large objects lie on several disks */
 };
 
 /* --- disk.c --- */
@@ -237,7 +239,7 @@ struct world {
 	uint64_t crashes, cuts, swaps, exchanges;
 	uint64_t hedged, hedges_won; /* of the clients that live at the end */
 	uint64_t rival_puts, rival_gets, rival_known;
-	uint64_t drained, copies, checks;
+	uint64_t drained, copies, checks, striped;
 	uint64_t master_lives, recoveries, lossy;
 };
 extern struct world w;
