@@ -89,9 +89,13 @@ static void audit_object(const struct object *obj)
 	}
 }
 
-void audit_evictions(const struct core *core)
+void audit_counts(const struct core *core)
 {
 	w.has_evicted |= core->stats.evicted_keys_nof > 0;
+	if (core->stats.checksum_mismatches && !may_be_damaged())
+		fail("%llu replicas that the master has were not what was "
+		     "written, though no disk lies",
+		     (unsigned long long)core->stats.checksum_mismatches);
 }
 
 void audit_master(void)
@@ -102,7 +106,7 @@ void audit_master(void)
 
 	if (!core)
 		return;
-	audit_evictions(core);
+	audit_counts(core);
 	list_for_each (obj, &core->all, all_node)
 		audit_object(obj);
 	list_for_each (seg, &core->segments, node)
@@ -228,7 +232,7 @@ void audit_held(void)
 	struct core *core = master_core();
 
 	if (core)
-		audit_evictions(core);
+		audit_counts(core);
 	for (unsigned key = 0; core && key < KEYS; key++) {
 		const struct object *obj;
 		char name[16];

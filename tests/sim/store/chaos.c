@@ -350,8 +350,10 @@ void chaos_end(void)
 	rival_stop();
 	set_links(false);
 	set_media(false);
+	/* Nobody dies any more but who is at it already. */
 	for (unsigned node = 1; node < NODES; node++)
-		io_sim_kill_after(w.sim, node, 0, false); /* not any more */
+		if (node != NODE_MASTER || !files_are_dying())
+			io_sim_kill_after(w.sim, node, 0, false);
 	files_die_in(0, false);
 	files_fail(0);
 	for (unsigned i = 0; i < TARGETS; i++)

@@ -163,6 +163,15 @@ void history_cut(uint64_t since_ns)
 	}
 }
 
+bool may_be_damaged(void)
+{
+	const struct plan *p = &w.plan;
+
+	return p->has_media || has_successor() ||
+	       (w.lossy && p->keep != KEEP_ALL) ||
+	       (p->has_master_crashes && p->keep == KEEP_NOTHING);
+}
+
 bool must_be_held(unsigned key)
 {
 	const struct history *h = &w.keys[key];
@@ -193,11 +202,25 @@ void remove_ended(unsigned key, uint64_t start_ns, int result)
 	h->removed[h->removed_count++] = (struct removal){start_ns, now_ns()};
 }
 
+/* After any other error it may be there: the answer was lost, not the put. */
+static bool was_refused(int result)
+{
+	enum mooncake_status st = result;
+
+	return st == MOONCAKE_NO_AVAILABLE_HANDLE ||
+	       st == MOONCAKE_INVALID_KEY || st == MOONCAKE_INVALID_PARAMS;
+}
+
 static void judge(unsigned key, uint32_t version, uint64_t start_ns)
 {
 	struct history *h = &w.keys[key];
 	struct version *v = &h->v[version];
 
+	if (v->end_ns && v->end_ns < start_ns && was_refused(v->result))
+		fail("key %u: version %u was refused (%d) at %llu and is there "
+		     "for a get at %llu",
+		     key, version, v->result, (unsigned long long)v->end_ns,
+		     (unsigned long long)start_ns);
 	for (uint32_t i = 0; i < h->removed_count; i++)
 		if (v->known_ns && v->known_ns < h->removed[i].start_ns &&
 		    h->removed[i].end_ns < start_ns)
@@ -230,7 +253,7 @@ static void miss(unsigned key, uint64_t start_ns, int64_t n)
 	if (!w.plan.is_calm || !core || !h->is_held || !is_pool_key(key) ||
 	    h->held_ns >= start_ns)
 		return;
-	audit_evictions(core);
+	audit_counts(core);
 	if (!w.has_evicted)
 		fail("key %u: nothing for a get at %llu (%lld), though it was "
 		     "stored at %llu",

@@ -59,15 +59,6 @@ static int put(struct job *job, unsigned key)
 
 /* --- checksums: what a lease covers is what was written --- */
 
-/* Disks lie, or extents are handed out that a master has forgotten. */
-static bool may_mismatch(void)
-{
-	const struct plan *p = &w.plan;
-
-	return p->has_media || has_successor() || w.lossy ||
-	       (p->has_master_crashes && p->keep == KEEP_NOTHING);
-}
-
 static uint64_t *get_begins(struct client_node *c)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(c->gets); i++) {
@@ -97,7 +88,7 @@ static void judge_checksums(struct client_node *c, const struct stats *stats)
 	bool is_new = misses != c->checksum_misses;
 
 	c->checksum_misses = misses;
-	if (is_new && !may_mismatch() && now_ns() - oldest_get(c) < LEASE_NS)
+	if (is_new && !may_be_damaged() && now_ns() - oldest_get(c) < LEASE_NS)
 		fail("client %u: a checksum was wrong under a lease, though no "
 		     "disk lies",
 		     (unsigned)(c - w.clients));

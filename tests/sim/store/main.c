@@ -10,9 +10,11 @@
 #include <errno.h>
 #include <ftw.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -24,6 +26,8 @@
 
 #define SHOWN_LINES 150
 #define JOBS_MAX    64
+#define CPU_S	    600 /* for a seed; most take less than one */
+#define ALL_SEEDS   200
 
 struct world w;
 
@@ -162,6 +166,65 @@ static void folder_remove(const char *path)
 	nftw(path, remove_one, 4, FTW_DEPTH | FTW_PHYS);
 }
 
+/* --- what was seen --- */
+
+static const struct {
+	const char *word;
+	const uint64_t *n;
+} counts[] = {
+	{"puts", &w.puts},
+	{"stored", &w.put_ok},
+	{"gets", &w.gets},
+	{"hits", &w.hits},
+	{"misses", &w.misses},
+	{"errors", &w.errors},
+	{"removes", &w.removes},
+	{"crashes", &w.crashes},
+	{"cuts", &w.cuts},
+	{"swaps", &w.swaps},
+	{"exchanges", &w.exchanges},
+	{"masters", &w.master_lives},
+	{"recoveries", &w.recoveries},
+	{"lossy", &w.lossy},
+	{"drained", &w.drained},
+	{"copies", &w.copies},
+	{"checks", &w.checks},
+	{"striped", &w.striped},
+	{"rival-puts", &w.rival_puts},
+	{"rival-gets", &w.rival_gets},
+	{"rival-known", &w.rival_known},
+	{"hedges", &w.hedged},
+	{"hedges-won", &w.hedges_won},
+};
+#define COUNTS ARRAY_SIZE(counts)
+
+static uint64_t *sums; /* of all seeds; shared with their processes */
+
+static void sums_make(void)
+{
+	sums = mmap(NULL, COUNTS * sizeof(*sums), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (sums == MAP_FAILED) {
+		perror("memory for the sums");
+		exit(2);
+	}
+}
+
+/* So many worlds have something of everything, or it is not done any more. */
+static unsigned judge_sums(void)
+{
+	unsigned failed = 0;
+
+	for (size_t i = 0; i < COUNTS; i++) {
+		if (sums[i] || args.seeds < ALL_SEEDS || args.steps)
+			continue;
+		failed++;
+		printf("FAILED: %s: none in %llu seeds\n", counts[i].word,
+		       (unsigned long long)args.seeds);
+	}
+	return failed;
+}
+
 /* --- one seed --- */
 
 /* One seed in eight has no faults at all: nothing may be missing then. */
@@ -281,6 +344,20 @@ bool has_successor(void)
 	return w.plan.rival >= RIVAL_SAME;
 }
 
+static void time_is_up(int sig)
+{
+	fail("not over after %d s of CPU time", CPU_S);
+}
+
+/* Where time stands still nothing else would end it. */
+static void limit_time(void)
+{
+	const struct rlimit cpu = {CPU_S, CPU_S + 60};
+
+	signal(SIGXCPU, time_is_up);
+	CHECK(setrlimit(RLIMIT_CPU, &cpu) == 0);
+}
+
 static void run_seed(uint64_t seed)
 {
 	char path[128];
@@ -289,6 +366,7 @@ static void run_seed(uint64_t seed)
 	w.journal = tmpfile();
 	if (!w.journal || mkdir(path, 0700) < 0)
 		_exit(2);
+	limit_time();
 	files_begin(path);
 	w.sim = io_sim_create(seed);
 	plan_make(seed);
@@ -308,25 +386,13 @@ static void run_seed(uint64_t seed)
 		show_journal();
 	printf("seed %llu: ", (unsigned long long)seed);
 	show_plan(stdout);
-	printf(": puts %llu/%llu gets %llu hits %llu misses %llu errors %llu "
-	       "removes %llu crashes %llu cuts %llu swaps %llu masters %llu "
-	       "recoveries %llu lossy %llu drained %llu copies %llu checks "
-	       "%llu rival %llu/%llu known %llu exchanges %llu hedges "
-	       "%llu/%llu striped %llu\n",
-	       (unsigned long long)w.put_ok, (unsigned long long)w.puts,
-	       (unsigned long long)w.gets, (unsigned long long)w.hits,
-	       (unsigned long long)w.misses, (unsigned long long)w.errors,
-	       (unsigned long long)w.removes, (unsigned long long)w.crashes,
-	       (unsigned long long)w.cuts, (unsigned long long)w.swaps,
-	       (unsigned long long)w.master_lives,
-	       (unsigned long long)w.recoveries, (unsigned long long)w.lossy,
-	       (unsigned long long)w.drained, (unsigned long long)w.copies,
-	       (unsigned long long)w.checks, (unsigned long long)w.rival_gets,
-	       (unsigned long long)w.rival_puts,
-	       (unsigned long long)w.rival_known,
-	       (unsigned long long)w.exchanges,
-	       (unsigned long long)w.hedges_won, (unsigned long long)w.hedged,
-	       (unsigned long long)w.striped);
+	putchar(':');
+	for (size_t i = 0; i < COUNTS; i++) {
+		printf(" %s %llu", counts[i].word,
+		       (unsigned long long)*counts[i].n);
+		__atomic_fetch_add(&sums[i], *counts[i].n, __ATOMIC_RELAXED);
+	}
+	putchar('\n');
 	fflush(stdout);
 	_exit(0);
 }
@@ -447,8 +513,10 @@ int main(int argc, char **argv)
 	same_addresses(argv);
 	settings();
 	folder_make();
+	sums_make();
 	failed = run_all();
 	folder_remove(folder);
+	failed += judge_sums();
 	printf("%llu seeds, %u failed\n", (unsigned long long)args.seeds,
 	       failed);
 	return failed ? 1 : 0;

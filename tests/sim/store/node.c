@@ -178,7 +178,7 @@ void master_died(bool is_power_cut)
 		history_cut(safe_until_ns(k));
 	w.lossy += is_power_cut;
 	if (life->svc)
-		audit_evictions(life->svc->core);
+		audit_counts(life->svc->core);
 	files_crash(is_power_cut);
 }
 

@@ -244,5 +244,8 @@ void rival_stop(void)
 {
 	if (w.plan.rival == RIVAL_NONE)
 		return;
+	if (has_successor() && !w.rival_puts)
+		fail("the successor has stored nothing: it took %u namespaces",
+		     rival.taken);
 	io_sim_kill(w.sim, NODE_RIVAL, false);
 }

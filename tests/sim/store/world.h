@@ -166,13 +166,17 @@ void remove_died(unsigned key);
 /* The master forgot what happened since then. */
 void history_cut(uint64_t since_ns);
 /* What was acknowledged must be there. */
+/* What is stored: disks lie, or extents are handed out that a master has
+ * forgotten. */
+bool may_be_damaged(void);
 bool must_be_held(unsigned key);
 
 struct core;
 
 /* --- audit.c --- */
-/* Does the master make room in the pool? */
-void audit_evictions(const struct core *core);
+/* What this life of the master's has counted: does it make room in the pool,
+ * was anything damaged that it has? */
+void audit_counts(const struct core *core);
 /* The master's books: no extent twice, sums agree. */
 void audit_master(void);
 /* The master has died and started again, with nothing lost: now and before. */
