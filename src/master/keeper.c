@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "journal/files.h"
 #include "master/note.h"
-#include "master/recover.h"
+#include "master/replay.h"
 #include "master/scan.h"
 #include "master/service.h"
 #include "master/watch.h"
@@ -24,8 +24,6 @@
 #define SAVE_OBJECTS  1024
 #define SAVE_RETRY_NS (30 * NS_PER_S)
 #define MEND_NS	      (1 * NS_PER_S)
-#define PROGRESS_NS   (1 * NS_PER_S)
-#define PROGRESS_LOOK 65536
 /* Logs beyond this are not left to the next start to read. */
 #define STOP_SAVE_BYTES (1 * MiB)
 
@@ -40,6 +38,7 @@ struct keeper {
 	bool is_syncing;
 	uint64_t sync_upto; /* record that the sync under way covers */
 	uint64_t synced;    /* records below are on disk */
+	uint64_t epochs;    /* those below have the epochs of this life */
 	bool is_broken;	    /* from a failure to the next snapshot */
 	bool is_sync_lost;  /* a sync of this log has failed: none counts */
 	bool is_stopping;
@@ -253,7 +252,7 @@ static void start_watches(struct keeper *k)
 {
 	struct segment *seg;
 
-	if (k->is_stopping || !k->svc->vols)
+	if (k->is_stopping || !k->svc->vols || k->synced < k->epochs)
 		return;
 	list_for_each (seg, &k->svc->core->segments, node) {
 		if (seg->kind != KIND_NOF || seg->watch)
@@ -313,7 +312,6 @@ static void answer_askers(struct keeper *k, int ret)
 static void save_over(struct keeper *k, int ret)
 {
 	struct core *core = k->svc->core;
-	struct stats *st = &core->stats;
 
 	scan_stop(&k->scan);
 	core->notes->is_saving = false;
@@ -321,7 +319,7 @@ static void save_over(struct keeper *k, int ret)
 	timer_cancel(k->svc->loop, &k->save_timer);
 	answer_askers(k, ret);
 	if (ret == 0) {
-		st->snapshots_ok++;
+		core->stats.snapshots_ok++;
 		k->svc->snapshot_ns = core->now_ns;
 		log_info("snapshot written", "bytes=%llu objects=%llu ms=%llu",
 			 (unsigned long long)k->journal->snapshot_bytes,
@@ -330,12 +328,13 @@ static void save_over(struct keeper *k, int ret)
 					       k->save_start_ns) /
 					      NS_PER_MS));
 	} else {
-		st->snapshots_failed++;
+		core->stats.snapshots_failed++;
 		log_warn("snapshot failed", "dir=%s: %s", k->opts.dir,
 			 strerror(-ret));
 	}
 	if (k->is_broken && ret == 0 && !k->journal->is_failed) {
 		k->is_broken = false;
+		k->epochs = 0; /* the snapshot has them */
 		log_info("the journal works again", "dir=%s", k->opts.dir);
 		start_watches(k);
 		sync_soon(k);
@@ -450,54 +449,6 @@ void keeper_rpc_snapshot(struct service *svc, struct rpc_req *req)
 
 /* --- birth and death --- */
 
-struct progress {
-	struct recovery *rec;
-	uint64_t records, next_ns;
-};
-
-static int apply(const struct jr_frame *frame, void *arg, struct err *err)
-{
-	struct progress *p = arg;
-
-	if (++p->records % PROGRESS_LOOK == 0 && time_mono_ns() >= p->next_ns) {
-		log_info("reading the journal", "records=%llu",
-			 (unsigned long long)p->records);
-		p->next_ns = time_mono_ns() + PROGRESS_NS;
-	}
-	return recovery_apply(frame, p->rec, err);
-}
-
-static int recover(struct keeper *k, struct err *err)
-{
-	struct core *core = k->svc->core;
-	uint64_t start_ns = time_mono_ns();
-	struct progress p = {.next_ns = start_ns + PROGRESS_NS};
-	struct jr_report report;
-	int ret = recovery_create(core, &p.rec);
-
-	if (ret < 0)
-		return err_set(err, ret, "out of memory");
-	ret = k->journal->ops->recover(k->journal, apply, &p, &report, err);
-	if (ret < 0) {
-		core->is_replaying = false;
-		recovery_destroy(p.rec);
-		return ret;
-	}
-	ret = recovery_finish(p.rec, err);
-	k->svc->recovery_ns = time_mono_ns() - start_ns;
-	if (ret == 0 && p.records)
-		log_info(
-			"journal read",
-			"dir=%s objects=%llu segments=%u snapshot_records=%llu "
-			"log_records=%llu ms=%llu",
-			k->opts.dir, (unsigned long long)core->objects.count,
-			core->segment_count,
-			(unsigned long long)report.snapshot_records,
-			(unsigned long long)report.log_records,
-			(unsigned long long)(k->svc->recovery_ns / NS_PER_MS));
-	return ret;
-}
-
 /* The epochs of this life are on disk before a superblock has them. */
 static void note_epochs(struct keeper *k)
 {
@@ -510,12 +461,15 @@ static void note_epochs(struct keeper *k)
 		else
 			service_client_seen(k->svc);
 	}
-	if (k->journal->ops->commit(k->journal) < 0)
+	k->epochs = k->journal->next;
+	if (k->journal->ops->commit(k->journal) < 0) {
+		k->epochs = UINT64_MAX; /* until a snapshot has them */
 		broke(k);
-	else if (core->segment_count)
+	} else if (core->segment_count) {
 		sync_start(k);
-	else
+	} else {
 		k->synced = k->journal->written;
+	}
 }
 
 int keeper_open(struct service *svc, const struct keeper_opts *opts,
@@ -545,7 +499,7 @@ int keeper_open(struct service *svc, const struct keeper_opts *opts,
 	list_init(&k->scan.node);
 	ret = files_open(&files, &k->journal, err);
 	if (ret == 0)
-		ret = recover(k, err);
+		ret = replay(svc, k->journal, opts->dir, err);
 	if (ret == 0 && notes_init(svc->core, k->journal) < 0)
 		ret = err_set(err, -ENOMEM, "out of memory");
 	if (ret < 0) {

@@ -6,6 +6,7 @@
 #ifndef T_WORLD_H
 #define T_WORLD_H
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -27,7 +28,9 @@
 
 static struct {
 	_Atomic bool is_slow, is_full, is_broken;
-	struct gate begun, goes_on; /* of a slow sync */
+	_Atomic bool is_nearly_full; /* there is room for headers */
+	_Atomic bool has_no_files;   /* nor can one be made */
+	struct gate begun, goes_on;  /* of a slow sync */
 } disk;
 
 int fdatasync(int fd)
@@ -46,7 +49,16 @@ int fsync(int fd)
 
 ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
 {
-	return syscall(SYS_pwrite64, disk.is_full ? -1 : fd, p, n, at);
+	bool is_full = disk.is_full || (disk.is_nearly_full && at > 0);
+
+	return syscall(SYS_pwrite64, is_full ? -1 : fd, p, n, at);
+}
+
+int openat(int dir_fd, const char *name, int flags, ...)
+{
+	bool fails = disk.has_no_files && (flags & O_CREAT);
+
+	return (int)syscall(SYS_openat, fails ? -1 : dir_fd, name, flags, 0600);
 }
 
 /* --- the master --- */
@@ -54,15 +66,20 @@ ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
 struct world {
 	struct t_dir dir;
 	enum keep_sync sync;
-	uint64_t sync_interval_ns;
+	uint64_t sync_interval_ns, snapshot_bytes;
 	struct shard meta, net;
+	struct vol_set *vols; /* NULL: nobody looks at the pool */
 	struct service *svc;
 	struct rpc_server *server;
 	struct addr addr;
 	struct rpc_sync *rs;
 	struct gate gate;
-	uint64_t failures;
-	bool has_news_at_the_end; /* it is to have */
+	/* world_look() */
+	uint64_t failures, syncs, failed_snapshots;
+	bool is_watched; /* the first segment */
+	/* what is to be */
+	bool fills_up; /* the disk, while the journal is opened */
+	bool has_news_at_the_end, is_mended_at_the_end;
 	/* at the end of the last life */
 	uint32_t timers_left;
 	bool has_parked_left;
@@ -77,7 +94,7 @@ static inline void world_open_service(void *arg)
 		.dir = w->dir.path,
 		.sync = w->sync,
 		.sync_interval_ns = w->sync_interval_ns,
-		.snapshot_bytes = GiB,
+		.snapshot_bytes = w->snapshot_bytes,
 		.snapshot_interval_ns = 3600 * NS_PER_S,
 	};
 	struct service_opts opts = {.cluster_id = "test",
@@ -88,8 +105,10 @@ static inline void world_open_service(void *arg)
 	core_opts_default(&opts.core);
 	opts.core.high_watermark[KIND_MEM] = 1;
 	opts.core.generation = 1000;
-	if (service_open(w->meta.loop, &opts, NULL, &w->svc, &err) < 0)
+	disk.is_nearly_full = w->fills_up;
+	if (service_open(w->meta.loop, &opts, w->vols, &w->svc, &err) < 0)
 		fail_msg("%s", err.text);
+	disk.is_full = w->fills_up;
 }
 
 static inline void world_open_server(void *arg)
@@ -150,6 +169,8 @@ static inline void world_stop_service(void *arg)
 
 	if (w->has_news_at_the_end)
 		notes->has_news(notes->arg);
+	if (w->is_mended_at_the_end)
+		disk.is_broken = false;
 	service_stop(w->svc, world_stopped, w);
 }
 
@@ -188,8 +209,12 @@ static inline int world_setup(void **state, enum keep_sync sync,
 	struct world *w = calloc(1, sizeof(*w));
 
 	ASSERT(w);
+	/* As the test before may have left it. */
+	disk.is_full = disk.is_nearly_full = disk.is_broken = false;
+	disk.has_no_files = false;
 	w->sync = sync;
 	w->sync_interval_ns = interval_ns;
+	w->snapshot_bytes = GiB;
 	t_dir_open(&w->dir);
 	world_start(w);
 	*state = w;
@@ -204,6 +229,25 @@ static inline int world_teardown(void **state)
 	t_dir_close(&w->dir);
 	free(w);
 	return 0;
+}
+
+static inline void world_look(void *arg)
+{
+	struct world *w = arg;
+	const struct core *core = w->svc->core;
+
+	w->failures = core->stats.journal_failures;
+	w->syncs = core->stats.journal_syncs;
+	w->failed_snapshots = core->stats.snapshots_failed;
+	w->is_watched =
+		!list_is_empty(&core->segments) &&
+		list_first(&core->segments, struct segment, node)->watch;
+}
+
+static inline bool world_has_failed(struct world *w)
+{
+	shard_call(&w->meta, world_look, w);
+	return w->failures > 0;
 }
 
 /* --- its clients --- */
@@ -288,6 +332,26 @@ static inline int world_get(struct rpc_sync *rs, const char *key)
 	rsp = world_call(rs, METHOD_GET, &req, &ret);
 	assert_non_null(rsp);
 	return rsp->objects[0]->status;
+}
+
+static inline int world_snapshot(struct world *w)
+{
+	Mc__StatsReq req = MC__STATS_REQ__INIT;
+	const Mc__CountRsp *rsp;
+	int ret;
+
+	rsp = world_call(w->rs, METHOD_SNAPSHOT, &req, &ret);
+	assert_non_null(rsp);
+	return rsp->status;
+}
+
+/* The disk works again.  A snapshot that was begun before may still fail. */
+static inline void world_expect_mended(struct world *w)
+{
+	uint64_t until_ns = time_mono_ns() + 60 * NS_PER_S;
+
+	while (world_snapshot(w) != 0)
+		assert_true(time_mono_ns() < until_ns);
 }
 
 #endif

@@ -42,26 +42,6 @@ static bool remove_it(struct rpc_sync *rs, const char *key)
 	return rsp && rsp->n_status && rsp->status[0] == 0;
 }
 
-static int snapshot(struct world *w)
-{
-	Mc__StatsReq req = MC__STATS_REQ__INIT;
-	const Mc__CountRsp *rsp;
-	int ret;
-
-	rsp = world_call(w->rs, METHOD_SNAPSHOT, &req, &ret);
-	assert_non_null(rsp);
-	return rsp->status;
-}
-
-/* The disk works again.  A snapshot that was begun before may still fail. */
-static void expect_mended(struct world *w)
-{
-	uint64_t until_ns = time_mono_ns() + 60 * NS_PER_S;
-
-	while (snapshot(w) != 0)
-		assert_true(time_mono_ns() < until_ns);
-}
-
 /* Somebody who waits for an answer. */
 struct remover {
 	pthread_t thread;
@@ -132,25 +112,12 @@ static void always_waits_for_the_disk(void **state)
 	expect_after_restart(w, "b", false);
 }
 
-static void read_failures(void *arg)
-{
-	struct world *w = arg;
-
-	w->failures = w->svc->core->stats.journal_failures;
-}
-
-static bool has_failed(struct world *w)
-{
-	shard_call(&w->meta, read_failures, w);
-	return w->failures > 0;
-}
-
 /* Refused, and not carried out. */
 static void expect_refusal(struct world *w)
 {
 	assert_false(remove_it(w->rs, "a"));
 	assert_int_equal(world_get(w->rs, "a"), 0);
-	assert_true(has_failed(w));
+	assert_true(world_has_failed(w));
 }
 
 /* What waits for a sync that fails is refused, and so is all that follows,
@@ -168,7 +135,7 @@ static void failed_sync(void **state)
 	assert_false(remover_end(&r));
 	expect_refusal(w);
 	disk.is_broken = false;
-	expect_mended(w);
+	world_expect_mended(w);
 	assert_true(world_put(w->rs, "c"));
 	expect_after_restart(w, "a", true);
 	assert_int_equal(world_get(w->rs, "c"), 0);
@@ -185,10 +152,10 @@ static void failed_write(void **state)
 	disk.is_full = true;
 	assert_false(remove_it(w->rs, "b"));
 	expect_refusal(w);
-	assert_int_not_equal(snapshot(w), 0);
+	assert_int_not_equal(world_snapshot(w), 0);
 	expect_refusal(w);
 	disk.is_full = false;
-	expect_mended(w);
+	world_expect_mended(w);
 	assert_true(world_put(w->rs, "c"));
 	expect_after_restart(w, "a", true);
 	assert_int_equal(world_get(w->rs, "c"), 0);
@@ -239,7 +206,7 @@ static void reported_while_full(void **state)
 	assert_int_equal(report_bad(w, "a", f.generation), -1503);
 	expect_refusal(w);
 	disk.is_full = false;
-	expect_mended(w);
+	world_expect_mended(w);
 	assert_int_equal(report_bad(w, "a", f.generation), 0);
 	assert_int_equal(world_get(w->rs, "a"), -704);
 }
@@ -254,11 +221,11 @@ static void failed_sync_in_between(void **state)
 	assert_true(world_put(w->rs, "a"));
 	disk.is_broken = true;
 	world_put(w->rs, "b"); /* if it is not too late for that */
-	while (!has_failed(w) && time_mono_ns() < until_ns)
+	while (!world_has_failed(w) && time_mono_ns() < until_ns)
 		;
 	expect_refusal(w);
 	disk.is_broken = false;
-	expect_mended(w);
+	world_expect_mended(w);
 	assert_true(world_put(w->rs, "c"));
 	expect_after_restart(w, "a", true);
 	assert_int_equal(world_get(w->rs, "c"), 0);
