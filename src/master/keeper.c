@@ -44,6 +44,7 @@ struct keeper {
 	bool is_stopping;
 
 	bool is_saving;
+	bool is_save_late; /* the last one failed: the timer begins the next */
 	struct scan scan;
 	uint64_t save_start_ns;
 };
@@ -197,7 +198,7 @@ static void save_soon(struct keeper *k)
 
 	if (k->is_saving || k->is_stopping || k->is_broken)
 		return;
-	if (j->log_bytes >= k->opts.snapshot_bytes)
+	if (j->log_bytes >= k->opts.snapshot_bytes && !k->is_save_late)
 		save_begin(k);
 	else if (!timer_is_set(&k->save_timer))
 		timer_set(k->svc->loop, &k->save_timer,
@@ -309,6 +310,13 @@ static void answer_askers(struct keeper *k, int ret)
 		answer_asker(k->svc, take_first(&k->askers), ret);
 }
 
+static void save_failed(struct keeper *k, int ret)
+{
+	k->svc->core->stats.snapshots_failed++;
+	k->is_save_late = true;
+	log_warn("snapshot failed", "dir=%s: %s", k->opts.dir, strerror(-ret));
+}
+
 static void save_over(struct keeper *k, int ret)
 {
 	struct core *core = k->svc->core;
@@ -320,6 +328,7 @@ static void save_over(struct keeper *k, int ret)
 	answer_askers(k, ret);
 	if (ret == 0) {
 		core->stats.snapshots_ok++;
+		k->is_save_late = false;
 		k->svc->snapshot_ns = core->now_ns;
 		log_info("snapshot written", "bytes=%llu objects=%llu ms=%llu",
 			 (unsigned long long)k->journal->snapshot_bytes,
@@ -328,9 +337,7 @@ static void save_over(struct keeper *k, int ret)
 					       k->save_start_ns) /
 					      NS_PER_MS));
 	} else {
-		core->stats.snapshots_failed++;
-		log_warn("snapshot failed", "dir=%s: %s", k->opts.dir,
-			 strerror(-ret));
+		save_failed(k, ret);
 	}
 	if (k->is_broken && ret == 0 && !k->journal->is_failed) {
 		k->is_broken = false;
@@ -408,7 +415,7 @@ static void save_begin(struct keeper *k)
 		/* Its first step is to write what the answers wait for. */
 		if (j->is_failed && !k->is_broken)
 			broke(k);
-		core->stats.snapshots_failed++;
+		save_failed(k, ret);
 		answer_askers(k, ret);
 		timer_set(k->svc->loop, &k->save_timer,
 			  k->is_broken ? MEND_NS : SAVE_RETRY_NS);

@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Starts and ends of a master whose journal cannot be written. */
+/* Starts and ends of a master whose journal cannot be written, and snapshots
+ * that cannot be begun. */
+#include <errno.h>
+
 #include "master/segment.h"
 #include "t_world.h"
+
+static int setup_interval(void **state)
+{
+	return world_setup(state, KEEP_INTERVAL, 3600 * NS_PER_S);
+}
 
 static int setup_often(void **state)
 {
@@ -73,6 +81,61 @@ static void epochs_come_first(void **state)
 	world_start(w);
 }
 
+/* --- snapshots --- */
+
+/* What is told to others is the log's to explain. */
+static void log_says_why(void **state)
+{
+	struct world *w = *state;
+	int old = dup(STDERR_FILENO);
+	int fd = openat(w->dir.fd, "stderr", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	char *text;
+	size_t n;
+
+	assert_true(world_mount(w));
+	dup2(fd, STDERR_FILENO);
+	disk.has_no_files = true;
+	assert_int_not_equal(world_snapshot(w), 0);
+	disk.has_no_files = false;
+	dup2(old, STDERR_FILENO);
+	close(old);
+	close(fd);
+	text = (char *)t_dir_read(&w->dir, "stderr", &n);
+	text[n] = '\0';
+	assert_non_null(strstr(text, "snapshot failed"));
+	assert_non_null(strstr(text, strerror(EBADF)));
+	free(text);
+}
+
+/* Each record is worth a snapshot. */
+static int setup_small(void **state)
+{
+	struct world *w;
+
+	setup_interval(state);
+	w = *state;
+	world_stop(w);
+	w->snapshot_bytes = 1;
+	world_start(w);
+	return 0;
+}
+
+/* One that fails is not tried again with each record that follows. */
+static void failed_snapshots_are_seldom(void **state)
+{
+	struct world *w = *state;
+
+	disk.has_no_files = true;
+	assert_true(world_mount(w));
+	for (char c = 'a'; c < 'f'; c++)
+		assert_true(world_put(w->rs, (char[]){c, '\0'}));
+	disk.has_no_files = false;
+	assert_false(world_has_failed(w));
+	assert_int_equal(w->failed_snapshots, 1);
+	/* When the first one has come to be, they come by themselves. */
+	assert_int_equal(world_snapshot(w), 0);
+}
+
 /* --- ends --- */
 
 int main(void)
@@ -80,6 +143,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(epochs_come_first, setup_often,
 						world_teardown),
+		cmocka_unit_test_setup_teardown(log_says_why, setup_interval,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(failed_snapshots_are_seldom,
+						setup_small, world_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
