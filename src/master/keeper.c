@@ -525,8 +525,10 @@ void keeper_stop(struct keeper *k)
 	k->is_stopping = true;
 	timer_cancel(k->svc->loop, &k->sync_timer);
 	timer_cancel(k->svc->loop, &k->save_timer);
-	if (!k->is_saving && !k->is_broken &&
-	    k->journal->log_bytes > STOP_SAVE_BYTES)
+	/* A journal that has failed: the disk may work again by now, and what
+	 * a lost sync was to cover is in memory only. */
+	if (!k->is_saving &&
+	    (k->is_broken || k->journal->log_bytes > STOP_SAVE_BYTES))
 		save_begin(k);
 	timer_cancel(k->svc->loop, &k->save_timer);
 }
@@ -542,6 +544,11 @@ void keeper_close(struct keeper *k)
 {
 	if (!k)
 		return;
+	if (k->is_broken)
+		log_err("the journal has not been mended before the end",
+			"dir=%s (what was acknowledged after its last good "
+			"sync may be lost)",
+			k->opts.dir);
 	loop_undefer(k->svc->loop, &k->commit_task);
 	notes_fini(k->svc->core);
 	if (k->journal)

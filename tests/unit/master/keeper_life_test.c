@@ -3,6 +3,7 @@
  * that cannot be begun. */
 #include <errno.h>
 
+#include "journal/dir.h"
 #include "master/segment.h"
 #include "t_world.h"
 
@@ -138,6 +139,43 @@ static void failed_snapshots_are_seldom(void **state)
 
 /* --- ends --- */
 
+static unsigned count_snapshots(struct world *w)
+{
+	struct jr_list list;
+	struct err err = {0};
+	unsigned count = 0;
+
+	assert_int_equal(jr_dir_list(w->dir.fd, &list, &err), 0);
+	for (size_t i = 0; i < list.count; i++)
+		count += list.names[i].kind == JR_SNAPSHOT;
+	jr_list_fini(&list);
+	return count;
+}
+
+/* What was acknowledged before a sync that failed is in memory only: the end is
+ * the last time that it can get to a disk that works again. */
+static void stopped_when_it_works_again(void **state)
+{
+	struct world *w = *state;
+	unsigned snapshots;
+
+	assert_true(world_mount(w));
+	assert_true(world_put(w->rs, "a"));
+	disk.is_broken = true;
+	world_put(w->rs, "b"); /* if it is not too late for that */
+	while (!world_has_failed(w))
+		;
+	assert_int_equal(count_snapshots(w), 0);
+	w->is_mended_at_the_end = true;
+	world_stop(w);
+	w->is_mended_at_the_end = false;
+	snapshots = count_snapshots(w);
+	world_start(w);
+	assert_int_equal(snapshots, 1);
+	assert_true(world_mount(w));
+	assert_int_equal(world_get(w->rs, "a"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +185,8 @@ int main(void)
 						world_teardown),
 		cmocka_unit_test_setup_teardown(failed_snapshots_are_seldom,
 						setup_small, world_teardown),
+		cmocka_unit_test_setup_teardown(stopped_when_it_works_again,
+						setup_often, world_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
