@@ -92,36 +92,60 @@ static int add(struct jr_list *list, size_t *cap, const struct jr_name *name)
 	return 0;
 }
 
-/* A stream of its own: the directory's descriptor stays as it is. */
-static DIR *open_stream(int dir_fd)
+/*
+ * fn gets every name, until it returns < 0.  Without readdir(), which says that
+ * the directory cannot be read as it says that there is no more.
+ */
+static int each_name(int dir_fd, int (*fn)(const char *name, void *arg),
+		     void *arg)
 {
+	_Alignas(struct dirent64) char buf[4096];
+	/* Of its own: the directory's descriptor stays as it is. */
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+	ssize_t n;
+	int ret = 0;
 
-	if (!stream && fd >= 0)
-		close(fd);
-	return stream;
+	if (fd < 0)
+		return -errno;
+	while (ret >= 0 && (n = getdents64(fd, buf, sizeof(buf))) != 0) {
+		const struct dirent64 *entry;
+
+		if (n < 0)
+			ret = -errno;
+		for (ssize_t at = 0; ret >= 0 && at < n;
+		     at += entry->d_reclen) {
+			entry = (const struct dirent64 *)(buf + at);
+			ret = fn(entry->d_name, arg);
+		}
+	}
+	close(fd);
+	return ret;
+}
+
+struct listing {
+	struct jr_list *list;
+	size_t cap;
+};
+
+static int add_name(const char *text, void *arg)
+{
+	struct listing *l = arg;
+	struct jr_name name;
+
+	return jr_name_parse(text, &name) ? add(l->list, &l->cap, &name) : 0;
 }
 
 int jr_dir_list(int dir_fd, struct jr_list *out, struct err *err)
 {
-	DIR *stream = open_stream(dir_fd);
-	struct dirent *entry;
-	struct jr_name name;
-	size_t cap = 0;
-	int ret = 0;
+	struct listing listing = {.list = out};
+	int ret;
 
 	*out = (struct jr_list){0};
-	if (!stream)
-		return err_set(err, -errno, "cannot list the journal: %s",
-			       strerror(errno));
-	while (ret == 0 && (entry = readdir(stream)))
-		if (jr_name_parse(entry->d_name, &name))
-			ret = add(out, &cap, &name);
-	closedir(stream);
+	ret = each_name(dir_fd, add_name, &listing);
 	if (ret < 0) {
 		jr_list_fini(out);
-		return err_set(err, ret, "out of memory");
+		return err_set(err, ret, "cannot list the journal: %s",
+			       strerror(-ret));
 	}
 	if (out->count)
 		qsort(out->names, out->count, sizeof(*out->names), compare);
@@ -186,20 +210,36 @@ int jr_dir_lock(int dir_fd, const char *path, struct err *err)
 	return fd;
 }
 
+static int sweep_name(const char *name, void *arg)
+{
+	const int *dir_fd = arg;
+	size_t n = strlen(name);
+
+	if (strncmp(name, forms[JR_SNAPSHOT].prefix,
+		    strlen(forms[JR_SNAPSHOT].prefix)) == 0 &&
+	    n > 4 && strcmp(name + n - 4, ".tmp") == 0)
+		unlinkat(*dir_fd, name, 0);
+	return 0;
+}
+
 void jr_dir_sweep(int dir_fd)
 {
-	DIR *stream = open_stream(dir_fd);
-	struct dirent *entry;
+	each_name(dir_fd, sweep_name, &dir_fd);
+}
 
-	if (!stream)
+void jr_dir_prune(int dir_fd, uint64_t sequence)
+{
+	struct jr_list list;
+	struct err err = {0};
+
+	if (jr_dir_list(dir_fd, &list, &err) < 0)
 		return;
-	while ((entry = readdir(stream))) {
-		size_t n = strlen(entry->d_name);
+	for (size_t i = 0; i < list.count; i++) {
+		const struct jr_name *name = &list.names[i];
 
-		if (strncmp(entry->d_name, forms[JR_SNAPSHOT].prefix,
-			    strlen(forms[JR_SNAPSHOT].prefix)) == 0 &&
-		    n > 4 && strcmp(entry->d_name + n - 4, ".tmp") == 0)
-			unlinkat(dir_fd, entry->d_name, 0);
+		if (name->kind == JR_LOG ? name->sequence <= sequence
+					 : name->sequence < sequence)
+			unlinkat(dir_fd, name->text, 0);
 	}
-	closedir(stream);
+	jr_list_fini(&list);
 }

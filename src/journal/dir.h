@@ -34,5 +34,8 @@ int jr_dir_open(const char *path, bool can_make, struct err *err);
 int jr_dir_lock(int dir_fd, const char *path, struct err *err);
 /* What half-written snapshots left. */
 void jr_dir_sweep(int dir_fd);
+/* What the snapshot of that sequence makes unnecessary.  What can't be deleted
+ * now is at the next one. */
+void jr_dir_prune(int dir_fd, uint64_t sequence);
 
 #endif

@@ -15,7 +15,6 @@
 #include "journal/files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -24,6 +23,8 @@
 #include "base/time.h"
 #include "io/thread.h"
 #include "journal/cut.h"
+#include "journal/dir.h"
+#include "journal/logfile.h"
 
 /* Work of the thread.  There and back by mailbox. */
 struct job {
@@ -117,24 +118,6 @@ static void fail_with(struct files *f, int ret, const char *what)
 	strbuf_reset(&f->buf);
 }
 
-static int write_at(int fd, const void *p, size_t n, uint64_t at)
-{
-	const char *from = p;
-
-	while (n > 0) {
-		ssize_t ret = pwrite(fd, from, n, (off_t)at);
-
-		if (ret < 0 && errno == EINTR)
-			continue;
-		if (ret <= 0)
-			return ret < 0 ? -errno : -EIO;
-		from += ret;
-		at += (uint64_t)ret;
-		n -= (size_t)ret;
-	}
-	return 0;
-}
-
 /* A new log, which begins with record f->j.next. */
 static int log_create(struct files *f, uint32_t flags, int *fd)
 {
@@ -144,24 +127,12 @@ static int log_create(struct files *f, uint32_t flags, int *fd)
 		.sequence = f->j.next,
 		.created_s = time_wall_ns() / NS_PER_S,
 	};
-	uint8_t head[JR_HEADER_BYTES];
-	struct jr_name name;
 	int ret;
 
 	snprintf(h.cluster_id, sizeof(h.cluster_id), "%s", f->cluster_id);
-	jr_name_format(&name, JR_LOG, h.sequence);
-	jr_header_encode(&h, head);
-	*fd = openat(f->dir_fd, name.text,
-		     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (*fd < 0)
-		return -errno;
-	ret = write_at(*fd, head, sizeof(head), 0);
-	if (ret == 0) {
+	ret = jr_log_create(f->dir_fd, &h, fd);
+	if (ret == 0)
 		f->log_header = h;
-		return 0;
-	}
-	close(*fd);
-	unlinkat(f->dir_fd, name.text, 0);
 	return ret;
 }
 
@@ -209,7 +180,7 @@ static int files_commit(struct journal *j)
 	if (!j->has_news)
 		return 0;
 	if (ret == 0)
-		ret = write_at(f->log_fd, f->buf.p, f->buf.n, f->log_at);
+		ret = jr_log_write(f->log_fd, f->buf.p, f->buf.n, f->log_at);
 	if (ret < 0) {
 		/* What stays of it would be cut as a torn tail. */
 		if (ftruncate(f->log_fd, (off_t)f->log_at) < 0)
@@ -267,11 +238,8 @@ static void files_sync(struct journal *j)
 
 static int set_flags(struct files *f, int fd, uint32_t flags)
 {
-	uint8_t head[JR_HEADER_BYTES];
-
 	f->log_header.flags = flags;
-	jr_header_encode(&f->log_header, head);
-	return write_at(fd, head, sizeof(head), 0);
+	return jr_log_mark(fd, &f->log_header);
 }
 
 /* What is in the new log counts whatever becomes of the old one, which is on
@@ -401,25 +369,6 @@ static void files_snap_push(struct journal *j)
 	job_submit(f, &f->push);
 }
 
-/* What the snapshot makes unnecessary.  What can't be deleted now is at the
- * next snapshot. */
-static void prune(int dir_fd, uint64_t sequence)
-{
-	struct jr_list list;
-	struct err err = {0};
-
-	if (jr_dir_list(dir_fd, &list, &err) < 0)
-		return;
-	for (size_t i = 0; i < list.count; i++) {
-		const struct jr_name *name = &list.names[i];
-
-		if (name->kind == JR_LOG ? name->sequence <= sequence
-					 : name->sequence < sequence)
-			unlinkat(dir_fd, name->text, 0);
-	}
-	jr_list_fini(&list);
-}
-
 static int end_work(struct files *f, struct job *job)
 {
 	int ret = push_work(f, job);
@@ -435,7 +384,7 @@ static int end_work(struct files *f, struct job *job)
 	}
 	ret = snap_finish(TAKE(f->writer), &f->end_bytes);
 	if (ret == 0)
-		prune(f->dir_fd, f->snap_header.sequence);
+		jr_dir_prune(f->dir_fd, f->snap_header.sequence);
 	return ret;
 }
 
@@ -502,8 +451,11 @@ static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 	ret = log_create(f, f->never_sync ? JR_EARLY : 0, &f->log_fd);
 	if (ret < 0) {
 		f->log_fd = -1;
-		return err_set(err, ret, "cannot begin a log in %s: %s",
-			       f->path, strerror(-ret));
+		return err_set(
+			err, ret, "cannot begin a log in %s: %s", f->path,
+			ret == -EEXIST ? "one with records is there, which "
+					 "was not listed; check the disk"
+				       : strerror(-ret));
 	}
 	f->log_at = JR_HEADER_BYTES;
 	if (!f->never_sync && fsync(f->dir_fd) < 0)
