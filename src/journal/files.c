@@ -57,6 +57,7 @@ struct files {
 	int sync_fd, end_fd;
 	bool is_turn_fresh;  /* the log it begins does not go on from another */
 	bool needs_snapshot; /* a failure was, and none has counted since */
+	uint64_t log_before; /* bytes of log that the one under way replaces */
 
 	/* the thread's */
 	struct shard thread;
@@ -319,6 +320,7 @@ static int files_snap_begin(struct journal *j)
 	};
 	memcpy(f->snap_header.cluster_id, f->cluster_id, sizeof(f->cluster_id));
 	f->j.written = j->next;
+	f->log_before = j->log_bytes;
 	j->log_bytes = 0;
 	j->is_failed = false;
 	f->has_snapshot = true;
@@ -396,6 +398,8 @@ static void end_ended(struct files *f, struct job *job, int ret)
 		f->j.snapshot_bytes = f->end_bytes;
 		f->needs_snapshot = false;
 		f->synced = MAX(f->synced, f->end_upto);
+	} else {
+		f->j.log_bytes += f->log_before;
 	}
 	if (f->end_ret < 0)
 		fail_with(f, f->end_ret, "sync");
@@ -424,6 +428,7 @@ static void files_snap_abort(struct journal *j)
 	snap_abort(TAKE(f->writer));
 	strbuf_fini(&f->snap);
 	f->has_snapshot = false;
+	j->log_bytes += f->log_before;
 }
 
 /* --- open, recover, close --- */

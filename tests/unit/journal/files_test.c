@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -91,18 +90,6 @@ static void write_snapshot(struct life *life)
 	assert_int_equal(life->ret, 0);
 }
 
-static unsigned count_files(struct t_dir *d)
-{
-	struct jr_list list;
-	struct err err = {0};
-	unsigned n;
-
-	assert_int_equal(jr_dir_list(d->fd, &list, &err), 0);
-	n = (unsigned)list.count;
-	jr_list_fini(&list);
-	return n;
-}
-
 static void test_snapshot(void **state)
 {
 	struct life life;
@@ -135,28 +122,6 @@ static void test_snapshot(void **state)
 	assert_int_equal(life.count, 5);
 	end(&life);
 	t_dir_close(&d);
-}
-
-static void limit_files(rlim_t bytes)
-{
-	struct rlimit rl;
-
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &rl), 0);
-	rl.rlim_cur = bytes;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &rl), 0);
-}
-
-/* One record is written, and no other one. */
-static void fill_disk(struct life *life)
-{
-	char big[4096] = {9};
-
-	append(life, 1);
-	assert_int_equal(life->j->ops->commit(life->j), 0);
-	limit_files(1024);
-	append_bytes(life, big, sizeof(big));
-	assert_int_equal(life->j->ops->commit(life->j), -EFBIG);
-	assert_true(life->j->is_failed);
 }
 
 static void test_full_disk(void **state)

@@ -4,13 +4,16 @@
 #ifndef TESTS_UNIT_JOURNAL_LIFE_H
 #define TESTS_UNIT_JOURNAL_LIFE_H
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
 #include "base/time.h"
+#include "journal/dir.h"
 #include "journal/files.h"
 #include "t_dir.h"
 
@@ -147,6 +150,40 @@ static inline void save_record(struct life *life, char c)
 	strbuf_addc(&sb, c);
 	life->j->ops->snap_add(life->j, JR_OBJECT, &sb);
 	strbuf_fini(&sb);
+}
+
+static inline unsigned count_files(struct t_dir *d)
+{
+	struct jr_list list;
+	struct err err = {0};
+	unsigned n;
+
+	assert_int_equal(jr_dir_list(d->fd, &list, &err), 0);
+	n = (unsigned)list.count;
+	jr_list_fini(&list);
+	return n;
+}
+
+static inline void limit_files(rlim_t bytes)
+{
+	struct rlimit rl;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &rl), 0);
+	rl.rlim_cur = bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &rl), 0);
+}
+
+/* One record is written, and no other one. */
+static inline void fill_disk(struct life *life)
+{
+	char big[4096] = {9};
+
+	append(life, 1);
+	assert_int_equal(life->j->ops->commit(life->j), 0);
+	limit_files(1024);
+	append_bytes(life, big, sizeof(big));
+	assert_int_equal(life->j->ops->commit(life->j), -EFBIG);
+	assert_true(life->j->is_failed);
 }
 
 #endif
