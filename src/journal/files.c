@@ -64,6 +64,7 @@ struct files {
 	struct snap_writer *writer;
 	struct jr_header snap_header; /* of the writer to be made */
 	int old_fd;		      /* log that was full, or -1 */
+	uint64_t old_void;	      /* its sequence if nothing in it counts */
 	int new_fd;		      /* the one after it */
 	struct jr_header log_header;  /* of that; the owner's until the turn */
 	uint64_t end_bytes;	      /* of the snapshot that ended */
@@ -252,6 +253,20 @@ static int settle_log(struct files *f)
 	return set_flags(f, f->new_fd, f->log_header.flags & ~JR_EARLY);
 }
 
+/* An attempt that came to nothing leaves no file behind; but a snapshot that
+ * has its name may count after all, and then its log does. */
+static void drop_void(struct files *f)
+{
+	struct jr_name log, snapshot;
+
+	if (!f->old_void)
+		return;
+	jr_name_format(&log, JR_LOG, f->old_void);
+	jr_name_format(&snapshot, JR_SNAPSHOT, f->old_void - 1);
+	if (faccessat(f->dir_fd, snapshot.text, F_OK, 0) < 0 && errno == ENOENT)
+		unlinkat(f->dir_fd, log.text, 0);
+}
+
 /* The full log reaches the disk, and the name of the new one. */
 static int turn_work(struct files *f, struct job *job)
 {
@@ -260,6 +275,7 @@ static int turn_work(struct files *f, struct job *job)
 			log_sync(f, f->old_fd);
 		close(f->old_fd);
 		f->old_fd = -1;
+		drop_void(f);
 	}
 	/* Whatever became of it: this one counts with its snapshot alone. */
 	if (f->is_turn_fresh)
@@ -280,6 +296,7 @@ static void turn_ended(struct files *f, struct job *job, int ret)
  */
 static int log_turn(struct files *f, bool is_fresh)
 {
+	uint64_t sequence = f->log_header.sequence;
 	int fd, ret;
 
 	if (!is_fresh && f->log_at == JR_HEADER_BYTES) {
@@ -290,6 +307,7 @@ static int log_turn(struct files *f, bool is_fresh)
 	if (ret < 0)
 		return ret;
 	f->old_fd = f->log_fd;
+	f->old_void = f->needs_snapshot ? sequence : 0;
 	f->log_fd = f->new_fd = fd;
 	f->log_at = JR_HEADER_BYTES;
 	return 0;

@@ -71,10 +71,63 @@ static void test_log_bytes(void **state)
 	t_dir_close(&d);
 }
 
+/* Each second of a disk that has room for no more than a header. */
+static void test_logs_of_attempts(void **state)
+{
+	struct life life;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	fill_disk(&life);
+	limit_files(RLIM_INFINITY);
+	for (unsigned i = 0; i < 10; i++) {
+		begin_in_vain(&life);
+		assert_int_equal(count_files(&d), 2);
+	}
+	again(&life, &d);
+	assert_int_equal(life.count, 1);
+	assert_int_equal(life.sum, 1);
+	end(&life);
+	t_dir_close(&d);
+}
+
+/* It has its name, and nobody knows whether that is on the disk: if so, it
+ * counts with its log. */
+static void test_snapshot_may_count(void **state)
+{
+	struct life life;
+	struct t_dir d;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	fill_disk(&life);
+	limit_files(RLIM_INFINITY);
+	begin_in_vain(&life);
+	assert_int_equal(life.j->ops->snap_begin(life.j), 0);
+	settle(&life);
+	save_record(&life, 50);
+	append(&life, 51);
+	is_dir_broken = true;
+	life.j->ops->snap_end(life.j);
+	settle(&life);
+	assert_int_equal(life.ret, -EBADF);
+	is_dir_broken = false;
+	begin_in_vain(&life);
+	again(&life, &d);
+	assert_int_equal(life.report.snapshot_records, 1);
+	assert_int_equal(life.count, 2);
+	assert_int_equal(life.sum, 50 * 31 + 51);
+	end(&life);
+	t_dir_close(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_log_bytes),
+		cmocka_unit_test(test_logs_of_attempts),
+		cmocka_unit_test(test_snapshot_may_count),
 	};
 
 	signal(SIGXFSZ, SIG_IGN);
