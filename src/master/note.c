@@ -35,6 +35,9 @@ int notes_init(struct core *core, struct journal *journal)
 	if (!notes)
 		return -ENOMEM;
 	notes->journal = journal;
+	/* What a former life has used, also if this one uses none. */
+	notes->generations_marked = core->generation;
+	notes->segments_marked = core->segment_no;
 	core->notes = notes;
 	return 0;
 }

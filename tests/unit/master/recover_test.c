@@ -131,6 +131,40 @@ static void test_copy_has_its_time(void **state)
 	t_journal_destroy(journal);
 }
 
+/* A life that gives no number of its own, and whose snapshot is all that is
+ * left, hands on what it was told. */
+static void test_numbers_stay_used(void **state)
+{
+	struct t_journal *first = t_journal_create();
+	struct t_journal *second = t_journal_create();
+	struct core *core = slow_core(), *next;
+	uint64_t generation;
+	uint32_t segment_no;
+
+	assert_int_equal(notes_init(core, &first->j), 0);
+	t_segment(core, KIND_NOF, 0, 16 * MiB);
+	assert_int_equal(t_put(core, "a", MiB, 0, 1), 0);
+	generation = core->generation;
+	segment_no = core->segment_no;
+	next = restart(first, false);
+	assert_true(next->generation > generation);
+	assert_true(next->segment_no > segment_no);
+	generation = next->generation;
+	segment_no = next->segment_no;
+	assert_int_equal(notes_init(next, &second->j), 0);
+	save(next, second);
+	notes_fini(next);
+	core_destroy(next);
+	next = restart(second, true);
+	assert_true(next->generation >= generation);
+	assert_true(next->segment_no >= segment_no);
+	core_destroy(next);
+	notes_fini(core);
+	core_destroy(core);
+	t_journal_destroy(first);
+	t_journal_destroy(second);
+}
+
 static void put_in_group(struct core *core, const char *key)
 {
 	struct put_ask ask = t_ask(core, 0, 1);
@@ -436,6 +470,7 @@ static void test_tomb_of_what_rests(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_numbers_stay_used),
 		cmocka_unit_test(test_groups_are_kept),
 		cmocka_unit_test(test_group_records),
 		cmocka_unit_test(test_resent_put),
