@@ -19,22 +19,16 @@
 #include "master/group.h"
 #include "master/object.h"
 #include "master/quarantine.h"
+#include "master/rests.h"
 #include "master/seg_table.h"
 #include "master/segment.h"
-
-/* Space that somebody may be at. */
-struct rest {
-	struct jr_extent ext;
-	uint64_t ms; /* known to be so long; 0 = as long as a put takes */
-};
 
 struct recovery {
 	struct core *core;
 	struct seg_table segments;
 	uint64_t generation; /* greatest one seen */
 	struct jr_scrub scrub;
-	struct rest *resting;
-	size_t resting_count, resting_cap;
+	struct rests rests;
 	struct jr_object object; /* scratch */
 };
 
@@ -153,46 +147,6 @@ static int apply_segment(struct recovery *rec, const struct jr_frame *frame,
 
 /* --- objects --- */
 
-static uint64_t rest_ns(uint64_t ms)
-{
-	return MIN(ms, TASK_NS_MAX / NS_PER_MS) * NS_PER_MS;
-}
-
-static int rest(struct recovery *rec, const struct jr_extent *ext, uint64_t ms)
-{
-	if (rec->resting_count == rec->resting_cap) {
-		size_t cap = MAX(rec->resting_cap * 2, (size_t)1024);
-		struct rest *more = realloc(rec->resting, cap * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		rec->resting = more;
-		rec->resting_cap = cap;
-	}
-	rec->resting[rec->resting_count++] = (struct rest){*ext, ms};
-	return 0;
-}
-
-static int rest_replica(struct recovery *rec, const struct replica *rep)
-{
-	uint64_t late_ns = obj_late_ns(rep->obj);
-	int ret = 0;
-
-	for (unsigned i = 0; i < rep->extent_count && ret == 0; i++) {
-		const struct extent *ext = &rep->extents[i];
-
-		ret = rest(rec,
-			   &(struct jr_extent){
-				   .segment = ext->seg->no,
-				   .off = ext->off,
-				   .len = extent_range(ext).len,
-			   },
-			   late_ns ? (late_ns - rec->core->now_ns) / NS_PER_MS
-				   : 0);
-	}
-	return ret;
-}
-
 /* It goes; somebody may still read it. */
 static int let_go(struct recovery *rec, struct object *obj)
 {
@@ -201,7 +155,7 @@ static int let_go(struct recovery *rec, struct object *obj)
 
 	obj_for_each_replica (rep, obj)
 		if (ret == 0)
-			ret = rest_replica(rec, rep);
+			ret = rests_add_replica(&rec->rests, rec->core, rep);
 	obj_destroy(rec->core, obj);
 	return ret;
 }
@@ -287,7 +241,7 @@ static int add_object(struct recovery *rec, const struct jr_object *r)
 		return 0;
 	}
 	if (r->late_ms)
-		obj_is_resent(core, obj, rest_ns(r->late_ms));
+		obj_is_resent(core, obj, rests_ns(r->late_ms));
 	/* Some reader of the former life may have a lease. */
 	obj->was_leased = true;
 	if (ret < 0) {
@@ -334,8 +288,8 @@ static int apply_grant(struct recovery *rec, const struct jr_frame *frame,
 	for (unsigned i = 0; i < r->replica_count; i++)
 		for (unsigned k = 0;
 		     k < r->replicas[i].extent_count && ret == 0; k++)
-			ret = rest(rec, &r->replicas[i].extents[k],
-				   r->soft_pin_ms);
+			ret = rests_add(&rec->rests, &r->replicas[i].extents[k],
+					r->soft_pin_ms);
 	return ret < 0 ? no_memory(err) : 0;
 }
 
@@ -374,7 +328,7 @@ static int apply_replica_gone(struct recovery *rec,
 		rep = obj_replica(obj, r.index);
 	if (!rep)
 		return 0;
-	if (rest_replica(rec, rep) < 0)
+	if (rests_add_replica(&rec->rests, rec->core, rep) < 0)
 		return no_memory(err);
 	set_wanted(obj, r.wanted);
 	obj_lose_replica(rec->core, rep);
@@ -394,7 +348,7 @@ static int apply_segment_gone(struct recovery *rec,
 	segment_bury(
 		rec->core, &r.id, r.identity,
 		rec->core->now_ns + rec->core->opts.margin_ns +
-			MAX(rec->core->opts.write_ns, rest_ns(r.writers_ms)));
+			MAX(rec->core->opts.write_ns, rests_ns(r.writers_ms)));
 	if (r.no == 0)
 		return 0;
 	ref = seg_table_find(&rec->segments, r.no);
@@ -499,38 +453,6 @@ static int take_all(struct recovery *rec, uint64_t *lost)
 	return 0;
 }
 
-/* The youngest first: what an older one shares with it was free in between,
- * so nobody is at it any more. */
-static int rest_all(struct recovery *rec)
-{
-	struct core *core = rec->core;
-	uint64_t longest = MAX(core->opts.write_ns, core->opts.lease_ns);
-
-	for (size_t i = rec->resting_count; i-- > 0;) {
-		const struct jr_extent *ext = &rec->resting[i].ext;
-		struct resting r = {
-			.release_ns = core->now_ns + core->opts.margin_ns +
-				      MAX(longest, rest_ns(rec->resting[i].ms)),
-			.is_written = true,
-			.seg = find_segment(rec, ext->segment),
-		};
-		int ret;
-
-		if (!r.seg)
-			continue;
-		if (quarantine_reserve(core, 1) < 0)
-			return -ENOMEM;
-		r.seg->written_until_ns =
-			MAX(r.seg->written_until_ns, r.release_ns);
-		ret = ext_take_at(r.seg->space, ext->off, ext->len, &r.ext);
-		if (ret == -ENOMEM)
-			return ret;
-		if (ret == 0)
-			quarantine_rest(core, &r);
-	}
-	return 0;
-}
-
 static int wake_segments(struct core *core)
 {
 	struct segment *seg;
@@ -553,7 +475,7 @@ int recovery_finish(struct recovery *rec, struct err *err)
 
 	core->is_replaying = false;
 	if (ret == 0)
-		ret = rest_all(rec);
+		ret = rests_begin(&rec->rests, core, &rec->segments);
 	if (lost)
 		log_err("replicas dropped: the journal gives their space to "
 			"others, too",
@@ -588,6 +510,6 @@ void recovery_destroy(struct recovery *rec)
 	if (!rec)
 		return;
 	seg_table_fini(&rec->segments);
-	free(rec->resting);
+	rests_fini(&rec->rests);
 	free(rec);
 }
