@@ -217,6 +217,44 @@ static bool encode_grant(const struct core *core, struct notes *notes,
 	return r->replica_count > 0;
 }
 
+/* What else those have that go with a segment: it rests when they do, but a
+ * snapshot may be the last to tell of it.  false: nothing. */
+static bool encode_going(const struct core *core, struct notes *notes,
+			 const struct object *obj)
+{
+	struct jr_object *r = &notes->object;
+	const struct replica *rep;
+
+	clear(r);
+	r->generation = obj->generation;
+	r->replica_count = 0;
+	if (obj->writing)
+		r->soft_pin_ms = MAX(writer_ms(core, obj->writing->deadline_ns),
+				     ms_until(core, obj_late_ns(obj)));
+	obj_for_each_replica (rep, obj) {
+		struct jr_replica *to = &r->replicas[r->replica_count];
+
+		if (!is_going(rep))
+			continue;
+		to->kind = rep->kind;
+		to->index = rep->index;
+		to->extent_count = 0;
+		for (unsigned i = 0; i < rep->extent_count; i++) {
+			const struct extent *ext = &rep->extents[i];
+
+			if (ext->seg->state == SEG_UNMOUNTING)
+				continue;
+			to->extents[to->extent_count++] = extent_record(
+				ext->seg, extent_range(ext), ext->bytes);
+		}
+		r->replica_count += to->extent_count > 0;
+	}
+	if (!r->replica_count)
+		return false;
+	jr_object_encode(r, begin(notes));
+	return true;
+}
+
 static bool encode_object(const struct core *core, struct notes *notes,
 			  const struct object *obj)
 {
@@ -460,5 +498,7 @@ void save_object(struct core *core, const struct object *obj)
 			save(notes, JR_GROUP);
 	}
 	if (encode_grant(core, notes, obj))
+		save(notes, JR_GRANT);
+	if (encode_going(core, notes, obj))
 		save(notes, JR_GRANT);
 }

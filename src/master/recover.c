@@ -335,6 +335,33 @@ static int apply_replica_gone(struct recovery *rec,
 	return 0;
 }
 
+static bool lies_elsewhere(const struct replica *rep, const struct segment *seg)
+{
+	for (unsigned i = 0; i < rep->extent_count; i++)
+		if (rep->extents[i].seg != seg)
+			return true;
+	return false;
+}
+
+/* Somebody may still be at what its replicas have elsewhere. */
+static int empty_segment(struct recovery *rec, struct segment *seg)
+{
+	struct extent *ext;
+	int ret = 0;
+
+	list_for_each (ext, &seg->extents, seg_node) {
+		const struct replica *rep = extent_replica(ext);
+
+		if (ret == 0 && replica_begins_there(rep, ext->at) &&
+		    lies_elsewhere(rep, seg))
+			ret = rests_add_replica(&rec->rests, rec->core, rep);
+	}
+	segment_start_unmount(rec->core, seg);
+	while (segments_reap(rec->core, UINT32_MAX))
+		;
+	return ret;
+}
+
 static int apply_segment_gone(struct recovery *rec,
 			      const struct jr_frame *frame, struct str body,
 			      struct err *err)
@@ -356,11 +383,8 @@ static int apply_segment_gone(struct recovery *rec,
 		return seg_table_add(&rec->segments, r.no, NULL) < 0
 			       ? no_memory(err)
 			       : 0;
-	if (ref->seg) {
-		segment_start_unmount(rec->core, TAKE(ref->seg));
-		while (segments_reap(rec->core, UINT32_MAX))
-			;
-	}
+	if (ref->seg && empty_segment(rec, TAKE(ref->seg)) < 0)
+		return no_memory(err);
 	return 0;
 }
 

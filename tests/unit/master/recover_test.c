@@ -467,6 +467,74 @@ static void test_tomb_of_what_rests(void **state)
 	t_journal_destroy(journal);
 }
 
+static struct core *striped_core(void)
+{
+	struct core_opts opts;
+
+	core_opts_default(&opts);
+	opts.seed = 1;
+	opts.stripe_bytes = MiB;
+	return t_core(&opts);
+}
+
+static void check_rests(const struct t_journal *journal, const struct uuid *id,
+			uint64_t bytes)
+{
+	struct core *core = restart(journal, true);
+
+	assert_int_equal(segment_find(core, id)->quarantined, bytes);
+	core_destroy(core);
+}
+
+/* A part of it lies on a namespace that is unregistered: somebody may still
+ * read the others, or write to them, wherever a snapshot comes in between. */
+static void test_stripes_of_a_segment_that_goes(void **state)
+{
+	struct core *core = striped_core();
+	struct t_journal *journal = t_journal_create();
+	struct segment *one, *two;
+
+	assert_int_equal(notes_init(core, &journal->j), 0);
+	one = t_segment(core, KIND_NOF, 0, 16 * MiB);
+	two = t_segment(core, KIND_NOF, 1, 16 * MiB);
+	assert_int_equal(t_put(core, "a", 4 * MiB, 0, 1), 0);
+	assert_int_equal(t_get(core, "a"), 0);
+	save(core, journal);
+	segment_start_unmount(core, one);
+	check_rests(journal, &two->id, 2 * MiB);
+	save(core, journal); /* it is being emptied */
+	check_rests(journal, &two->id, 2 * MiB);
+	segments_reap(core, UINT32_MAX);
+	check_rests(journal, &two->id, 2 * MiB);
+	save(core, journal); /* it is gone */
+	check_rests(journal, &two->id, 2 * MiB);
+	notes_fini(core);
+	core_destroy(core);
+	t_journal_destroy(journal);
+}
+
+/* The same of a put under way, which has its time from the start. */
+static void test_stripes_of_a_put(void **state)
+{
+	struct core *core = striped_core(), *next;
+	struct t_journal *journal = t_journal_create();
+	struct segment *one, *two;
+
+	assert_int_equal(notes_init(core, &journal->j), 0);
+	one = t_segment(core, KIND_NOF, 0, 16 * MiB);
+	two = t_segment(core, KIND_NOF, 1, 16 * MiB);
+	assert_int_equal(t_start(core, "a", 4 * MiB, 0, 1), 0);
+	segment_start_unmount(core, one);
+	save(core, journal);
+	check_rests(journal, &two->id, 2 * MiB);
+	next = restart(journal, true);
+	assert_true(last_rest_ns(next) >= core->opts.discard_ns);
+	core_destroy(next);
+	notes_fini(core);
+	core_destroy(core);
+	t_journal_destroy(journal);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -479,6 +547,8 @@ int main(void)
 		cmocka_unit_test(test_tomb_of_what_rests),
 		cmocka_unit_test(test_copy_has_its_time),
 		cmocka_unit_test(test_former_leases),
+		cmocka_unit_test(test_stripes_of_a_segment_that_goes),
+		cmocka_unit_test(test_stripes_of_a_put),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
