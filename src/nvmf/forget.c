@@ -6,7 +6,8 @@
  *
  * Invariant: the caller's memory is let go of only while no receive that points
  * there is under way, which is while the payload that comes next is another
- * command's.
+ * command's.  A payload that is arriving there has abort_timeout_ms to be
+ * complete; else the connection fails.
  */
 #include "nvmf/nt.h"
 
@@ -66,6 +67,7 @@ int nt_cmd_forget(struct nt_cmd *cmd)
 		return -ENOMEM;
 	if (conn->rx_cmd == cmd) {
 		cmd->is_leaving = true;
+		nt_cmd_hurry(cmd);
 		return -EBUSY;
 	}
 	forget(cmd);
@@ -79,6 +81,7 @@ void nt_cmd_leave(struct nt_cmd *cmd)
 	ASSERT(cmd->is_leaving && cmd->conn->rx_cmd != cmd);
 	cmd->sc = NVME_SC_ABORT_REQUESTED;
 	cmd->is_leaving = false;
+	nt_cmd_no_hurry(cmd);
 	done(cmd); /* it is still the caller's to look at */
 	forget(cmd);
 }

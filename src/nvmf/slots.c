@@ -70,6 +70,14 @@ static void insert_by_deadline(struct nt_conn *conn, struct nt_cmd *cmd)
 	list_add_head(at, &cmd->node);
 }
 
+static void watch_by(struct nt_conn *conn, uint64_t deadline_ns)
+{
+	if (deadline_ns != NT_NO_DEADLINE &&
+	    (!timer_is_set(&conn->timer) ||
+	     conn->timer.deadline_ns > deadline_ns))
+		timer_set_at(conn->loop, &conn->timer, deadline_ns);
+}
+
 void nt_cmd_submit(struct nt_conn *conn, struct nt_cmd *cmd)
 {
 	ASSERT(conn->state == NT_READY && !cmd->in_use && cmd->done);
@@ -84,10 +92,7 @@ void nt_cmd_submit(struct nt_conn *conn, struct nt_cmd *cmd)
 	cmd->base = cmd->data;
 	insert_by_deadline(conn, cmd);
 	conn->inflight_count++;
-	if (cmd->deadline_ns != NT_NO_DEADLINE &&
-	    (!timer_is_set(&conn->timer) ||
-	     conn->timer.deadline_ns > cmd->deadline_ns))
-		timer_set_at(conn->loop, &conn->timer, cmd->deadline_ns);
+	watch_by(conn, cmd->deadline_ns);
 	nt_stat_add(NT_STAT_COMMANDS, 1);
 	nt_tx_queue(conn, cmd);
 }
@@ -159,6 +164,12 @@ void nt_cmd_answer(struct nt_cmd *cmd, uint16_t sc)
 	nt_cmd_settle(cmd);
 }
 
+/* By its caller, who wants its memory back and no answer. */
+static bool is_given_up(const struct nt_cmd *cmd)
+{
+	return cmd->is_cancelled || cmd->is_leaving;
+}
+
 void nt_cmds_abort(struct nt_conn *conn)
 {
 	ASSERT(conn->state == NT_DOWN);
@@ -166,7 +177,7 @@ void nt_cmds_abort(struct nt_conn *conn)
 		struct nt_cmd *cmd =
 			list_first(&conn->inflight, struct nt_cmd, node);
 
-		cmd->sc = cmd->is_cancelled ? NVME_SC_ABORT_REQUESTED
+		cmd->sc = is_given_up(cmd)  ? NVME_SC_ABORT_REQUESTED
 			  : cmd->is_expired ? NVME_SC_HOST_ABORTED
 					    : NVME_SC_HOST_PATH_ERROR;
 		cmd->tx_refs = 0;
@@ -190,6 +201,25 @@ static void set_deadline(struct nt_cmd *cmd, uint64_t deadline_ns)
 	list_del(&cmd->node);
 	cmd->deadline_ns = deadline_ns;
 	insert_by_deadline(cmd->conn, cmd);
+}
+
+void nt_cmd_hurry(struct nt_cmd *cmd)
+{
+	struct nt_conn *conn = cmd->conn;
+
+	cmd->kept_ns = cmd->deadline_ns;
+	/* One that is late already has no more time than it had. */
+	if (!cmd->is_aborting)
+		set_deadline(cmd,
+			     loop_now_ns(conn->loop) +
+				     conn->opts.abort_timeout_ms * NS_PER_MS);
+	watch_by(conn, cmd->deadline_ns);
+}
+
+void nt_cmd_no_hurry(struct nt_cmd *cmd)
+{
+	set_deadline(cmd, cmd->kept_ns);
+	watch_by(cmd->conn, cmd->deadline_ns);
 }
 
 /* None of its bytes have left, nor are they about to. */
@@ -224,9 +254,9 @@ static void fail_late(struct nt_conn *conn, uint64_t now)
 	list_for_each (cmd, &conn->inflight, node) {
 		if (cmd->deadline_ns > now)
 			break;
-		if (!cmd->is_cancelled && !cmd->is_expired)
+		if (!is_given_up(cmd) && !cmd->is_expired)
 			nt_stat_add(NT_STAT_TIMEOUTS, 1);
-		cmd->is_expired = !cmd->is_cancelled;
+		cmd->is_expired = !is_given_up(cmd);
 		late++;
 	}
 	nt_fail(conn, -ETIMEDOUT, "%s did not answer %u command%s in time",
@@ -261,7 +291,8 @@ void nt_cmds_expire(struct nt_conn *conn)
 			break;
 		if (!cmd->is_cancelled && was_busy(conn, cmd->deadline_ns))
 			return;
-		if (cmd->is_aborting || !conn->opts.on_late) {
+		if (cmd->is_aborting || cmd->is_leaving ||
+		    !conn->opts.on_late) {
 			fail_late(conn, now);
 			return;
 		}

@@ -4,81 +4,15 @@ while objects are written and read. None is lost, none fails."""
 import os
 import random
 import re
-import select
-import socket
-import threading
 
 import pytest
 
 from conftest import FAST, new_store
 from cluster import free_port
+from wire import Wire
 
 SIZE = 700_001
 SEED = int(os.environ.get("T_SEED") or random.SystemRandom().getrandbits(32))
-
-
-class Wire:
-    """Forwards a port to another one, until it is cut or frozen."""
-
-    def __init__(self, to):
-        self.to, self.is_frozen, self.is_cut = to, False, False
-        self.ends = {}
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
-        self.wake, self.waker = socket.socketpair()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.is_over = False
-        self.thread.start()
-
-    def set(self, **what):
-        self.__dict__.update(what)
-        self.waker.send(b"x")
-
-    def close(self):
-        self.set(is_over=True)
-        self.thread.join()
-        for end in (self.listener, self.wake, self.waker):
-            end.close()
-
-    def drop(self, end):
-        for s in (end, self.ends.pop(end, None)):
-            if s:
-                self.ends.pop(s, None)
-                s.close()
-
-    def accept(self):
-        near, _ = self.listener.accept()
-        if self.is_cut:
-            near.close()
-            return
-        far = socket.create_connection(("127.0.0.1", self.to))
-        self.ends[near], self.ends[far] = far, near
-
-    def forward(self, end):
-        try:
-            data = end.recv(1 << 18)
-            if data:
-                self.ends[end].sendall(data)
-                return
-        except OSError:
-            pass
-        self.drop(end)
-
-    def run(self):
-        while not self.is_over:
-            if self.is_cut:
-                while self.ends:
-                    self.drop(next(iter(self.ends)))
-            ends = [] if self.is_frozen else [self.listener, *self.ends]
-            for end in select.select([self.wake, *ends], [], [])[0]:
-                if end is self.wake:
-                    end.recv(4096)
-                elif end is self.listener:
-                    self.accept()
-                elif end in self.ends:
-                    self.forward(end)
-        while self.ends:
-            self.drop(next(iter(self.ends)))
 
 
 class World:

@@ -12,6 +12,7 @@ import pytest
 from common import fault
 from conftest import FAST, new_store
 from mooncake.store import ReplicateConfig
+from wire import Wire
 
 SEED = int(os.environ.get("T_SEED") or random.SystemRandom().getrandbits(32))
 SIZE = 100_001
@@ -182,3 +183,30 @@ def test_deadline_is_a_miss(cluster, monkeypatch):
     cluster.wait_until("served again", lambda:
                        store.get("k0") == data["k0"])
     store.close()
+
+
+def test_data_stop_arriving(cluster, monkeypatch):
+    """A get whose time is over does not wait for the rest of what has begun
+    to come."""
+    monkeypatch.setenv("MC_STORE_GET_TIMEOUT_MS", "500")
+    monkeypatch.setenv("MC_NVME_COMMAND_TIMEOUT_MS", "30000")
+    monkeypatch.setenv("MC_NVME_KEEP_ALIVE_MS", "60000")
+    cluster.master(*FAST)
+    cluster.target("a", "ram:128m")
+    wire = Wire(cluster.target_ports["a"])
+    r = cluster.run("mooncake_ssd_register",
+                    f"--master_server_address={cluster.master_addr}",
+                    f"--endpoint=traddr:127.0.0.1 trsvcid:{wire.port} "
+                    "subnqn:nqn.2026-11.io.mooncake:a")
+    assert r.returncode == 0, r.stdout + r.stderr
+    store = new_store(cluster)
+    data = fill(store, 1, replicas=1, size=24 * 2**20 + 28)
+    wire.set(left=2**20 + 12345)
+    begin = time.monotonic()
+    assert store.get("k0") == b""
+    assert wire.is_frozen and time.monotonic() - begin < 10
+    wire.set(is_frozen=False, left=None)
+    cluster.wait_until("served again", lambda:
+                       store.get("k0") == data["k0"], 60)
+    store.close()
+    wire.close()

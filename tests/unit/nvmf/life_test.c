@@ -1,39 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Late and cancelled commands, closing. */
-#include "world.h"
-
-#define BYTES 4096u
-
-struct test_io {
-	struct nvmf_io io;
-	struct iovec iov;
-	uint8_t buf[BYTES];
-	int done;
-};
-
-static struct test_io ios[80];
-
-static void io_done(struct nvmf_io *io)
-{
-	container_of(io, struct test_io, io)->done++;
-}
-
-static struct test_io *submit(unsigned i, enum nvmf_io_op op, uint32_t bytes)
-{
-	struct test_io *t = &ios[i];
-
-	memset(t, 0, sizeof(*t));
-	t->iov = (struct iovec){t->buf, bytes};
-	t->io = (struct nvmf_io){.done = io_done,
-				 .op = op,
-				 .nsid = 1,
-				 .lba_bytes = FAKE_LBA,
-				 .bytes = bytes,
-				 .iov = &t->iov,
-				 .iovcnt = 1};
-	nvmf_io_submit(w.qp, &t->io);
-	return t;
-}
+/* Late commands, closing. */
+#include "hang.h"
 
 static void submit_by(struct test_io *t, uint64_t deadline_ns)
 {
@@ -50,83 +17,7 @@ static void submit_by(struct test_io *t, uint64_t deadline_ns)
 	nvmf_io_submit(w.qp, &t->io);
 }
 
-static void open_with_ctrl(void)
-{
-	struct nvmf_qp_opts opts = {.qid = 1, .opts = &w.opts};
-
-	world_ctrl_open();
-	world_until(&w.ctrl_live);
-	opts.info = *nvmf_ctrl_info(w.ctrl);
-	opts.ctrl = w.ctrl;
-	assert_int_equal(
-		nvmf_qp_open(w.loop, &opts, world_qp_state, NULL, &w.qp), 0);
-	world_until(&w.qp_live);
-}
-
-static uint64_t now_ms(void)
-{
-	return io_sim_now_ns(w.sim) / NS_PER_MS;
-}
-
 /* --- commands that hang --- */
-
-static struct {
-	struct fake_conn *io_conn;
-	uint16_t cids[64];
-	unsigned cid_count, hang_max; /* so many I/O commands hang */
-	unsigned aborts, aborts_now, aborts_most;
-	uint16_t sqid, late_sc;
-	bool is_deaf; /* Abort is answered, nothing else happens */
-	bool is_slow; /* Abort is answered later */
-	uint16_t abort_cids[16];
-} h;
-
-static bool has_hung(uint16_t cid)
-{
-	for (unsigned i = 0; i < h.cid_count; i++)
-		if (h.cids[i] == cid)
-			return true;
-	return false;
-}
-
-static bool hang(struct fake_conn *c, const union pdu_hdr *hdr,
-		 const uint8_t *data, uint32_t len)
-{
-	const struct nvme_sqe *sqe = &hdr->cmd.sqe;
-
-	if (hdr->ch.type != PDU_CAPSULE_CMD)
-		return false;
-	if (c->qid) {
-		if (h.cid_count >= h.hang_max)
-			return false;
-		h.io_conn = c;
-		h.cids[h.cid_count++] = sqe->cid;
-		return true;
-	}
-	if (sqe->opcode != NVME_ADM_ABORT)
-		return false;
-	h.abort_cids[h.aborts % 16] = sqe->cid;
-	h.aborts++;
-	h.aborts_now++;
-	h.aborts_most = MAX(h.aborts_most, h.aborts_now);
-	h.sqid = (uint16_t)sqe->cdw10;
-	if (h.is_slow)
-		return true;
-	h.aborts_now--;
-	fake_resp(c, sqe->cid, NVME_SC_OK, h.is_deaf);
-	if (!h.is_deaf && has_hung((uint16_t)(sqe->cdw10 >> 16)))
-		fake_resp(h.io_conn, (uint16_t)(sqe->cdw10 >> 16), h.late_sc,
-			  0);
-	return true;
-}
-
-static void start_hang(unsigned max)
-{
-	memset(&h, 0, sizeof(h));
-	h.hang_max = max;
-	h.late_sc = NVME_SC_ABORT_REQUESTED;
-	w.fake.hook = hang;
-}
 
 static void test_abort_saves_the_queue(void **state)
 {
@@ -207,141 +98,6 @@ static void test_abort_limit(void **state)
 	assert_int_equal(w.qp_failed, 0);
 }
 
-static void test_cancel(void **state)
-{
-	struct test_io *sent, *waiting;
-
-	w.opts.io_depth = 2; /* one slot */
-	open_with_ctrl();
-	start_hang(1);
-	sent = submit(0, NVMF_WRITE, 4096);
-	world_run_ms(5);
-	waiting = submit(1, NVMF_READ, 4096);
-	nvmf_io_cancel(w.qp, &waiting->io);
-	assert_int_equal(waiting->done, 0);
-	world_until(&waiting->done);
-	assert_int_equal(waiting->io.sc, NVME_SC_ABORT_REQUESTED);
-	assert_int_equal(sent->done, 0);
-	nvmf_io_cancel(w.qp, &sent->io);
-	nvmf_io_cancel(w.qp, &sent->io);
-	world_until(&sent->done);
-	assert_int_equal(sent->io.sc, NVME_SC_ABORT_REQUESTED);
-	assert_int_equal(h.aborts, 1);
-	assert_int_equal(w.qp_failed, 0);
-}
-
-/* The memory is the caller's at once, in the middle of the data, too; what
- * comes later goes nowhere, and the slot is used again after the answer only.
- */
-static void cancel_read(bool ddgst, bool is_in_pdu)
-{
-	static char data[4096];
-	struct test_io *t, *next;
-
-	w.opts.ddgst = ddgst;
-	w.opts.io_depth = 2; /* one slot */
-	open_with_ctrl();
-	start_hang(1);
-	memset(data, 0x77, sizeof(data));
-	t = submit(0, NVMF_READ, 4096);
-	world_run_ms(5);
-	fake_c2h(h.io_conn, h.cids[0], 0, 0, (struct str){data, 1024});
-	if (!is_in_pdu)
-		world_run_ms(5);
-	nvmf_io_cancel(w.qp, &t->io);
-	assert_int_equal(t->done, 0);
-	world_until(&t->done);
-	assert_int_equal(t->io.sc, NVME_SC_ABORT_REQUESTED);
-	memset(t->buf, 0xdd, 4096);
-	next = submit(1, NVMF_READ, 4096);
-	world_run_ms(5);
-	assert_int_equal(next->done, 0);
-	fake_c2h(h.io_conn, h.cids[0], 1024, PDU_F_LAST,
-		 (struct str){data, 3072});
-	fake_resp(h.io_conn, h.cids[0], NVME_SC_OK, 0);
-	world_until(&next->done);
-	assert_int_equal(next->io.sc, NVME_SC_OK);
-	for (unsigned i = 0; i < 4096; i++)
-		assert_int_equal(t->buf[i], 0xdd);
-	assert_int_equal(t->done, 1);
-	assert_int_equal(h.aborts + w.qp_failed, 0);
-}
-
-static void test_cancel_read(void **state)
-{
-	cancel_read(false, false);
-}
-
-static void test_cancel_read_digest(void **state)
-{
-	cancel_read(true, false);
-}
-
-static void test_cancel_read_arriving(void **state)
-{
-	cancel_read(false, true);
-}
-
-/* Half of it has come, whole: that is not the read. */
-static void test_cancel_read_of_two_commands(void **state)
-{
-	static char data[8192], buf[2 * sizeof(data)];
-	struct test_io *t = &ios[0];
-
-	w.fake.id.mdts = 1; /* 8 KiB */
-	open_with_ctrl();
-	start_hang(2);
-	memset(buf, 0, sizeof(buf));
-	memset(data, 0x77, sizeof(data));
-	t->done = 0;
-	t->iov = (struct iovec){buf, sizeof(buf)};
-	t->io = (struct nvmf_io){.done = io_done,
-				 .op = NVMF_READ,
-				 .nsid = 1,
-				 .lba_bytes = FAKE_LBA,
-				 .bytes = sizeof(buf),
-				 .iov = &t->iov,
-				 .iovcnt = 1};
-	nvmf_io_submit(w.qp, &t->io);
-	world_run_ms(5);
-	assert_int_equal(h.cid_count, 2);
-	io_sim_set_faults(
-		w.sim, &(struct io_sim_faults){.latency_max_ns = 20 * NS_PER_MS,
-					       .max_segment = 1000});
-	fake_c2h(h.io_conn, h.cids[0], 0, PDU_F_LAST | PDU_F_SUCCESS,
-		 (struct str){data, sizeof(data)});
-	while (!buf[0])
-		world_run_ms(1);
-	assert_int_equal(buf[sizeof(data) - 1], 0); /* in the middle of it */
-	nvmf_io_cancel(w.qp, &t->io);
-	world_until(&t->done);
-	assert_int_equal(t->io.sc, NVME_SC_ABORT_REQUESTED);
-	fake_c2h(h.io_conn, h.cids[1], 0, PDU_F_LAST | PDU_F_SUCCESS,
-		 (struct str){data, sizeof(data)});
-	world_run_ms(100);
-	assert_int_equal(buf[sizeof(data)], 0);
-	assert_int_equal(t->done, 1);
-	assert_int_equal(h.aborts + w.qp_failed, 0);
-}
-
-/* One that is never answered is late like any other. */
-static void test_cancel_read_lost(void **state)
-{
-	struct test_io *t;
-
-	w.opts.command_timeout_ms = 500;
-	open_with_ctrl();
-	start_hang(1);
-	h.is_deaf = true;
-	t = submit(0, NVMF_READ, 4096);
-	world_run_ms(5);
-	nvmf_io_cancel(w.qp, &t->io);
-	world_until(&t->done);
-	assert_int_equal(w.qp_failed, 0);
-	world_until(&w.qp_failed);
-	assert_int_equal(t->done, 1);
-}
-
 /* Nothing is sent for an I/O whose time is over, however it waited. */
 static void test_deadline(void **state)
 {
@@ -370,29 +126,6 @@ static void test_deadline(void **state)
 	world_until(&waiting->done);
 	assert_int_equal(waiting->io.sc, NVME_SC_OK);
 	assert_int_equal(w.qp_failed, 0);
-}
-
-/* In a slot, but behind a gather that is full: no byte of it has left. */
-static void test_cancel_unsent(void **state)
-{
-	struct test_io *t = NULL;
-
-	open_with_ctrl();
-	start_hang(0);
-	/* 70 in-capsule writes are more than the network takes at once. */
-	io_sim_set_faults(w.sim, &(struct io_sim_faults){
-					 .latency_min_ns = 5 * NS_PER_MS,
-					 .latency_max_ns = 5 * NS_PER_MS});
-	for (unsigned i = 0; i < 70; i++)
-		t = submit(i, NVMF_WRITE, 4096);
-	nvmf_io_cancel(w.qp, &t->io);
-	assert_int_equal(t->done, 0);
-	world_run_ms(50);
-	for (unsigned i = 0; i < 70; i++)
-		assert_int_equal(ios[i].done, 1);
-	assert_int_equal(ios[68].io.sc, NVME_SC_OK);
-	assert_int_equal(t->io.sc, NVME_SC_ABORT_REQUESTED);
-	assert_int_equal(h.aborts + w.qp_failed, 0);
 }
 
 /* --- closing --- */
@@ -567,14 +300,7 @@ int main(void)
 		T(test_success_before_abort_counts),
 		T(test_deaf_target_costs_the_queue),
 		T(test_abort_limit),
-		T(test_cancel),
-		T(test_cancel_read),
-		T(test_cancel_read_digest),
-		T(test_cancel_read_arriving),
-		T(test_cancel_read_of_two_commands),
-		T(test_cancel_read_lost),
 		T(test_deadline),
-		T(test_cancel_unsent),
 		T(test_close_lets_commands_end),
 		T(test_close_is_bounded),
 		T(test_ctrl_close_is_bounded),
