@@ -224,10 +224,11 @@ static void report_text(struct strbuf *out, const struct jr_report *r)
 			    "start removes it\n",
 			    r->bare.text);
 	if (r->void_from)
-		strbuf_addf(out,
-			    "logs from record %llu on do not count: their "
-			    "snapshot is not there\n",
-			    (unsigned long long)r->void_from);
+		strbuf_addf(out, "logs from record %llu on do not count: %s\n",
+			    (unsigned long long)r->void_from,
+			    r->is_end_lost
+				    ? "the end of the log before them is lost"
+				    : "their snapshot is not there");
 }
 
 static int report_json(struct ctl *ctl, const struct look *look,

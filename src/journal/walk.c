@@ -298,12 +298,19 @@ static void drop_void(struct walk *w)
 	}
 }
 
+/* log is the first one behind an end that is lost. */
+static void void_behind(struct walk *w, const struct log *log)
+{
+	w->report->void_from = log->name.sequence;
+	w->report->is_end_lost = true;
+}
+
 /* The end of all that is read. */
 static int torn(struct walk *w, const struct log *log, uint64_t at,
 		uint64_t bytes)
 {
 	if (log + 1 < w->logs + w->log_count)
-		w->report->void_from = log[1].name.sequence;
+		void_behind(w, &log[1]);
 	w->report->torn = log->name;
 	w->report->torn_at = at;
 	w->report->torn_bytes = bytes;
@@ -430,7 +437,7 @@ static int follows(struct walk *w, const struct log *log, bool is_first,
 		return log->has_records ? twice(w, log, err) : 0;
 	if (!is_open_ended(w, log - 1))
 		return gap(w, log, err);
-	report->void_from = at;
+	void_behind(w, log);
 	return 0;
 }
 

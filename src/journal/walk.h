@@ -28,9 +28,11 @@ struct jr_report {
 	 * of them. */
 	unsigned bare_logs;
 	struct jr_name bare;
-	/* Logs from this sequence on are void: they wait for a snapshot that
-	 * never came to be, or stand behind a torn tail; 0 = none. */
+	/* Logs from this sequence on are void: they stand behind one whose end
+	 * is lost, or else wait for a snapshot that never came to be; 0 =
+	 * none. */
 	uint64_t void_from;
+	bool is_end_lost;
 	/* Why it was refused: from this byte of that log on nothing can be
 	 * read (0: not the file at all), or no text. */
 	struct jr_name fault;

@@ -213,3 +213,34 @@ def test_log_is_gone(cluster, there):
     cluster.register("a")
     there.online()
     assert there.expect() == 0
+
+
+FRESH, EARLY = 1, 2
+
+
+def write_log(folder, first, count, flags):
+    """Of marks."""
+    head = bytearray(256)
+    struct.pack_into("<8sIIQQII", head, 0, b"MCJRNLOG", 1, 256, first, 0,
+                     flags, 0)
+    head[40:44] = b"test"
+    struct.pack_into("<I", head, 252, crc32c(head[:252]))
+    for i in range(count):
+        record = struct.pack("<IQI", 12, first + i, MARKS) + bytes(12)
+        head += struct.pack("<I", crc32c(record)) + record
+    with open(os.path.join(folder, f"journal-{first:016x}.log"), "wb") as f:
+        f.write(head)
+
+
+@pytest.mark.parametrize("flags, why", [
+    (FRESH, "their snapshot is not there"),
+    (EARLY, "the end of the log before them is lost"),
+])
+def test_check_says_why_logs_are_void(cluster, flags, why):
+    folder = cluster.path("logs")
+    os.mkdir(folder)
+    write_log(folder, 1, 4, 0)
+    write_log(folder, 6, 2, flags)
+    r = cluster.run("mooncakectl", "journal", "check", folder)
+    assert r.returncode == 0, r.stderr
+    assert f"logs from record 6 on do not count: {why}\n" in r.stdout
