@@ -109,8 +109,17 @@ bool set_keys_again(struct vol_set *set)
 	return has_changed;
 }
 
+static void end_turn(void *arg)
+{
+}
+
+/* What everybody waits for may be there before the turn of the worker that
+ * brought it is over: lane_step() still pokes the control thread then.  No loop
+ * goes before all those turns have ended. */
 static void stop_workers(struct vol_set *set)
 {
+	for (unsigned i = 0; i < set->worker_count; i++)
+		shard_call(&set->workers[i].shard, end_turn, NULL);
 	for (unsigned i = 0; i < set->worker_count; i++)
 		shard_stop(&set->workers[i].shard);
 }

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include "pool/set.h"
+
 #define DATA POOL_DATA_OFFSET
 
 static void test_one_object(void **state)
@@ -483,6 +485,52 @@ static void test_local(void **state)
 	free(in);
 }
 
+/* --- closing --- */
+
+/* What a worker does last for a path: it says so, and pokes later. */
+struct slow_answer {
+	struct mbox_msg msg;
+	struct gate said;
+	struct poke poke;
+	unsigned pokes;
+};
+
+static void slow_answer_run(struct mbox_msg *msg)
+{
+	struct slow_answer *a = container_of(msg, struct slow_answer, msg);
+	struct gate never;
+
+	gate_open(&a->said);
+	gate_init(&never);
+	gate_wait_for(&never, 300 * NS_PER_MS);
+	poke_send(&a->poke);
+}
+
+static void slow_answer_came(struct poke *poke)
+{
+	container_of(poke, struct slow_answer, poke)->pokes++;
+}
+
+/* The control thread's loop is there for whatever a worker's turn still posts,
+ * though nothing else is waited for. */
+static void test_close_in_a_workers_turn(void **state)
+{
+	struct slow_answer a = {.msg.run = slow_answer_run};
+	struct env env;
+
+	env_init(&env, 512);
+	env_set_start(&env, &(struct vol_opts){.workers = 3,
+					       .chunk_bytes = 128 * KiB,
+					       .inflight_bytes = MiB});
+	gate_init(&a.said);
+	poke_init(&a.poke, set_loop(env.set), slow_answer_came);
+	loop_post(env.set->workers[1].shard.loop, &a.msg);
+	gate_wait(&a.said);
+	vol_set_destroy(TAKE(env.set));
+	assert_int_equal(a.pokes, 1);
+	env_fini(&env);
+}
+
 static int setup(void **state)
 {
 	static struct env env;
@@ -511,6 +559,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_local, setup, teardown),
 		cmocka_unit_test(test_random_other),
 		cmocka_unit_test(test_padding_digest),
+		cmocka_unit_test(test_close_in_a_workers_turn),
 	};
 
 	log_level_max = LOG_ERROR;
