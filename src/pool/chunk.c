@@ -168,6 +168,25 @@ static bool is_path_full(const struct vol_way *way, const struct worker *w)
 			held > (b->limit - used) / w->set->worker_count);
 }
 
+/* By turns, one that is not full, if way is; no poor one instead of a good one.
+ * By load the others would be full as well. */
+static struct vol_way *pick_free(struct vol *vol, const struct worker *w,
+				 struct vol_way *way)
+{
+	uint32_t ready = atomic_load(&vol->ready), open = 0;
+	uint32_t ways = ways_good(ready) ? ways_good(ready) : ways_poor(ready);
+
+	if (!is_path_full(way, w))
+		return way;
+	if (w->set->opts.multipath != MULTIPATH_ROUND_ROBIN)
+		return NULL;
+	for (; ways; ways &= ways - 1)
+		if (!is_path_full(&vol->ways[__builtin_ctz(ways)], w))
+			open |= ways & -ways;
+	return open ? &vol->ways[pick_by_turn(&vol->lanes[w->index], open)]
+		    : NULL;
+}
+
 /* --- sending --- */
 
 /* The caller's pieces and the padding, or a bounce buffer for both. */
@@ -356,7 +375,7 @@ static void count(struct chunk *chunk)
 		stat_add(&load->errors[VOL_PATH_REFUSED], 1);
 	else
 		stat_add(&load->errors[VOL_PATH_OTHER], 1);
-	worker_unpark(w, &load->held);
+	worker_unhold(w, load);
 }
 
 /* No way for the moment: in ANA transition, or just lost. */
@@ -521,7 +540,7 @@ void chunks_again(struct timer *timer)
 		list_del(&chunk->node);
 		load = load_of(chunk->way, w);
 		stat_add(&load->inflight, 0 - chunk->at.dev_len);
-		worker_unpark(w, &load->held);
+		worker_unhold(w, load);
 		chunk_again(chunk);
 	}
 }
@@ -549,13 +568,16 @@ enum issue chunk_issue(struct part *part, const struct split_chunk *at,
 {
 	struct worker *w = part->worker;
 	const struct vol_io *io = part->job->io;
-	struct vol_way *way = pick_way(vol, w, 0);
+	struct vol_way *first = pick_way(vol, w, 0), *way;
 	struct chunk *chunk;
 
-	if (!way)
+	if (!first)
 		return part_wait(part, vol);
-	if (is_path_full(way, w))
-		return part_hold(part, &load_of(way, w)->held);
+	way = pick_free(vol, w, first);
+	if (!way) /* of several ways it doesn't matter which is free first */
+		return part_hold(part, vol->way_count > 1
+					       ? &w->held
+					       : &load_of(first, w)->held);
 	if (!budget_take(&w->set->budget, &w->waiter, at->dev_len))
 		return ISSUE_WAIT;
 	chunk = chunk_make(part, at);

@@ -40,12 +40,14 @@ void poke_init(struct poke *poke, struct loop *loop,
 void poke_send(struct poke *poke);
 
 /* --- workers (worker.c) --- */
+struct lane_load;
 struct worker {
 	struct shard shard;
 	struct vol_set *set;
 	unsigned index;
 	struct list active;  /* parts here, by arrival */
 	struct turns turns;  /* those that may issue chunks */
+	struct list held;    /* parts that wait until any path has fewer */
 	struct list delayed; /* chunks that no way takes for the moment */
 	struct pool chunks, bounces;
 	struct timer timer;
@@ -62,6 +64,8 @@ int worker_start(struct worker *w, struct vol_set *set, unsigned index,
 void worker_free(struct worker *w);
 /* Looks again at parts that wait for a volume or a path. Worker's thread. */
 void worker_unpark(struct worker *w, struct list *parked);
+/* The same, for those that wait for less on that path, or on any. */
+void worker_unhold(struct worker *w, struct lane_load *load);
 
 /* --- paths: connections to one subsystem at one address, as one owner: a new
  * life of the master has paths of its own (path.c) --- */

@@ -3,7 +3,7 @@
  * Worker: issues the chunks of the parts it was given, by fair turns.
  *
  * Worker's thread.  Invariant: a part is in active; while it has chunks to
- * issue it is also in turns, parked at one volume or held at one path; it ends
+ * issue it is also in turns, parked at one volume or held at its paths; it ends
  * when it has none and none is under way.
  */
 #include <errno.h>
@@ -241,6 +241,12 @@ void worker_unpark(struct worker *w, struct list *parked)
 	}
 }
 
+void worker_unhold(struct worker *w, struct lane_load *load)
+{
+	worker_unpark(w, &load->held);
+	worker_unpark(w, &w->held);
+}
+
 /* Returns when the part has to be looked at next, UINT64_MAX for never. */
 static uint64_t part_expire(struct part *part, uint64_t now_ns)
 {
@@ -302,6 +308,7 @@ int worker_start(struct worker *w, struct vol_set *set, unsigned index,
 	w->set = set;
 	w->index = index;
 	list_init(&w->active);
+	list_init(&w->held);
 	list_init(&w->delayed);
 	turns_init(&w->turns, MAX(set->opts.read_weight, 1u));
 	list_init(&w->waiter.node);

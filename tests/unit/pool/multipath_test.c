@@ -50,57 +50,6 @@ static void test_failover_policy(void **state)
 	world_close(&w);
 }
 
-struct block {
-	struct mbox_msg msg;
-	struct gate begun, end;
-};
-
-static void block_run(struct mbox_msg *msg)
-{
-	struct block *b = container_of(msg, struct block, msg);
-
-	gate_open(&b->begun);
-	gate_wait(&b->end);
-}
-
-/* One target stands still: the other one gets all that is left. */
-static void test_queue_depth(void **state)
-{
-	static uint8_t buf[OBJECT];
-	struct block block = {.msg.run = block_run};
-	struct world w = {.peer.has_thread = true};
-	struct env_io r = {0};
-	uint64_t done;
-
-	open_default(&w, MULTIPATH_QUEUE_DEPTH);
-	gate_init(&block.begun);
-	gate_init(&block.end);
-	loop_post(w.peer.env.shard.loop, &block.msg);
-	gate_wait(&block.begun);
-	r.io = (struct vol_io){
-		.done = env_io_done,
-		.extents = &(struct vol_extent){w.vol, DATA, OBJECT},
-		.extent_count = 1,
-		.iov = &(struct iovec){buf, OBJECT},
-		.iovcnt = 1,
-		.bytes = OBJECT,
-		.deadline_ns = time_mono_ns() + 20 * NS_PER_S,
-	};
-	gate_init(&r.gate);
-	assert_int_equal(vol_submit(w.env.set, &r.io), 0);
-	/* It can end by the other path only when the rest comes back by it. */
-	do {
-		done = stats_of(&w, 0).ops[0];
-		nap_ms(1);
-	} while (done + stats_of(&w, 1).inflight / (128 * KiB) < 64);
-	assert_true(done >= 32);
-	gate_open(&block.end);
-	env_sync(&w.peer.env);
-	gate_wait(&r.gate);
-	assert_int_equal(r.io.ret, 0);
-	world_close(&w);
-}
-
 /* --- a path dies under I/O --- */
 
 struct hammer {
@@ -520,7 +469,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_robin),
 		cmocka_unit_test(test_failover_policy),
-		cmocka_unit_test(test_queue_depth),
 		cmocka_unit_test(test_path_dies),
 		cmocka_unit_test(test_seldom_held),
 		cmocka_unit_test(test_live_unheld),

@@ -133,4 +133,18 @@ static inline void open_default(struct world *w, enum vol_multipath policy)
 	wait_ways(w, 2);
 }
 
+/* A thread that stands still. */
+struct block {
+	struct mbox_msg msg;
+	struct gate begun, end;
+};
+
+static inline void block_run(struct mbox_msg *msg)
+{
+	struct block *b = container_of(msg, struct block, msg);
+
+	gate_open(&b->begun);
+	gate_wait(&b->end);
+}
+
 #endif
