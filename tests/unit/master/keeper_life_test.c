@@ -73,7 +73,9 @@ static void epochs_come_first(void **state)
 	while (!w->syncs)
 		shard_call(&w->meta, world_look, w);
 	assert_false(w->is_watched);
-	w->fills_up = disk.is_nearly_full = disk.is_full = false;
+	w->fills_up = false;
+	disk.is_nearly_full = false;
+	disk.is_full = false;
 	world_expect_mended(w);
 	shard_call(&w->meta, world_look, w);
 	assert_true(w->is_watched);
