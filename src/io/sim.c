@@ -232,7 +232,8 @@ void io_sim_freeze(struct loop *loop, bool is_frozen)
 /* Not one that waits in its turn: the world goes on around it. */
 static bool can_turn(const struct sim_loop *sl)
 {
-	return !sl->is_frozen && !loop_is_turning(sl->loop);
+	return !sl->is_frozen && !sl->sim->is_stopped[sl->host] &&
+	       !loop_is_turning(sl->loop);
 }
 
 static bool sim_turn_loops(struct io_sim *sim)

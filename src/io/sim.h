@@ -57,6 +57,9 @@ void io_sim_doom(struct io_sim *sim, unsigned node, bool is_silent);
 /* Is there, whatever it runs. */
 void io_sim_revive(struct io_sim *sim, unsigned node);
 bool io_sim_is_alive(const struct io_sim *sim, unsigned node);
+/* As by SIGSTOP and SIGCONT: nothing of the node runs, what comes for it waits,
+ * its deadlines pass.  Ends with its death. */
+void io_sim_stop(struct io_sim *sim, unsigned node, bool is_stopped);
 /* One direction of a link: what is sent waits in the sender until it is
  * mended, and is lost when the sender goes before. */
 void io_sim_cut(struct io_sim *sim, unsigned from, unsigned to, bool is_cut);

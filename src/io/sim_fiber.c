@@ -124,6 +124,8 @@ static void sim_wait(const _Atomic(uint32_t) *word, uint32_t seen,
 
 static bool fiber_is_ready(const struct sim_fiber *f)
 {
+	if (f->sim->is_stopped[f->host])
+		return false;
 	return has_changed(f->word, f->seen) || f->until_ns <= f->sim->now_ns;
 }
 
@@ -155,7 +157,8 @@ uint64_t sim_fibers_next_ns(const struct io_sim *sim)
 	const struct sim_fiber *f;
 
 	list_for_each (f, &sim->fibers, node)
-		next_ns = MIN(next_ns, f->until_ns);
+		if (!sim->is_stopped[f->host])
+			next_ns = MIN(next_ns, f->until_ns);
 	return next_ns;
 }
 

@@ -82,7 +82,7 @@ struct io_sim {
 
 	/* nodes, sim_node.c */
 	unsigned node; /* whose code runs now */
-	bool is_down[IO_SIM_NODES];
+	bool is_down[IO_SIM_NODES], is_stopped[IO_SIM_NODES];
 	bool is_cut[IO_SIM_NODES][IO_SIM_NODES]; /* [from][to] */
 	uint64_t kill_in[IO_SIM_NODES]; /* turns to live, 0 = not to die */
 	bool kill_silent[IO_SIM_NODES];

@@ -127,6 +127,7 @@ void io_sim_kill(struct io_sim *sim, unsigned node, bool is_silent)
 	sim_fibers_kill(sim, node);
 	kill_socks(sim, node, is_silent);
 	sim->is_down[node] = is_silent;
+	sim->is_stopped[node] = false;
 }
 
 void io_sim_kill_after(struct io_sim *sim, unsigned node, unsigned turns,
@@ -168,6 +169,11 @@ bool sim_node_turned(struct io_sim *sim, unsigned node)
 void io_sim_revive(struct io_sim *sim, unsigned node)
 {
 	sim->is_down[node] = false;
+}
+
+void io_sim_stop(struct io_sim *sim, unsigned node, bool is_stopped)
+{
+	sim->is_stopped[node] = is_stopped;
 }
 
 bool io_sim_is_alive(const struct io_sim *sim, unsigned node)

@@ -6,12 +6,15 @@
 
 #define STEP_NS	 (20 * NS_PER_MS)
 #define DOWN_NS	 (6 * NS_PER_S)	  /* at most */
+#define STILL_NS (12 * NS_PER_S)  /* at most */
 #define END_NS	 (240 * NS_PER_S) /* by then all is quiet */
 #define AUDIT_NS (500 * NS_PER_MS)
 
 static struct {
 	bool was_alive, is_silent;
 	uint64_t back_ns; /* starts again */
+	/* Stands still; until 0: does not, and did last until went_on_ns */
+	uint64_t stood_ns, until_ns, went_on_ns;
 } nodes[NODES];
 
 static struct cut {
@@ -42,6 +45,7 @@ static void bury(unsigned node)
 	if (node >= NODE_CLIENT && client < CLIENTS)
 		bury_client(&w.clients[client]);
 	nodes[node].was_alive = false;
+	nodes[node].until_ns = nodes[node].went_on_ns = 0;
 	nodes[node].back_ns = now_ns() + below(DOWN_NS);
 }
 
@@ -160,6 +164,44 @@ void power_fails_in(unsigned calls)
 	files_die_in(calls, true);
 }
 
+/* --- those that stand still --- */
+
+uint64_t master_stood_ns(void)
+{
+	const uint64_t went_on_ns = nodes[NODE_MASTER].went_on_ns;
+
+	if (nodes[NODE_MASTER].until_ns ||
+	    (went_on_ns && went_on_ns + SYNC_NS > now_ns()))
+		return nodes[NODE_MASTER].stood_ns;
+	return now_ns();
+}
+
+static void stop_some(void)
+{
+	unsigned node = 1 + (unsigned)below(NODE_OPERATOR - 1);
+
+	if (!io_sim_is_alive(w.sim, node) || nodes[node].until_ns)
+		return;
+	nodes[node].stood_ns = now_ns();
+	nodes[node].until_ns = now_ns() + 1 + below(STILL_NS);
+	io_sim_stop(w.sim, node, true);
+	note("node %u stands still", node);
+	w.stops++;
+}
+
+static void go_on_due(void)
+{
+	for (unsigned node = 1; node < NODES; node++) {
+		if (!nodes[node].until_ns ||
+		    (!w.is_quiet && nodes[node].until_ns > now_ns()))
+			continue;
+		nodes[node].until_ns = 0;
+		nodes[node].went_on_ns = now_ns();
+		io_sim_stop(w.sim, node, false);
+		note("node %u goes on", node);
+	}
+}
+
 /* --- links --- */
 
 static void mend(struct cut *cut)
@@ -267,6 +309,8 @@ static void trouble(void)
 		crash_some();
 	if (w.plan.has_exchanges && chance(0.003))
 		exchange_two();
+	if (w.plan.has_stops && chance(0.01))
+		stop_some();
 	if (w.plan.has_slow && chance(0.01))
 		slow_one();
 	if (w.plan.has_clock && chance(0.005))
@@ -284,6 +328,7 @@ static void pass(uint64_t ns)
 	while (io_sim_step(w.sim, limit_ns))
 		watch_nodes();
 	watch_nodes();
+	go_on_due();
 	mend_due();
 }
 

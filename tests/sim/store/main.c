@@ -110,6 +110,7 @@ static void show_plan(FILE *out)
 		{p->has_exchanges, "exchanges"},
 		{p->has_turns, "turns"},
 		{p->has_clock, "clock"},
+		{p->has_stops, "stops"},
 		{p->has_stripes, "stripes"},
 	};
 
@@ -181,6 +182,7 @@ static const struct {
 	{"removes", &w.removes},
 	{"crashes", &w.crashes},
 	{"cuts", &w.cuts},
+	{"stops", &w.stops},
 	{"swaps", &w.swaps},
 	{"exchanges", &w.exchanges},
 	{"masters", &w.master_lives},
@@ -330,13 +332,17 @@ static void plan_more(struct plan *p)
 	}
 }
 
-/* From another one: seeds that became tests have none. */
-static void plan_stripes(struct plan *p)
+/* From others: seeds that became tests have none of it. */
+static void plan_late(struct plan *p)
 {
 	struct rng rng;
 
 	rng_seed(&rng, p->seed ^ 0x5eef5);
 	p->has_stripes = rng_below(&rng, 3) == 0;
+	if (p->is_calm || p->has_hedges || p->rival != RIVAL_NONE)
+		return;
+	rng_seed(&rng, p->seed ^ 0x5ef08);
+	p->has_stops = rng_below(&rng, 3) == 0;
 }
 
 bool has_successor(void)
@@ -371,7 +377,7 @@ static void run_seed(uint64_t seed)
 	w.sim = io_sim_create(seed);
 	plan_make(seed);
 	plan_more(&w.plan);
-	plan_stripes(&w.plan);
+	plan_late(&w.plan);
 	setenv("MC_STORE_TASKS", w.plan.has_tasks ? "1" : "0", 1);
 	io_sim_step_wall(w.sim, 1700000000 * 1000000000LL);
 	io_sim_enter(w.sim);

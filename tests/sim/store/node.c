@@ -160,6 +160,8 @@ static uint64_t safe_until_ns(const struct keeper *k)
 	if (k && keeper_is_broken(k) && files_unsynced_ns())
 		since_ns = files_unsynced_ns();
 	if (w.plan.keep == KEEP_SOME)
+		since_ns = MIN(since_ns, master_stood_ns());
+	if (w.plan.keep == KEEP_SOME)
 		lag_ns += SYNC_NS * 3 / 2;
 	if (w.plan.has_turns)
 		lag_ns += 6 * SYNC_SLOW_NS; /* a snapshot's stand in line */

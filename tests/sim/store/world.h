@@ -81,6 +81,7 @@ struct plan {
 	bool has_exchanges;   /* two disks change places */
 	bool has_turns;	      /* syncs take time, and the power fails then */
 	bool has_clock;	      /* the wall clock jumps */
+	bool has_stops;	      /* processes stand still */
 	bool has_stripes;     /* large objects lie on several disks */
 };
 
@@ -165,10 +166,10 @@ void remove_ended(unsigned key, uint64_t start_ns, int result);
 void remove_died(unsigned key);
 /* The master forgot what happened since then. */
 void history_cut(uint64_t since_ns);
-/* What was acknowledged must be there. */
 /* What is stored: disks lie, or extents are handed out that a master has
  * forgotten. */
 bool may_be_damaged(void);
+/* What was acknowledged must be there. */
 bool must_be_held(unsigned key);
 
 struct core;
@@ -224,6 +225,9 @@ void client_hedges(void);
 void chaos_run(void);
 /* The master's, at its journal's call after so many. */
 void power_fails_in(unsigned calls);
+/* Since then the master may have done nothing: it stands still, or has until
+ * just now. */
+uint64_t master_stood_ns(void);
 void chaos_end(void);
 
 struct world {
@@ -240,7 +244,7 @@ struct world {
 	bool is_quiet;	  /* faults are over: clients come to an end */
 	FILE *journal;	  /* of faults and operations */
 	uint64_t puts, put_ok, gets, hits, misses, errors, removes;
-	uint64_t crashes, cuts, swaps, exchanges;
+	uint64_t crashes, cuts, stops, swaps, exchanges;
 	uint64_t hedged, hedges_won; /* of the clients that live at the end */
 	uint64_t rival_puts, rival_gets, rival_known;
 	uint64_t drained, copies, checks, striped;

@@ -412,7 +412,7 @@ static void tick_fire(struct timer *timer)
 
 static void tick_start(void *arg)
 {
-	tick.fire = tick_fire;
+	tick = (struct timer){.fire = tick_fire};
 	tick_fire(&tick);
 }
 
@@ -450,6 +450,34 @@ static void a_neighbour_dies_while_a_turn_waits(void **state)
 	in_a_world(play_neighbours_death);
 }
 
+static void play_standing_still(void)
+{
+	unsigned before;
+
+	io_sim_spawn(sim, 2, ticking_main, NULL);
+	world_run(10 * NS_PER_MS);
+	before = ticks;
+	io_sim_stop(sim, 2, true);
+	world_run(10 * NS_PER_MS);
+	must(before > 0 && ticks == before && io_sim_is_alive(sim, 2));
+	io_sim_stop(sim, 2, false);
+	world_run(10 * NS_PER_MS);
+	must(ticks > before);
+	/* Who dies does not stand still in the next life. */
+	io_sim_stop(sim, 2, true);
+	io_sim_kill(sim, 2, false);
+	before = ticks;
+	io_sim_revive(sim, 2);
+	io_sim_spawn(sim, 2, ticking_main, NULL);
+	world_run(10 * NS_PER_MS);
+	must(ticks > before);
+}
+
+static void a_node_stands_still(void **state)
+{
+	in_a_world(play_standing_still);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -459,6 +487,7 @@ int main(void)
 		cmocka_unit_test(posting_works_and_files_do_not),
 		cmocka_unit_test(a_node_dies_when_its_turn_has_waited),
 		cmocka_unit_test(a_neighbour_dies_while_a_turn_waits),
+		cmocka_unit_test(a_node_stands_still),
 	};
 
 	return cmocka_run_group_tests_name("sim", tests, NULL, NULL);
