@@ -234,6 +234,7 @@ static int place_kind(struct core *core, struct put_ask *ask,
  * anything with NoF wants all. */
 static int place_all(struct core *core, struct put_ask *ask, struct object *obj)
 {
+	uint64_t mem_retry_ns;
 	int mem, nof;
 
 	obj->is_flexible =
@@ -241,7 +242,13 @@ static int place_all(struct core *core, struct put_ask *ask, struct object *obj)
 	mem = place_kind(core, ask, obj, KIND_MEM);
 	if (mem < 0 && !obj->is_flexible)
 		return mem;
+	mem_retry_ns = ask->retry_ns;
 	nof = place_kind(core, ask, obj, KIND_NOF);
+	/* Whichever side has something first. */
+	if (mem == -EAGAIN)
+		ask->retry_ns = nof == -EAGAIN
+					? MIN(mem_retry_ns, ask->retry_ns)
+					: mem_retry_ns;
 	if (nof < 0 && !obj->is_flexible)
 		return nof;
 	/* The next slice may have that side, too. */

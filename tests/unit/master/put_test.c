@@ -341,6 +341,28 @@ static void test_flexible(void **state)
 	core_destroy(core);
 }
 
+/* When one side has rested is known, though the other one is full. */
+static void test_flexible_waits_for_the_side_that_rests(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask ask = t_ask(core, 1, 1);
+	struct object *obj;
+
+	t_segment(core, KIND_MEM, 0, 16 * MiB);
+	t_segment(core, KIND_NOF, 0, 16 * MiB);
+	assert_int_equal(t_put(core, "gone", 12 * MiB, 1, 0), 0);
+	assert_int_equal(t_start(core, "being put", 12 * MiB, 0, 1), 0);
+	assert_int_equal(t_get(core, "gone"), 0);
+	t_pass(core, core->opts.lease_ns);
+	obj_destroy(core, obj_find(core, STR("gone")));
+	assert_int_equal(put_start(core, &ask, STR("a"), 12 * MiB, &obj),
+			 PUT_LATER);
+	assert_int_equal(ask.retry_ns, core->now_ns + core->opts.margin_ns);
+	t_pass(core, core->opts.margin_ns);
+	assert_int_equal(put_start(core, &ask, STR("a"), 12 * MiB, &obj), 0);
+	core_destroy(core);
+}
+
 /* A side that the slice has no evictions left for is not one that is full. */
 static void test_flexible_by_slices(void **state)
 {
@@ -542,6 +564,7 @@ int main(void)
 		cmocka_unit_test(test_resent_rests),
 		cmocka_unit_test(test_resent_settles),
 		cmocka_unit_test(test_flexible),
+		cmocka_unit_test(test_flexible_waits_for_the_side_that_rests),
 		cmocka_unit_test(test_flexible_by_slices),
 		cmocka_unit_test(test_reliable),
 		cmocka_unit_test(test_rest_that_is_no_use),
