@@ -37,6 +37,7 @@ struct doctor_segment {
 	char name[ENDPOINT_TEXT_LEN];
 	uint64_t epoch;
 	bool is_nof;
+	char fenced[256]; /* what the master says of it if it is; "" = not */
 };
 
 struct doctor {
@@ -104,6 +105,10 @@ struct doctor_page {
 int doctor_get(const struct addr *addr, const char *path, uint32_t timeout_ms,
 	       struct doctor_page *out, struct err *err);
 
+/* Advice for the finding that was added last, of a fenced namespace of which
+ * the master says this; "" = nothing yet. */
+void doctor_advise_fenced(struct doctor *d, const char *says);
+
 /* --- for tests of single checks --- */
 const struct doctor_check *doctor_find_check(const char *name);
 /* Does the port of this host have what it is meant for? */
@@ -115,6 +120,13 @@ enum doctor_port {
 };
 void doctor_judge_port(struct doctor *d, const struct doctor_check *check,
 		       uint16_t port, enum doctor_port kind);
+/* Says what is wrong with the segment and returns true when it is. */
+bool doctor_judge_segment(struct doctor *d, const struct doctor_check *check,
+			  const Mc__Segment *seg);
+/* What a namespace holds; owner = the segment it should be of, or NULL. */
+void doctor_judge_superblock(struct doctor *d, const struct doctor_check *check,
+			     const char *name, const struct vol_probe *probe,
+			     const struct doctor_segment *owner);
 /* Does no_proxy keep this host from the proxy? */
 bool doctor_is_direct(const char *no_proxy, const char *host);
 /* --- doctor_limits.c: what is worth saying of a target that answered, and of

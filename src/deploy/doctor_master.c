@@ -220,11 +220,48 @@ static const char *state_name(const Mc__Segment *seg)
 		       : "in an unknown state";
 }
 
-/* Says what is wrong with it and returns true when it is. */
-static bool add_state(struct doctor *d, const struct doctor_check *c,
-		      const Mc__Segment *seg)
+/* The master says "fenced" of what somebody else went on with; nothing else
+ * begins so. */
+static bool is_fenced(const Mc__Segment *seg)
 {
-	bool is_nof = seg->kind == MC__KIND__NOF_SSD;
+	return seg->kind == MC__KIND__NOF_SSD &&
+	       seg->state == MC__SEGMENT_STATE__SEGMENT_OFFLINE &&
+	       strncmp(seg->message, "fenced", strlen("fenced")) == 0;
+}
+
+void doctor_advise_fenced(struct doctor *d, const char *says)
+{
+	const char *todo = strstr(says, "; ");
+
+	doctor_advise(d,
+		      "Another master went on with it, or the journal of this "
+		      "one is older than the namespace: %s. "
+		      "Don't unregister it: that gives up the objects on it.",
+		      todo    ? todo + 2
+		      : *says ? "run only one of the two masters"
+			      : "look again in a minute, 'mooncakectl "
+				"segments' says what to do then");
+}
+
+static void advise_offline(struct doctor *d, const Mc__Segment *seg)
+{
+	if (is_fenced(seg))
+		doctor_advise_fenced(d, seg->message);
+	else if (seg->kind == MC__KIND__NOF_SSD)
+		doctor_advise(d, "Is the target running, and does it serve "
+				 "that namespace? The master takes it back by "
+				 "itself when it answers. Only if it never "
+				 "will: mooncake_ssd_unregister takes it out "
+				 "for good, with the objects on it.");
+	else
+		doctor_advise(d, "Is that process running, and does it reach "
+				 "the master? It is forgotten after the "
+				 "master's --client_ttl.");
+}
+
+bool doctor_judge_segment(struct doctor *d, const struct doctor_check *c,
+			  const Mc__Segment *seg)
+{
 	bool is_offline = seg->state == MC__SEGMENT_STATE__SEGMENT_OFFLINE;
 	struct strbuf name = {0};
 
@@ -234,19 +271,11 @@ static bool add_state(struct doctor *d, const struct doctor_check *c,
 	doctor_add(d, c, is_offline ? DOCTOR_FAIL : DOCTOR_NOTE,
 		   name.p ? name.p : "", "%s%s%s", state_name(seg),
 		   *seg->message ? ": " : "", seg->message);
-	if (!is_offline)
+	if (is_offline)
+		advise_offline(d, seg);
+	else
 		doctor_advise(d, "Somebody is adding it or taking it out; look "
 				 "again in a minute.");
-	else if (is_nof)
-		doctor_advise(d, "Is the target running, and does it serve "
-				 "that namespace? The master takes it back by "
-				 "itself when it answers; "
-				 "mooncake_ssd_unregister takes it out for "
-				 "good.");
-	else
-		doctor_advise(d, "Is that process running, and does it reach "
-				 "the master? It is forgotten after the "
-				 "master's --client_ttl.");
 	strbuf_fini(&name);
 	return true;
 }
@@ -263,6 +292,8 @@ static void take_segment(struct doctor *d, const struct doctor_check *c,
 	snprintf(own->name, sizeof(own->name), "%s", seg->name);
 	own->epoch = seg->epoch;
 	own->is_nof = seg->kind == MC__KIND__NOF_SSD;
+	snprintf(own->fenced, sizeof(own->fenced), "%s",
+		 is_fenced(seg) ? seg->message : "");
 	for (size_t i = 0; i < seg->n_endpoints; i++) {
 		struct err err = {0};
 		struct endpoint ep;
@@ -301,7 +332,7 @@ static void check_segments(struct doctor *d, const struct doctor_check *c)
 		return;
 	}
 	for (size_t i = 0; i < rsp->n_segments; i++) {
-		bad += add_state(d, c, rsp->segments[i]);
+		bad += doctor_judge_segment(d, c, rsp->segments[i]);
 		take_segment(d, c, rsp->segments[i]);
 	}
 	if (!rsp->n_segments)

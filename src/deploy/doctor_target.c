@@ -292,42 +292,73 @@ static void on_probed(struct vol_probe *vp)
 		gate_open(gate);
 }
 
-static void add_superblock(struct doctor *d, const struct doctor_check *c,
-			   const struct probe *probe)
+/* A life that is not the one the master knows. */
+static void add_epoch(struct doctor *d, const struct doctor_check *c,
+		      const char *name, uint64_t epoch,
+		      const struct doctor_segment *owner)
 {
-	const struct superblock *sb = &probe->probe.sb;
-	const struct doctor_segment *owner = probe->look->owner;
-	char name[ENDPOINT_TEXT_LEN];
+	doctor_add(d, c, DOCTOR_FAIL, name,
+		   "its superblock has epoch %" PRIu64 ", the master's is "
+		   "%" PRIu64,
+		   epoch, owner->epoch);
+	if (epoch > owner->epoch)
+		doctor_advise_fenced(d, owner->fenced);
+	else
+		doctor_advise(d, "The master is about to take it over: look "
+				 "again in a minute. If it stays so, the "
+				 "target serves an older copy of that "
+				 "namespace.");
+}
 
-	name_path(&probe->look->ep, name);
-	if (probe->probe.ret) {
-		doctor_add(d, c, DOCTOR_FAIL, name, "%s",
-			   probe->probe.err.text);
-	} else if (probe->probe.label != LABEL_OURS) {
-		doctor_add(d, c, owner ? DOCTOR_FAIL : DOCTOR_NOTE, name,
-			   "no superblock of ours: it holds %s",
-			   probe->probe.label == LABEL_EMPTY
-				   ? "nothing"
-				   : probe->probe.label_text);
-		if (!owner)
-			doctor_advise(d, "It is in no pool; "
-					 "mooncake_ssd_register adds it.");
-	} else if (*d->cluster_id && strcmp(sb->cluster_id, d->cluster_id)) {
+/* It has a superblock of ours. */
+static void judge_owned(struct doctor *d, const struct doctor_check *c,
+			const char *name, const struct superblock *sb,
+			const struct doctor_segment *owner)
+{
+	if (*d->cluster_id && strcmp(sb->cluster_id, d->cluster_id))
 		doctor_add(d, c, owner ? DOCTOR_FAIL : DOCTOR_NOTE, name,
 			   "it belongs to cluster '%s', the master is of '%s'",
 			   sb->cluster_id, d->cluster_id);
-	} else if (owner && (!uuid_eq(&owner->id, &sb->segment) ||
-			     owner->epoch != sb->epoch)) {
+	else if (owner && !uuid_eq(&owner->id, &sb->segment))
 		doctor_add(d, c, DOCTOR_FAIL, name,
-			   "its superblock is of another segment or epoch "
-			   "(%" PRIu64 ", the master's is %" PRIu64 ")",
-			   sb->epoch, owner->epoch);
-	} else {
+			   "its superblock is of another segment");
+	else if (owner && owner->epoch != sb->epoch)
+		add_epoch(d, c, name, sb->epoch, owner);
+	else
 		doctor_add(d, c, DOCTOR_OK, name,
 			   "cluster '%s', epoch %" PRIu64 ", %s master",
 			   sb->cluster_id, sb->epoch,
 			   owner ? "as of the" : "not compared to a");
+}
+
+void doctor_judge_superblock(struct doctor *d, const struct doctor_check *c,
+			     const char *name, const struct vol_probe *probe,
+			     const struct doctor_segment *owner)
+{
+	if (probe->ret) {
+		doctor_add(d, c, DOCTOR_FAIL, name, "%s", probe->err.text);
+		doctor_advise(d, "Nothing is known of what it holds. Is its "
+				 "target well, and its disk?");
+	} else if (probe->label != LABEL_OURS) {
+		doctor_add(d, c, owner ? DOCTOR_FAIL : DOCTOR_NOTE, name,
+			   "no superblock of ours: it holds %s",
+			   probe->label == LABEL_EMPTY ? "nothing"
+						       : probe->label_text);
+		if (!owner)
+			doctor_advise(d, "It is in no pool; "
+					 "mooncake_ssd_register adds it.");
+	} else {
+		judge_owned(d, c, name, &probe->sb, owner);
 	}
+}
+
+static void add_superblock(struct doctor *d, const struct doctor_check *c,
+			   const struct probe *probe)
+{
+	char name[ENDPOINT_TEXT_LEN];
+
+	name_path(&probe->look->ep, name);
+	doctor_judge_superblock(d, c, name, &probe->probe, probe->look->owner);
 }
 
 static bool wants_probe(const struct look *look)
@@ -408,9 +439,9 @@ static void compare(struct doctor *d, const struct doctor_check *c,
 			   "leads to another namespace than '%s' (%s, %s)",
 			   name[0], id[1], id[0]);
 		doctor_advise(d, "Paths of one segment must lead to one "
-				 "namespace: correct the target, or "
-				 "unregister the segment and register it with "
-				 "the right paths.");
+				 "namespace: correct the target. If the "
+				 "objects may go, unregister the segment and "
+				 "register it with the right paths.");
 	} else if (!is_same_owner && is_same && !is_same_name) {
 		doctor_add(d, c,
 			   a->owner && b->owner ? DOCTOR_FAIL : DOCTOR_WARN,
@@ -450,7 +481,8 @@ const struct doctor_check doctor_target_checks[] = {
 	{"limits", "Identify, Connect, Set Features, SMART", DOCTOR_FAIL, NULL,
 	 check_limits},
 	{"superblock", "the first 4 KiB of each namespace", DOCTOR_FAIL,
-	 "Objects on it are not trusted. If its data may go: "
+	 "Is it the right namespace? What the master's segment has on it is "
+	 "not found there. If that and what it holds may go: "
 	 "mooncake_ssd_unregister, then mooncake_ssd_register --force.",
 	 check_superblocks},
 	{"paths", "NGUID, UUID and EUI-64 of all namespaces", DOCTOR_FAIL,

@@ -2,6 +2,7 @@
 """A journal's directory is damaged: whatever it is, what the programs say to
 do is done, and the master runs again."""
 import glob
+import json
 import os
 import random
 import shutil
@@ -65,6 +66,24 @@ class Operator:
         said = r.stderr.splitlines()[-1].split(f"{self.dir}: ", 1)[1]
         assert self.ctl("check", self.dir, status=1).strip().endswith(said)
         return said
+
+    def fenced(self):
+        """The journal is older than the disk: what to do is said wherever one
+        looks, and nobody advises what destroys the objects."""
+        c = self.cluster
+        c.wait_until("it is fenced", lambda: "--force" in c.run(
+            "mooncakectl", f"--master={c.master_addr}", "segments").stdout)
+        r = c.run("mooncakectl", "doctor", "--json",
+                  f"--master={c.master_addr}",
+                  f"--admin=127.0.0.1:{c.admin_port}")
+        found = [f for f in json.loads(r.stdout)["findings"]
+                 if f["result"] == "FAIL"]
+        assert {f["check"] for f in found} == {"segments", "superblock"}
+        for f in found:
+            assert "if no other master goes on with it: " \
+                "mooncake_ssd_register --force" in f["advice"], f
+            assert "mooncake_ssd_unregister" not in f["advice"], f
+            assert "epoch" in f["text"], f
 
     def expect(self):
         """Nothing wrong, and puts work."""
@@ -136,8 +155,7 @@ def test_header_of_a_log(cluster, there):
     assert "cut at byte 0" in there.ctl("cut", there.dir)
     there.ctl("check", there.dir)
     there.start()
-    cluster.wait_until("it is fenced", lambda: "--force" in cluster.run(
-        "mooncakectl", f"--master={cluster.master_addr}", "segments").stdout)
+    there.fenced()
     cluster.register("a", "--force")
     there.online()
     assert there.expect() == len(there.data)
@@ -151,8 +169,7 @@ def test_copy_is_older(cluster, there):
     shutil.rmtree(there.dir)
     shutil.copytree(there.dir + ".copy", there.dir)
     there.start()
-    cluster.wait_until("it is fenced", lambda: "--force" in cluster.run(
-        "mooncakectl", f"--master={cluster.master_addr}", "segments").stdout)
+    there.fenced()
     cluster.register("a", "--force")
     there.online()
     assert there.expect() == len(there.data)
