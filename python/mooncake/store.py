@@ -111,7 +111,8 @@ class MooncakeDistributedStore:
                          client_http_port=client_http_port)
         pairs = {str(k): str(v) for k, v in pairs.items() if v is not None}
         ret = self._s.setup(list(pairs), list(pairs.values()))
-        self._is_up = ret == 0
+        if ret == 0:  # a store that is up refuses, and stays up
+            self._is_up = True
         return ret
 
     @staticmethod

@@ -266,6 +266,21 @@ def test_close_while_others_run(pool):
         assert not t.is_alive()
 
 
+def test_second_setup_changes_nothing(pool):
+    """It is refused, and what is up stays up."""
+    s = new_store(pool)
+    assert s.setup_dummy(0, 0, pool.master_addr) == -600
+    assert "already" in s.setup_error()
+    m = Memory(1000, os.urandom(1000))
+    at, sizes = [m.at, m.at + 600], [600, 400]
+    assert s.batch_put_from_multi_buffers(["up"], [at], [sizes]) == [0]
+    assert s.batch_get_into_multi_buffers(["up"], [at], [sizes]) == [1000]
+    assert s.put_from("nothing", m.at, 0) == 0
+    s.close()
+    assert s.batch_put_from_multi_buffers(["up"], [at], [sizes]) == []
+    assert s.put_from("nothing", m.at, 0) == -600
+
+
 def test_preferred_segments_have_a_limit(store):
     c = ReplicateConfig()
     c.preferred_segments = ["none:1"] * 64
