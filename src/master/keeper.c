@@ -117,6 +117,18 @@ static void refuse_all(struct list *reqs)
 		refuse(take_first(reqs));
 }
 
+static void refuse_changes(struct list *reqs)
+{
+	struct rpc_req *req, *tmp;
+
+	list_for_each_safe (req, tmp, reqs, node) {
+		if (!is_change(req->method))
+			continue;
+		list_del(&req->node);
+		refuse(req);
+	}
+}
+
 void keeper_reply(struct keeper *k, struct rpc_req *req, int32_t status,
 		  const ProtobufCMessage *rsp)
 {
@@ -150,6 +162,9 @@ static void broke(struct keeper *k)
 	st->journal_failures++;
 	k->is_broken = true;
 	refuse_all(&k->waiting);
+	/* Now, as a snapshot may begin before the next commit, which finds a
+	 * log that works: their records are in none. */
+	refuse_changes(&k->held);
 	if (k->is_sync_lost)
 		timer_cancel(k->svc->loop, &k->sync_timer);
 	else
@@ -218,14 +233,14 @@ static void commit_run(struct loop_task *task)
 	int ret = k->journal->ops->commit(k->journal);
 	struct list round;
 
+	if (ret < 0)
+		refuse_changes(&k->held);
 	list_init(&round);
 	list_splice_tail(&round, &k->held);
 	while (!list_is_empty(&round)) {
 		struct rpc_req *req = take_first(&round);
 
-		if (ret < 0 && is_change(req->method))
-			refuse(req);
-		else if (k->opts.sync == KEEP_ALWAYS && is_change(req->method))
+		if (k->opts.sync == KEEP_ALWAYS && is_change(req->method))
 			list_add_tail(&k->waiting, &req->node);
 		else
 			rpc_send(req);

@@ -141,6 +141,86 @@ static void failed_sync(void **state)
 	assert_int_equal(world_get(w->rs, "c"), 0);
 }
 
+/* The service's shard, which stands still. */
+struct still {
+	struct mbox_msg msg;
+	struct gate begun, goes_on;
+};
+
+static void still_run(struct mbox_msg *msg)
+{
+	struct still *still = container_of(msg, struct still, msg);
+
+	gate_open(&still->begun);
+	gate_wait(&still->goes_on);
+}
+
+static void still_start(struct world *w, struct still *still)
+{
+	gate_init(&still->begun);
+	gate_init(&still->goes_on);
+	still->msg.run = still_run;
+	loop_post(w->meta.loop, &still->msg);
+	gate_wait(&still->begun);
+}
+
+/* Returns when so many messages wait for it, which one turn of its loop takes
+ * together. */
+static void expect_posted(struct world *w, unsigned count)
+{
+	uint64_t until_ns = time_mono_ns() + 60 * NS_PER_S;
+	unsigned n = 0;
+
+	while (n < count) {
+		const struct mbox_msg *msg =
+			atomic_load(&w->meta.loop->mbox.head);
+
+		assert_true(time_mono_ns() < until_ns);
+		for (n = 0; msg; msg = msg->next)
+			n++;
+	}
+}
+
+static void *snapshot_run(void *arg)
+{
+	world_snapshot(arg);
+	return NULL;
+}
+
+/* Of an answer that is held when a sync fails the record is thrown away, also
+ * if a snapshot begins, and with it a new log, before it would leave. */
+static void failed_sync_before_a_snapshot(void **state)
+{
+	struct world *w = *state;
+	struct remover first, second;
+	struct still still;
+	pthread_t snapshot;
+
+	assert_true(world_mount(w));
+	assert_true(world_put(w->rs, "a"));
+	assert_true(world_put(w->rs, "b"));
+	remover_start(w, &first, "b");
+	second = (struct remover){.rs = world_connect(w), .key = "a"};
+	still_start(w, &still);
+	ASSERT(pthread_create(&second.thread, NULL, remover_run, &second) == 0);
+	expect_posted(w, 1);
+	disk.is_broken = true;
+	gate_open(&disk.goes_on);
+	expect_posted(w, 2);
+	ASSERT(pthread_create(&snapshot, NULL, snapshot_run, w) == 0);
+	expect_posted(w, 3);
+	gate_open(&still.goes_on);
+	pthread_join(first.thread, NULL);
+	pthread_join(second.thread, NULL);
+	pthread_join(snapshot, NULL);
+	rpc_sync_close(first.rs);
+	rpc_sync_close(second.rs);
+	disk.is_broken = false;
+	assert_true(world_has_failed(w));
+	assert_false(second.is_good);
+	world_expect_mended(w);
+}
+
 /* A write that fails: the same, and what came before it stays. */
 static void failed_write(void **state)
 {
@@ -292,6 +372,8 @@ int main(void)
 						setup_always, world_teardown),
 		cmocka_unit_test_setup_teardown(failed_sync, setup_always,
 						world_teardown),
+		cmocka_unit_test_setup_teardown(failed_sync_before_a_snapshot,
+						setup_often, world_teardown),
 		cmocka_unit_test_setup_teardown(failed_write, setup_always,
 						world_teardown),
 		cmocka_unit_test_setup_teardown(failed_write, setup_interval,
