@@ -52,6 +52,24 @@ static void row_set_reason(struct report_row *row, int32_t status,
 			 status_text((enum mooncake_status)status), status);
 }
 
+/* It was mounted before. */
+static void row_set_known(struct report_row *row, const Mc__MountRsp *rsp)
+{
+	const Mc__Segment *seg = rsp->segment;
+
+	if (rsp->taken_over) {
+		row->outcome = OUTCOME_TAKEN;
+		snprintf(row->text, sizeof(row->text),
+			 "it was fenced and is taken over: what the journal "
+			 "knows of it is there again");
+	} else if (rsp->already) {
+		row->outcome = OUTCOME_ALREADY;
+		if (seg && seg->state == MC__SEGMENT_STATE__SEGMENT_OFFLINE)
+			snprintf(row->text, sizeof(row->text),
+				 "it is OFFLINE: %.230s", seg->message);
+	}
+}
+
 static int mount_one(struct tool *tool, const struct ns_entry *entry)
 {
 	struct report_row row = {.outcome = OUTCOME_NEW, .bytes = entry->bytes};
@@ -78,8 +96,8 @@ static int mount_one(struct tool *tool, const struct ns_entry *entry)
 	row_set_segment(&row, rsp->segment);
 	if (rsp->status != MOONCAKE_OK)
 		row_set_reason(&row, rsp->status, rsp->error);
-	else if (rsp->already)
-		row.outcome = OUTCOME_ALREADY;
+	else
+		row_set_known(&row, rsp);
 	if (rsp->undrained)
 		snprintf(row.text, sizeof(row.text),
 			 "it was DRAINING and takes new objects again");

@@ -11,9 +11,8 @@
 #include "deploy/table.h"
 
 static const char *const outcome_names[] = {
-	[OUTCOME_NEW] = "new",
-	[OUTCOME_ALREADY] = "already",
-	[OUTCOME_REMOVED] = "removed",
+	[OUTCOME_NEW] = "new",	       [OUTCOME_TAKEN] = "taken over",
+	[OUTCOME_ALREADY] = "already", [OUTCOME_REMOVED] = "removed",
 	[OUTCOME_FAILED] = "failed",
 };
 
@@ -41,6 +40,13 @@ int report_add(struct report *report, const struct report_row *row)
 	return 0;
 }
 
+/* Upstream has no word for a namespace that is taken over; nothing was skipped
+ * of it. */
+static size_t registered(const struct report *report)
+{
+	return report->counts[OUTCOME_NEW] + report->counts[OUTCOME_TAKEN];
+}
+
 static void add_summary(const struct report *report, bool is_removal,
 			struct strbuf *out)
 {
@@ -55,7 +61,7 @@ static void add_summary(const struct report *report, bool is_removal,
 				    counts[OUTCOME_ALREADY]);
 	} else {
 		strbuf_addf(out, "Successfully registered: %zu\n",
-			    counts[OUTCOME_NEW]);
+			    registered(report));
 		strbuf_addf(out, "Already registered (skipped): %zu\n",
 			    counts[OUTCOME_ALREADY]);
 	}
@@ -123,7 +129,7 @@ void report_format_json(const struct report *report, struct strbuf *out)
 	root = json_pack(
 		"{s:I, s:I, s:I, s:I, s:I, s:o}", "total",
 		(json_int_t)report->count, "registered",
-		(json_int_t)report->counts[OUTCOME_NEW], "already_registered",
+		(json_int_t)registered(report), "already_registered",
 		(json_int_t)report->counts[OUTCOME_ALREADY], "unregistered",
 		(json_int_t)report->counts[OUTCOME_REMOVED], "failed",
 		(json_int_t)report->counts[OUTCOME_FAILED], "namespaces", rows);

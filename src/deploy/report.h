@@ -12,6 +12,7 @@
 
 enum outcome {
 	OUTCOME_NEW,	 /* registered now */
+	OUTCOME_TAKEN,	 /* was registered before, but fenced until now */
 	OUTCOME_ALREADY, /* was registered before */
 	OUTCOME_REMOVED, /* unregistered now */
 	OUTCOME_FAILED,

@@ -67,7 +67,8 @@ static void answer(struct nof_mount *m, struct segment *seg, bool already)
 		rsp.undrained = true;
 	}
 	rsp.segment = reply_segment(&m->req->arena, seg);
-	rsp.already = already;
+	rsp.already = already && !m->found.is_taken_over;
+	rsp.taken_over = m->found.is_taken_over;
 	service_reply(m->svc, m->req, 0, &rsp.base);
 }
 

@@ -222,8 +222,7 @@ static struct segment *find_mounted(struct core *core,
  * was of; what the disk holds since then is found out by the checksums.
  */
 static bool go_on(struct core *core, struct segment *seg,
-		  const struct nof_found *found, bool is_forced,
-		  struct err *err)
+		  struct nof_found *found, bool is_forced, struct err *err)
 {
 	if (!seg->is_awaited || found->sb.epoch <= seg->epoch)
 		return true;
@@ -238,13 +237,14 @@ static bool go_on(struct core *core, struct segment *seg,
 	}
 	seg->epoch = found->sb.epoch;
 	note_segment(core, seg);
+	found->is_taken_over = true;
 	return true;
 }
 
 /* It is mounted: the same thing by the same or by another address? */
 static enum mooncake_status judge_mounted(struct core *core,
 					  struct segment *seg,
-					  const struct nof_found *found,
+					  struct nof_found *found,
 					  bool is_forced, struct err *err)
 {
 	if (!nof_is_ours(found) || !uuid_eq(&found->sb.segment, &seg->id)) {

@@ -27,6 +27,7 @@ struct nof_found {
 	struct vol_owner owner; /* found; in nof_add_segment(): of now */
 	uint64_t key;		/* as whom clients are to write */
 	uint64_t until_ns;	/* not to be claimed before; 0 = now */
+	bool is_taken_over; /* by force, from what its journal did not see */
 	bool has_smart;
 	struct nvmf_smart smart; /* of the last path that told it */
 };

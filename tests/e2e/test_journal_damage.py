@@ -170,9 +170,19 @@ def test_copy_is_older(cluster, there):
     shutil.copytree(there.dir + ".copy", there.dir)
     there.start()
     there.fenced()
-    cluster.register("a", "--force")
+    r = cluster.run("mooncake_ssd_register", "--json",
+                    f"--master={cluster.master_addr}",
+                    f"--discover=127.0.0.1:{cluster.target_ports['a']}")
+    assert r.returncode == 1 and "--force takes it over" in r.stdout
+    out = cluster.register("a", "--force").stdout
+    assert "taken over" in out and "already" not in out, out
+    assert out.endswith("Total SSDs: 1\nSuccessfully registered: 1\n"
+                        "Already registered (skipped): 0\nFailed: 0\n"), out
     there.online()
     assert there.expect() == len(there.data)
+    out = cluster.register("a", "--force").stdout
+    assert "\nalready " in out and "OFFLINE" not in out, out
+    assert "Already registered (skipped): 1\n" in out, out
 
 
 def test_snapshot(cluster, there):

@@ -265,6 +265,9 @@ def test_f15_a_copy_takes_over(cluster, there):
         cluster.wait_until("the first one is fenced", lambda: "fenced" in
                            cluster.admin("/get_segments_detail"), 20)
         assert all(v == b"" for v in store.get_batch(sorted(data)))
+        # Who lost it is told so, and gets nothing by force.
+        out = cluster.register("a", "--force").stdout
+        assert "it is OFFLINE: fenced" in out and "taken over" not in out, out
     finally:
         old.stop()
     store.close()

@@ -105,6 +105,27 @@ static void test_text(void **state)
 	strbuf_fini(&out);
 }
 
+static void test_taken_over(void **state)
+{
+	struct report_row row = {.outcome = OUTCOME_TAKEN, .endpoint = "x"};
+	struct report report = {0};
+	struct strbuf out = {0};
+
+	assert_int_equal(report_add(&report, &row), 0);
+	report_format(&report, false, &out);
+	assert_non_null(strstr(out.p, "\ntaken over "));
+	assert_non_null(strstr(out.p, "Total SSDs: 1\n"
+				      "Successfully registered: 1\n"
+				      "Already registered (skipped): 0\n"
+				      "Failed: 0\n"));
+	strbuf_reset(&out);
+	report_format_json(&report, &out);
+	assert_non_null(strstr(out.p, "\"registered\": 1"));
+	assert_int_equal(report_exit_status(&report), 0);
+	report_fini(&report);
+	strbuf_fini(&out);
+}
+
 static void test_removal(void **state)
 {
 	struct report_row row = {.outcome = OUTCOME_REMOVED};
@@ -179,6 +200,7 @@ int main(void)
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_endpoint_name),
 		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_taken_over),
 		cmocka_unit_test(test_removal),
 		cmocka_unit_test(test_foreign_words),
 		cmocka_unit_test(test_json),

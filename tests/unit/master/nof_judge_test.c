@@ -137,8 +137,10 @@ static void test_fenced_by_its_own_past(void **state)
 	assert_non_null(strstr(text, "fenced"));
 	assert_non_null(strstr(text, "--force"));
 	assert_int_equal(seg->epoch, 2);
+	assert_false(found.is_taken_over);
 	assert_int_equal(judge(core, &found, true, &other, text), 0);
 	assert_ptr_equal(other, seg);
+	assert_true(found.is_taken_over);
 	assert_true(health_is_awaited(core, seg, &probe, &sb));
 	assert_int_equal(sb.epoch, 5);
 	/* Another master, while this one has it: not by this way. */
@@ -146,6 +148,7 @@ static void test_fenced_by_its_own_past(void **state)
 	probe.sb.epoch = 9;
 	found = found_at(path_a, &probe);
 	assert_int_equal(judge(core, &found, true, &other, text), 0);
+	assert_false(found.is_taken_over);
 	assert_int_equal(seg->epoch, 5);
 	core_destroy(core);
 }
