@@ -132,24 +132,48 @@ static uint64_t resting_bytes(const struct core *core, enum kind kind)
 	return sum;
 }
 
-/* Evicts at least size bytes, or as much as there is and the budget allows. */
+/* Evicts at least size bytes in a round, or as much as there is and the budget
+ * allows; returns how much now. */
 static uint64_t make_room(struct core *core, struct put_ask *ask,
-			  enum kind kind, uint64_t size, unsigned round)
+			  enum kind kind, uint64_t size)
 {
+	struct effort *effort = &ask->effort[kind];
 	struct segment *focus =
-		round >= ROUNDS_GLOBAL ? emptiest(core, kind) : NULL;
-	struct sweep sweep = {ask->budget, ask->sweep_ns[kind]};
+		effort->round >= ROUNDS_GLOBAL ? emptiest(core, kind) : NULL;
+	struct sweep sweep = {ask->budget, effort->sweep_ns};
+	uint64_t resting = resting_bytes(core, kind);
 	uint64_t freed = 0, got = 1;
 
-	while (freed < size && got && sweep.budget > 0) {
+	while (effort->freed + freed < size && got && sweep.budget > 0) {
 		got = focus ? evict_coldest_of(core, focus, &sweep) : 0;
 		if (!got)
 			got = evict_coldest(core, kind, &sweep);
 		freed += got;
 	}
 	ask->budget = sweep.budget;
-	ask->sweep_ns[kind] = freed ? 0 : sweep.since_ns;
+	effort->sweep_ns = freed ? 0 : sweep.since_ns;
+	effort->freed += freed;
+	/* Else the next slice goes on with it. */
+	if (effort->freed >= size || sweep.budget > 0) {
+		effort->round++;
+		effort->freed = 0;
+	}
+	resting = resting_bytes(core, kind) - resting;
+	if (resting > 0) {
+		if (effort->until_ns <= core->now_ns)
+			effort->rested = 0;
+		effort->rested += resting;
+		effort->until_ns = core->now_ns + core->opts.margin_ns;
+	}
 	return freed;
+}
+
+/* Enough was evicted for it, but has to rest first.  Once it has, it was no use
+ * to who is still looking: others took it, or it lies in pieces. */
+static bool is_evicted_for(const struct core *core, const struct effort *effort,
+			   uint64_t size)
+{
+	return effort->rested >= size && effort->until_ns > core->now_ns;
 }
 
 /* Space is only resting: 0 = no, else when to look again. */
@@ -164,10 +188,11 @@ static uint64_t worth_waiting(struct core *core, enum kind kind)
 static int place_at_level(struct core *core, struct put_ask *ask,
 			  struct object *obj, enum kind kind)
 {
-	uint64_t resting = 0, largest, capacity, freed;
+	struct effort *effort = &ask->effort[kind];
+	uint64_t largest, capacity, freed;
 	int ret;
 
-	for (unsigned round = 0;; round++) {
+	for (;;) {
 		ret = place_replica(core, obj, kind, &ask->place);
 		if (ret != -ENOSPC)
 			return ret;
@@ -175,14 +200,13 @@ static int place_at_level(struct core *core, struct put_ask *ask,
 		if (obj->size > capacity ||
 		    (obj->size < SPLIT_MIN && obj->size > largest))
 			return -ENOSPC;
-		if (round == 0)
-			resting = resting_bytes(core, kind);
+		/* Those before it had enough room without any. */
+		if (effort->more != ask->place.more)
+			*effort = (struct effort){.more = ask->place.more};
 		ask->retry_ns = worth_waiting(core, kind);
-		/* Enough was evicted, but it has to rest first. */
-		if (ask->retry_ns &&
-		    resting_bytes(core, kind) >= resting + obj->size)
+		if (ask->retry_ns && is_evicted_for(core, effort, obj->size))
 			return -EAGAIN;
-		freed = make_room(core, ask, kind, obj->size, round);
+		freed = make_room(core, ask, kind, obj->size);
 		if (ask->budget == 0) {
 			ask->retry_ns = core->now_ns;
 			return -EAGAIN;
@@ -327,8 +351,8 @@ static struct object *find_begun(const struct put_ask *ask, struct object *obj,
 		       : NULL;
 }
 
-int put_start(struct core *core, struct put_ask *ask, struct str key,
-	      uint64_t size, struct object **out)
+static int begin(struct core *core, struct put_ask *ask, struct str key,
+		 uint64_t size, struct object **out)
 {
 	enum mooncake_status st = check_item(key, ask->group, size);
 	struct object *obj;
@@ -356,8 +380,6 @@ int put_start(struct core *core, struct put_ask *ask, struct str key,
 	ret = ask->group.n ? group_join(core, obj, ask->group) : 0;
 	if (ret == 0)
 		ret = place_all(core, ask, obj);
-	if (ask->budget > 0) /* not cut short: the next one begins anew */
-		memset(ask->sweep_ns, 0, sizeof(ask->sweep_ns));
 	if (ret == 0) {
 		note_grant(core, obj);
 		*out = obj;
@@ -370,6 +392,22 @@ int put_start(struct core *core, struct put_ask *ask, struct str key,
 		return PUT_LATER;
 	return ret == -ENOSPC ? MOONCAKE_NO_AVAILABLE_HANDLE
 			      : MOONCAKE_INTERNAL_ERROR;
+}
+
+int put_start(struct core *core, struct put_ask *ask, struct str key,
+	      uint64_t size, struct object **out)
+{
+	int st = begin(core, ask, key, size, out);
+
+	for (enum kind kind = 0; kind < KIND_COUNT; kind++) {
+		struct effort *effort = &ask->effort[kind];
+
+		if (st != PUT_LATER)
+			*effort = (struct effort){0};
+		else if (ask->budget > 0) /* not cut short */
+			effort->sweep_ns = 0;
+	}
+	return st;
 }
 
 static struct object *find_own(struct core *core, const struct uuid *client,

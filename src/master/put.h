@@ -7,6 +7,16 @@
 #include "master/core.h"
 #include "master/place.h"
 
+/* What has been done to make room for one replica, in all slices so far. */
+struct effort {
+	unsigned more; /* of the place: which replica */
+	unsigned round;
+	uint64_t freed;	   /* bytes of this round */
+	uint64_t rested;   /* bytes that were evicted, and have to rest ... */
+	uint64_t until_ns; /* ... until then at the latest */
+	uint64_t sweep_ns; /* of a search that is cut short, evict.h */
+};
+
 struct put_ask {
 	struct uuid client;
 	uint64_t request;      /* of the next item; 0 = it is not repeated */
@@ -17,7 +27,8 @@ struct put_ask {
 	uint32_t data_type;   /* DATA_TYPE_MAX at most */
 	struct str group;     /* of the next key; n 0 = none */
 	unsigned budget;      /* evictions that this slice may still cost */
-	uint64_t sweep_ns[KIND_COUNT]; /* of one that is cut short, evict.h */
+	struct effort effort[KIND_COUNT]; /* of a put that is cut short or
+					   * has to wait; put_start()'s */
 	uint64_t retry_ns;
 	bool is_last; /* nobody will ask again: what has to be waited for, or
 		       * is beyond the budget, is not there */
