@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from clients import bytes_of
+from common import fault
 from conftest import FAST, new_store
 
 PUT_NOF = {"replica_num": "0", "nof_replica_num": "1"}
@@ -126,7 +128,13 @@ def test_f09_corrupt_replica_other_one_serves(cluster):
     put_all(store, data)
     for key in list(data)[:4]:
         corrupt(cluster.path("a.img"), data[key])
-    assert right_or_missing(store, data) == 8
+    assert cluster.metric("master_checksum_mismatch_total") == 0
+
+    def found():
+        assert right_or_missing(store, data) == 8
+        return cluster.metric("master_checksum_mismatch_total")
+    # which one is read first is the client's choice
+    cluster.wait_until("wrong bytes were read", found)
     store.close()
 
 
@@ -188,27 +196,41 @@ def test_master_restarts(cluster):
 
 
 def test_f04_writers_killed(cluster):
-    """A put that never ended is never visible."""
+    """A put that never ended is never visible, nor is what it wrote; those
+    before it are there."""
+    size, many = 4 << 20, 80
     cluster.master(*FAST, "--put_start_discard_timeout_sec=3")
-    cluster.target("a", "ram:512m")
+    cluster.target("a", "ram:512m",
+                   flags=(f"--rpc_socket={cluster.path('a')}.sock",))
     cluster.register("a")
+    fault(cluster, "a", "kind=rate,op=write,bytes_per_s=20m")
+    told, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
-        s = new_store(cluster)
-        for i in range(1000):
-            s.put_batch([f"w{i}-{j}" for j in range(8)], [bytes(4 << 20)] * 8)
+        s = new_store(cluster, **PUT_NOF)
+        for i in range(0, many, 8):
+            keys = [f"w{k}" for k in range(i, i + 8)]
+            if s.put_batch(keys, [bytes_of(k, size) for k in keys]) == 0:
+                os.write(tell, b"8")
         os._exit(0)
-    cluster.wait_until("some puts have ended", lambda: cluster.metric(
-        "master_key_count") > 20)
+    os.close(tell)
+    assert os.read(told, 1) == b"8"
+    cluster.wait_until("the next ones have begun", lambda: cluster.metric(
+        "master_key_count") > 8)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    store = new_store(cluster)
+    ended = 8 + 8 * len(os.read(told, many))
+    os.close(told)
+    fault(cluster, "a", "")
+    store = new_store(cluster, **PUT_NOF)
+    begun = cluster.metric("master_key_count")
     seen = 0
-    for i in range(60):
-        for v in store.get_batch([f"w{i}-{j}" for j in range(8)]):
-            assert v in (b"", bytes(4 << 20))
-            seen += bool(v)
-    assert seen > 0
+    for n, key in enumerate(f"w{k}" for k in range(many)):
+        v = store.get(key)
+        assert v in (b"" if n >= ended else None, bytes_of(key, size)), key
+        assert store.is_exist(key) == bool(v), f"{key} is there, or is it not?"
+        seen += bool(v)
+    assert ended <= seen < begun
     store.close()
 
 

@@ -72,12 +72,17 @@ def test_f04_writer_killed_before_the_end(cluster):
 
 
 @pytest.mark.parametrize("pause", [0.02, 0.5])
-def test_f05_stale_writer(cluster, pause):
+@pytest.mark.parametrize("let_go", ["by the target", "by nobody"])
+def test_f05_stale_writer(cluster, pause, let_go):
     """A writer stands still in the middle of a put, its space is given to
-    others, and it goes on: nothing of theirs is damaged."""
+    others, and it goes on: nothing of theirs is damaged.  Where the target
+    has not let go of it either, it has to stop by itself."""
     start(cluster)
     store = new_store(cluster, **POOL)
-    with Client(cluster, **WRITER) as writer:
+    env = dict(WRITER)
+    if let_go == "by nobody":
+        env["MC_NVME_KEEP_ALIVE_MS"] = READER["MC_NVME_KEEP_ALIVE_MS"]
+    with Client(cluster, **env) as writer:
         writer.ask("put", "warm", 4096)
         assert writer.answer() == "0"
         fault(cluster, "a", "kind=rate,op=write,bytes_per_s=7m")
