@@ -35,7 +35,9 @@ int jr_log_mark(int fd, const struct jr_header *h)
 	return jr_log_write(fd, head, sizeof(head), 0);
 }
 
-/* One that nothing was in yet may lie there. */
+/* One that nothing was in yet may lie there.  It is emptied: records may get to
+ * the disk before the new header does, and the old one may say that the log was
+ * ended in order. */
 static int open_empty(int dir_fd, const char *name)
 {
 	int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -47,6 +49,8 @@ static int open_empty(int dir_fd, const char *name)
 	ret = fstat(fd, &st) < 0 ? -errno : fd;
 	if (ret >= 0 && st.st_size > JR_HEADER_BYTES)
 		ret = -EEXIST;
+	if (ret >= 0 && st.st_size > 0 && ftruncate(fd, 0) < 0)
+		ret = -errno;
 	if (ret < 0)
 		close(fd);
 	return ret;
