@@ -32,12 +32,13 @@ struct keeper {
 	struct keeper_opts opts;
 	struct journal *journal;
 	struct loop_task commit_task;
-	struct timer sync_timer, save_timer;
+	struct timer sync_timer, vouch_timer, save_timer;
 	struct list held, waiting, syncing; /* struct rpc_req */
 	struct list askers;		    /* the same, for a snapshot */
 	bool is_syncing;
 	uint64_t sync_upto; /* record that the sync under way covers */
 	uint64_t synced;    /* records below are on disk */
+	uint64_t vouched;   /* behind the last record that only says so */
 	uint64_t epochs;    /* those below have the epochs of this life */
 	bool is_broken;	    /* from a failure to the next snapshot */
 	bool is_sync_lost;  /* a sync of this log has failed: none counts */
@@ -207,6 +208,30 @@ static void sync_fire(struct timer *timer)
 		sync_start(k);
 }
 
+/* Only a later record says that one was on disk, without which damage passes
+ * for a torn tail.  After a burst one comes that says nothing else; it is
+ * synced as well, and that is the end. */
+static void vouch_fire(struct timer *timer)
+{
+	struct keeper *k = container_of(timer, struct keeper, vouch_timer);
+	const struct journal *j = k->journal;
+
+	/* A log in which nothing is yet says so of those before it. */
+	if (k->is_broken || j->next > k->synced || !j->log_bytes)
+		return;
+	k->vouched = j->next + 1;
+	note_marks(k->svc->core);
+}
+
+/* Not while one sync follows the other. */
+static void vouch_soon(struct keeper *k)
+{
+	if (k->opts.sync != KEEP_NEVER && !k->is_stopping &&
+	    k->synced > k->vouched)
+		timer_set(k->svc->loop, &k->vouch_timer,
+			  k->opts.sync_interval_ns);
+}
+
 static void save_soon(struct keeper *k)
 {
 	const struct journal *j = k->journal;
@@ -298,6 +323,7 @@ static void on_synced(int ret, void *arg)
 		send_synced(k);
 		start_watches(k);
 		sync_soon(k);
+		vouch_soon(k);
 	}
 	service_try_stopped(k->svc);
 }
@@ -513,6 +539,7 @@ int keeper_open(struct service *svc, const struct keeper_opts *opts,
 	k->opts = *opts;
 	k->commit_task.run = commit_run;
 	k->sync_timer.fire = sync_fire;
+	k->vouch_timer.fire = vouch_fire;
 	k->save_timer.fire = save_fire;
 	list_init(&k->held);
 	list_init(&k->waiting);
@@ -539,7 +566,7 @@ void keeper_stop(struct keeper *k)
 {
 	k->is_stopping = true;
 	timer_cancel(k->svc->loop, &k->sync_timer);
-	timer_cancel(k->svc->loop, &k->save_timer);
+	timer_cancel(k->svc->loop, &k->vouch_timer);
 	/* A journal that has failed: the disk may work again by now, and what
 	 * a lost sync was to cover is in memory only. */
 	if (!k->is_saving &&

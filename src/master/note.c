@@ -124,6 +124,12 @@ static void mark(struct core *core, struct notes *notes)
 	append(notes, JR_MARKS);
 }
 
+void note_marks(struct core *core)
+{
+	encode_marks(core->notes);
+	append(core->notes, JR_MARKS);
+}
+
 uint64_t note_number(struct core *core)
 {
 	core->generation++;

@@ -34,6 +34,9 @@ void note_grant(struct core *core, const struct object *obj);
 void note_object(struct core *core, const struct object *obj);
 void note_object_gone(struct core *core, const struct object *obj);
 void note_replica_gone(struct core *core, const struct replica *rep);
+/* Once more which numbers count as used: for what a record says of those before
+ * it.  With a journal only. */
+void note_marks(struct core *core);
 /* One of the generations, which no other life of the master gives. */
 uint64_t note_number(struct core *core);
 /* Before it begins to. */

@@ -4,6 +4,7 @@ is there with the right bytes, and no client has to be started again."""
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -281,44 +282,61 @@ def test_two_masters_one_directory(cluster, there):
     assert "another master" in r.stderr
 
 
+def flip(path, at):
+    with open(path, "r+b") as f:
+        f.seek(at)
+        byte = f.read(1)
+        f.seek(at)
+        f.write(bytes([byte[0] ^ 1]))
+
+
 def test_damaged_in_the_middle(cluster, there):
-    """What was on disk when a later record was written."""
+    """What was on disk is missed, also after the last burst."""
     rng = random.Random(SEED)
-    there.master("--journal_sync=always")
+    there.master()
     there.target()
     store = new_store(cluster, **POOL)
-    for key, value in some(rng, 30).items():
-        assert store.put(key, value) == 0
-    store.close()
+    data = some(rng, 30)
+    put_all(store, data)
+
+    def journal(what):
+        return cluster.run("mooncakectl", "journal", what, there.dir)
+
+    cluster.wait_until("the last record says that the rest is on disk", lambda:
+                       journal("dump").stdout.splitlines()[-1].split()[1] ==
+                       "marks", 20)
     there.kill()
     log = os.path.join(there.dir, sorted(
         n for n in os.listdir(there.dir) if n.endswith(".log"))[-1])
     size = os.path.getsize(log)
-    with open(log, "r+b") as f:
-        f.seek(size // 2)
-        byte = f.read(1)
-        f.seek(size // 2)
-        f.write(bytes([byte[0] ^ 1]))
+    flip(log, size * 3 // 4)
     r = cluster.run("mooncake_master", *there.flags,
                     f"--rpc_port={free_port()}", "--metrics_port=0")
     assert r.returncode == 1
     assert "mooncakectl journal" in r.stderr
-    r = cluster.run("mooncakectl", "journal", "check", there.dir)
+    assert os.path.getsize(log) == size
+    r = journal("check")
     assert r.returncode == 1 and "damaged" in r.stderr
     # A torn tail is none of its business.
-    with open(log, "r+b") as f:
-        f.seek(size // 2)
-        f.write(byte)
-        f.truncate(size - 3)
+    flip(log, size * 3 // 4)
+    os.truncate(log, size - 3)
     there.master()
+    there.expect(store, data)
     there.kill()
     # Or what is behind the fault is given up.
-    with open(log, "r+b") as f:
-        f.seek(size // 2)
-        f.write(bytes([byte[0] ^ 1]))
-    r = cluster.run("mooncakectl", "journal", "cut", there.dir)
+    flip(log, size * 3 // 4)
+    r = journal("cut")
     assert r.returncode == 0 and "cut at byte" in r.stdout
+    kept = int(re.search(r"whole: (\d+) objects", journal("check").stdout)[1])
+    assert 0 < kept < len(data)
     there.master()
+    cluster.wait_until("what was before the fault is back", lambda: sum(
+        map(bool, store.get_batch(sorted(data)))) == kept, 40)
+    got = store.get_batch(sorted(data))
+    assert all(v in (b"", data[k]) for k, v in zip(sorted(data), got))
+    assert store.put("new", b"3" * SIZE) == 0
+    assert store.get("new") == b"3" * SIZE
+    store.close()
 
 
 def test_full_disk(cluster, there):
