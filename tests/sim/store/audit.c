@@ -89,9 +89,28 @@ static void audit_object(const struct object *obj)
 	}
 }
 
+/* What makes room in the pool, of the life that was looked at last. */
+static struct {
+	const struct core *core;
+	uint64_t count;
+} evicted;
+
+static void count_evicted(const struct core *core)
+{
+	uint64_t count = core->stats.evicted_keys_nof, more;
+
+	if (evicted.core != core)
+		evicted.count = 0;
+	evicted.core = core;
+	more = count - evicted.count;
+	evicted.count = count;
+	if (more)
+		history_evicted(more);
+}
+
 void audit_counts(const struct core *core)
 {
-	w.has_evicted |= core->stats.evicted_keys_nof > 0;
+	count_evicted(core);
 	if (core->stats.checksum_mismatches && !may_be_damaged())
 		fail("%llu replicas that the master has were not what was "
 		     "written, though no disk lies",
@@ -227,24 +246,44 @@ void audit_recovered(struct core *now, const struct core *before)
 			}
 }
 
-void audit_held(void)
+static const struct object *find_key(struct core *core, unsigned key)
+{
+	const struct object *obj;
+	char name[16];
+
+	snprintf(name, sizeof(name), "key%u", key);
+	obj = obj_find(core, str_of(name));
+	return obj && obj->is_complete && count_pool(obj) ? obj : NULL;
+}
+
+uint64_t audit_generation(unsigned key, uint64_t size)
+{
+	struct core *core = master_core();
+	const struct object *obj = core ? find_key(core, key) : NULL;
+
+	return obj && (!size || obj->size == size) ? obj->generation : 0;
+}
+
+bool audit_key(unsigned key)
 {
 	struct core *core = master_core();
 
-	if (core)
-		audit_counts(core);
-	for (unsigned key = 0; core && key < KEYS; key++) {
-		const struct object *obj;
-		char name[16];
+	if (!core)
+		return false;
+	audit_counts(core);
+	if (!must_be_held(key))
+		return false;
+	if (!find_key(core, key))
+		fail("key%u: its put was acknowledged at %llu, and the master "
+		     "does not have it",
+		     key, (unsigned long long)w.keys[key].held_ns);
+	return true;
+}
 
-		snprintf(name, sizeof(name), "key%u", key);
-		obj = obj_find(core, str_of(name));
-		if (must_be_held(key) &&
-		    (!obj || !obj->is_complete || !count_pool(obj)))
-			fail("%s: its put was acknowledged at %llu, and the "
-			     "master does not have it",
-			     name, (unsigned long long)w.keys[key].held_ns);
-	}
+void audit_held(void)
+{
+	for (unsigned key = 0; key < KEYS; key++)
+		audit_key(key);
 }
 
 /* --- the end --- */

@@ -3,6 +3,11 @@
  * What clients may see.  A value says which put wrote it; a get returns the
  * whole value of a put that had begun, that was not removed before, and that no
  * newer one has taken the place of; or it misses.
+ *
+ * A put that stored something begins where its key has nothing that can be
+ * read, and what is there goes for good when it ends.  From then on nothing is
+ * seen any more that was over before it began, whatever became of it itself:
+ * read by nobody, evicted, removed without an answer.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -95,21 +100,37 @@ static bool was_cut(uint64_t start_ns)
 	return w.cut_ns && start_ns <= w.cut_ns;
 }
 
-void put_ended(unsigned key, uint32_t version, int result, bool is_others)
+/* It did not find another one.  What was evicted since it began may have been
+ * it, if the master has nothing like it. */
+static void put_stored(unsigned key, uint32_t version)
 {
 	struct history *h = &w.keys[key];
 	struct version *v = &h->v[version];
+
+	if (was_cut(v->start_ns))
+		return;
+	if (!v->stored_ns)
+		v->stored_ns = now_ns();
+	if (h->removing || h->removed_by_ns >= v->start_ns)
+		return;
+	if (master_core())
+		audit_counts(master_core());
+	h->generation = audit_generation(key, value_size(key, version));
+	h->is_held = h->generation || w.evicted_ns <= v->start_ns;
+	h->held_ns = now_ns();
+}
+
+void put_ended(unsigned key, uint32_t version, int result, bool is_others)
+{
+	struct version *v = &w.keys[key].v[version];
 
 	v->end_ns = now_ns();
 	v->result = result;
 	if (result == 0 && !v->known_ns)
 		v->known_ns = v->end_ns;
 	w.put_ok += result == 0;
-	if (result == 0 && !is_others && !h->removing &&
-	    !was_cut(v->start_ns) && h->removed_by_ns < v->start_ns) {
-		h->is_held = true;
-		h->held_ns = now_ns();
-	}
+	if (result == 0 && !is_others)
+		put_stored(key, version);
 	note("put key=%u version=%u began=%llu result=%d%s", key, version,
 	     (unsigned long long)v->start_ns, result,
 	     is_others ? " (or another's)" : "");
@@ -155,9 +176,10 @@ void history_cut(uint64_t since_ns)
 			if (h->removed[i].end_ns < since_ns)
 				h->removed[kept++] = h->removed[i];
 		h->removed_count = kept;
-		if (h->seen_end_ns &&
-		    (!h->v[h->seen].end_ns || h->v[h->seen].end_ns >= since_ns))
-			h->seen_end_ns = h->seen_start_ns = 0;
+		for (uint32_t i = 0; i < h->count; i++)
+			if (!h->v[i].end_ns || h->v[i].end_ns >= since_ns ||
+			    h->v[i].stored_ns >= since_ns)
+				h->v[i].stored_ns = 0;
 		if (h->held_ns >= since_ns)
 			h->is_held = false;
 	}
@@ -177,8 +199,29 @@ bool must_be_held(unsigned key)
 	const struct history *h = &w.keys[key];
 
 	return h->is_held && is_pool_key(key) && !h->removing &&
-	       w.plan.keep != KEEP_NOTHING && !w.plan.has_media &&
-	       !w.has_evicted && !has_successor();
+	       (w.plan.keep != KEEP_NOTHING || !w.plan.has_master_crashes) &&
+	       !w.plan.has_media && !has_successor();
+}
+
+void history_evicted(uint64_t evicted)
+{
+	const bool is_known = master_core() != NULL;
+	unsigned gone = 0;
+
+	w.evicted_ns = now_ns();
+	for (unsigned key = 0; key < KEYS; key++) {
+		struct history *h = &w.keys[key];
+
+		if (h->generation && audit_generation(key, 0) == h->generation)
+			continue;
+		gone += is_known && must_be_held(key) &&
+			!audit_generation(key, 0);
+		h->is_held = false;
+	}
+	if (gone > evicted)
+		fail("%u keys whose puts were acknowledged are gone, and %llu "
+		     "were evicted",
+		     gone, (unsigned long long)evicted);
 }
 
 void remove_ended(unsigned key, uint64_t start_ns, int result)
@@ -211,6 +254,30 @@ static bool was_refused(int result)
 	       st == MOONCAKE_INVALID_KEY || st == MOONCAKE_INVALID_PARAMS;
 }
 
+/* The put had ended, or its object was there. */
+static uint64_t over_ns(const struct version *v)
+{
+	if (!v->end_ns || !v->known_ns)
+		return MAX(v->end_ns, v->known_ns);
+	return MIN(v->end_ns, v->known_ns);
+}
+
+/* Had another one taken its place before the get began? */
+static void judge_age(unsigned key, uint32_t version, uint64_t start_ns)
+{
+	const struct history *h = &w.keys[key];
+	uint64_t old_ns = over_ns(&h->v[version]);
+
+	for (uint32_t i = 0; old_ns && i < h->count; i++)
+		if (h->v[i].stored_ns && h->v[i].stored_ns < start_ns &&
+		    old_ns < h->v[i].start_ns)
+			fail("key %u: version %u after version %u, which had "
+			     "taken its place at %llu, for a get at %llu",
+			     key, version, i,
+			     (unsigned long long)h->v[i].stored_ns,
+			     (unsigned long long)start_ns);
+}
+
 static void judge(unsigned key, uint32_t version, uint64_t start_ns)
 {
 	struct history *h = &w.keys[key];
@@ -229,19 +296,11 @@ static void judge(unsigned key, uint32_t version, uint64_t start_ns)
 			     key, version,
 			     (unsigned long long)h->removed[i].end_ns,
 			     (unsigned long long)start_ns);
-	if (h->seen_end_ns && h->seen_end_ns < start_ns && v->end_ns &&
-	    v->end_ns < h->seen_start_ns)
-		fail("key %u: version %u after version %u, which took its "
-		     "place, get at %llu",
-		     key, version, h->seen, (unsigned long long)start_ns);
+	judge_age(key, version, start_ns);
 	if (!v->known_ns || now_ns() < v->known_ns)
 		v->known_ns = now_ns();
-	if (!was_cut(start_ns) && v->start_ns >= h->seen_start_ns) {
-		if (version != h->seen || !h->seen_end_ns)
-			h->seen_end_ns = now_ns();
-		h->seen = version;
-		h->seen_start_ns = v->start_ns;
-	}
+	if (!v->stored_ns && !was_cut(start_ns))
+		v->stored_ns = now_ns();
 }
 
 /* Where nothing goes wrong nothing is missing. */
@@ -254,7 +313,7 @@ static void miss(unsigned key, uint64_t start_ns, int64_t n)
 	    h->held_ns >= start_ns)
 		return;
 	audit_counts(core);
-	if (!w.has_evicted)
+	if (w.evicted_ns < start_ns && h->is_held)
 		fail("key %u: nothing for a get at %llu (%lld), though it was "
 		     "stored at %llu",
 		     key, (unsigned long long)start_ns, (long long)n,
@@ -278,6 +337,7 @@ void get_ended(unsigned key, const uint8_t *p, int64_t n, uint64_t start_ns)
 	uint32_t version;
 
 	w.gets++;
+	w.held += audit_key(key);
 	if (n < 0) {
 		if (n == -704)
 			w.misses++;

@@ -176,6 +176,7 @@ static const struct {
 	{"puts", &w.puts},
 	{"stored", &w.put_ok},
 	{"gets", &w.gets},
+	{"held", &w.held},
 	{"hits", &w.hits},
 	{"misses", &w.misses},
 	{"errors", &w.errors},
@@ -200,7 +201,10 @@ static const struct {
 };
 #define COUNTS ARRAY_SIZE(counts)
 
-static uint64_t *sums; /* of all seeds; shared with their processes */
+struct sum {
+	uint64_t n, worlds; /* that have any */
+};
+static struct sum *sums; /* of all seeds; shared with their processes */
 
 static void sums_make(void)
 {
@@ -218,13 +222,23 @@ static unsigned judge_sums(void)
 	unsigned failed = 0;
 
 	for (size_t i = 0; i < COUNTS; i++) {
-		if (sums[i] || args.seeds < ALL_SEEDS || args.steps)
+		if (sums[i].n || args.seeds < ALL_SEEDS || args.steps)
 			continue;
 		failed++;
 		printf("FAILED: %s: none in %llu seeds\n", counts[i].word,
 		       (unsigned long long)args.seeds);
 	}
 	return failed;
+}
+
+static void show_sums(void)
+{
+	printf("all worlds:");
+	for (size_t i = 0; i < COUNTS; i++)
+		printf(" %s %llu (%llu)", counts[i].word,
+		       (unsigned long long)sums[i].n,
+		       (unsigned long long)sums[i].worlds);
+	putchar('\n');
 }
 
 /* --- one seed --- */
@@ -396,7 +410,9 @@ static void run_seed(uint64_t seed)
 	for (size_t i = 0; i < COUNTS; i++) {
 		printf(" %s %llu", counts[i].word,
 		       (unsigned long long)*counts[i].n);
-		__atomic_fetch_add(&sums[i], *counts[i].n, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&sums[i].n, *counts[i].n, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&sums[i].worlds, *counts[i].n > 0,
+				   __ATOMIC_RELAXED);
 	}
 	putchar('\n');
 	fflush(stdout);
@@ -522,6 +538,7 @@ int main(int argc, char **argv)
 	sums_make();
 	failed = run_all();
 	folder_remove(folder);
+	show_sums();
 	failed += judge_sums();
 	printf("%llu seeds, %u failed\n", (unsigned long long)args.seeds,
 	       failed);

@@ -126,7 +126,9 @@ void files_crash(bool is_power_cut);
 /* --- check.c --- */
 struct version {
 	uint64_t start_ns, end_ns; /* of the put; end 0 = not known */
-	uint64_t known_ns;	   /* was certainly there then; 0 = no */
+	/* If it ever was there, it was by then; 0 = not known. */
+	uint64_t known_ns;
+	uint64_t stored_ns; /* it was there by then; 0 = not known */
 	int result;
 };
 struct removal {
@@ -137,13 +139,10 @@ struct history {
 	uint32_t count, cap;
 	struct removal *removed; /* that were acknowledged */
 	uint32_t removed_count, removed_cap;
-	/* the newest one that a get has returned */
-	uint64_t seen_end_ns;
-	uint32_t seen;
-	uint64_t seen_start_ns; /* of its put */
 	/* A put was acknowledged, and nothing may have taken it away since. */
 	bool is_held;
 	uint64_t held_ns;
+	uint64_t generation;	/* the master's, of what is held; 0 = unknown */
 	unsigned removing;	/* removals under way */
 	uint64_t removed_by_ns; /* the last one is over */
 };
@@ -171,18 +170,24 @@ void history_cut(uint64_t since_ns);
 bool may_be_damaged(void);
 /* What was acknowledged must be there. */
 bool must_be_held(unsigned key);
+/* So many replicas were, since the last time. */
+void history_evicted(uint64_t evicted);
 
 struct core;
 
 /* --- audit.c --- */
-/* What this life of the master's has counted: does it make room in the pool,
- * was anything damaged that it has? */
+/* What this life of the master's has counted: has it made room in the pool, was
+ * anything damaged that it has? */
 void audit_counts(const struct core *core);
+/* Of what the master has of the key in the pool, if it is of that size (0 =
+ * any); 0 = nothing. */
+uint64_t audit_generation(unsigned key, uint64_t size);
 /* The master's books: no extent twice, sums agree. */
 void audit_master(void);
 /* The master has died and started again, with nothing lost: now and before. */
 void audit_recovered(struct core *now, const struct core *before);
-/* What was acknowledged is known. */
+/* What was acknowledged is known.  false: it need not be, or nobody can say. */
+bool audit_key(unsigned key);
 void audit_held(void);
 /* All is removed and has rested. */
 void audit_empty(void);
@@ -239,11 +244,12 @@ struct world {
 	struct medium *home[TARGETS]; /* what it should */
 	struct client_node clients[CLIENTS];
 	struct history keys[KEYS];
-	bool has_evicted; /* the pool was full */
-	uint64_t cut_ns;  /* when the power last took what was acknowledged */
-	bool is_quiet;	  /* faults are over: clients come to an end */
-	FILE *journal;	  /* of faults and operations */
+	uint64_t evicted_ns; /* when room in the pool was last seen made */
+	uint64_t cut_ns; /* when the power last took what was acknowledged */
+	bool is_quiet;	 /* faults are over: clients come to an end */
+	FILE *journal;	 /* of faults and operations */
 	uint64_t puts, put_ok, gets, hits, misses, errors, removes;
+	uint64_t held; /* gets of what had to be there */
 	uint64_t crashes, cuts, stops, swaps, exchanges;
 	uint64_t hedged, hedges_won; /* of the clients that live at the end */
 	uint64_t rival_puts, rival_gets, rival_known;
