@@ -25,11 +25,12 @@ class Story:
         self.h.feed(0, json.dumps([event[0], self.t, *event[1:]]))
         self.h.apply(self.t)
 
-    def put(self, key, version, result=0, tier="pool", pin=True, size=100):
+    def put(self, key, version, result=0, tier="pool", pin=True, size=100,
+            is_others=False):
         self.n += 1
         self.feed("put", str(self.n), [[key, version, size]], tier, pin)
         if result is not None:
-            self.feed("put.", str(self.n), [result])
+            self.feed("put.", str(self.n), [result], is_others)
         return self
 
     def remove(self, key, result=0):
@@ -64,9 +65,37 @@ def test_what_may_be():
     (Story().get("a", 1), "values never put"),
     (Story().put("a", 1, -200).get("a", 1), "values of refused puts"),
     (Story().put("a", 1).put("a", 2).get("a", 2).get("a", 1), "old values"),
+    # Nobody has read it, and it may be gone; what it replaced is.
+    (Story().put("a", 1).put("a", 2).get("a", 1), "old values"),
+    (Story().put("a", 1).put("a", 2).remove("a", -901).get("a", 1),
+     "old values"),
+    (Story().put("a", 1, -901).put("a", 2).get("a", 1), "old values"),
+    # Its writer was killed, but it was there before.
+    (Story().put("a", 1, None).get("a", 1).put("a", 2).get("a", 1),
+     "old values"),
+    # It may have found the other one, but somebody has read it.
+    (Story().put("a", 1).put("a", 2).put("a", 3, is_others=True).get("a", 3)
+     .get("a", 2), "old values"),
 ])
 def test_what_must_not_be(story, what):
     assert story.failed() == [what]
+
+
+def test_what_has_taken_no_place():
+    s = Story().put("a", 1).put("a", 2, is_others=True).get("a", 1)
+    assert s.failed() == []         # it found the first one
+    assert Story().put("a", 1).put("a", 2, -901).get("a", 1).failed() == []
+    # Nobody knows when that one was stored.
+    assert Story().put("a", 1, None).put("a", 2).get("a", 1).failed() == []
+    s = Story().put("a", 1)
+    s.feed("get", "early", ["a"])
+    s.put("a", 2).feed("get.", "early", [1], 0)
+    assert s.failed() == []
+    # Two at a time: either may be the later one.
+    s = Story()
+    s.feed("put", "long", [["a", 1, 100]], "pool", True)
+    s.put("a", 2).feed("put.", "long", [0], False)
+    assert s.get("a", 1).get("a", 2).failed() == []
 
 
 def test_removed_for_good():
@@ -217,6 +246,21 @@ def test_places_are_those_of_the_last_answer():
     for places in ({"na", "ta"}, {"na", "tc"}, {"na", "tc"}):
         real.Soak.ask_places(soak, ["a"], 0)
         assert s.h.keys["a"].places == places
+
+
+def test_those_without_an_excuse_are_counted():
+    s = Story().put("a", 1, tier="loose", pin=False).put("b", 2).put("c", 3)
+    known, _ = losses(s, "ta")
+    s.h.keys["b"].places = set(s.h.keys["a"].places)
+    soak = types.SimpleNamespace(history=s.h, losses=known)
+    versions = dict(s.h.acknowledged())
+
+    def count(*there):
+        return real.Soak.count_unexcused(soak, versions, there)
+    assert count("a", "b", "c") == 2    # where c lies nobody knows
+    known.lose_counters(False)
+    assert count("a", "b") == 2
+    assert count("b") == 1              # a may have been evicted
 
 
 def test_evictions_excuse_last():

@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ TIERS = {"pool": (0, 1, True, 6), "pair": (0, 2, True, 4),
          "loose": (0, 1, False, 4), "memory": (1, 0, True, 3),
          "both": (1, 1, True, 2),
          "fill": (0, 1, False, 0), "fillmem": (1, 0, False, 0)}
+EXISTING = re.compile(r"^mooncake_client_puts_existing_total (\d+)$", re.M)
 KEPT = [tier for tier, what in TIERS.items() if what[3]]
 HOT = 6
 
@@ -192,11 +194,20 @@ class Client:
     def put(self, key, version, size, tier):
         i = self.next_id()
         value = self.values.make(key, version, size)
+        existing = self.existing(key)
         self.events.write("put", time.monotonic(), i, [[key, version, size]],
                           tier, TIERS[tier][2])
         ret = self.store.put(key, value, policy(tier))
-        self.events.write("put.", time.monotonic(), i, [ret])
+        end = time.monotonic()
+        self.events.write("put.", end, i, [ret],
+                          self.existing(key) != existing)
         return ret
+
+    def existing(self, key):
+        """How many puts of this process found another one's object."""
+        if key[0] != "h":
+            return 0              # nobody else puts it
+        return EXISTING.search(self.store.metrics())[1]
 
     def put_batch(self, items, tier):
         i = self.next_id()

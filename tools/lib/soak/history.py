@@ -5,6 +5,11 @@ Fed with the clients' events in the order of their times.  A get may return
 the value of a put that had begun, that was not removed before the get, and
 whose place no newer one has taken; or it misses.  What an acknowledged object
 that is missing would need for an excuse is in losses.py.
+
+A put that stored something, and did not find another one, begins where its key
+has nothing that can be read, and what is there goes for good when it ends: from
+then on, whatever became of it, nothing comes back that was over before it
+began.
 """
 import heapq
 import json
@@ -21,16 +26,24 @@ GET_LIMIT_S = 300
 
 
 class Version:
-    __slots__ = ("begin", "end", "result", "known", "size", "tier", "pin")
+    __slots__ = ("begin", "end", "result", "known", "stored", "size", "tier",
+                 "pin")
 
     def __init__(self, begin, size, tier, pin):
         self.begin, self.size, self.tier, self.pin = begin, size, tier, pin
-        self.end = self.result = self.known = None
+        # known: if it ever was there, it was by then; stored: it was there
+        # by then
+        self.end = self.result = self.known = self.stored = None
+
+    def over(self):
+        """Its put was by then, or the object itself was there."""
+        return min((t for t in (self.end, self.known) if t is not None),
+                   default=None)
 
 
 class Key:
     __slots__ = ("versions", "removed", "is_touched", "is_swept", "changed",
-                 "seen", "seen_begin", "seen_end", "places", "was_there")
+                 "places", "was_there")
 
     def __init__(self):
         self.versions = {}
@@ -38,8 +51,15 @@ class Key:
         self.is_touched = False   # by a removal that began
         self.is_swept = False     # taken out by leftovers()
         self.changed = 0.0        # by a put or a removal, last
-        self.seen, self.seen_begin, self.seen_end = None, -1.0, None
         self.places, self.was_there = set(), False
+
+    def newer_than(self, v, begin):
+        """Which version had taken its place before the get began."""
+        over = v.over()
+        return over is not None and next((
+            version for version, u in self.versions.items()
+            if u.stored is not None and u.stored < begin and over < u.begin),
+            None)
 
     def is_gone(self):
         """Removed, and nothing was put since."""
@@ -105,7 +125,8 @@ class History:
             self.numbers[slot] = max(self.numbers.get(slot, 0),
                                      version & (1 << 48) - 1)
 
-    def on_put_end(self, slot, t, number, results):
+    def on_put_end(self, slot, t, number, results, is_others=False):
+        """is_others: perhaps another one was there, and it stored nothing."""
         _, items = self.end(slot, t, number, "put")
         for (key, version, size), result in zip(items, results):
             k = self.key(key)
@@ -116,6 +137,10 @@ class History:
                 self.add("bytes acknowledged", size)
                 if v.known is None:
                     v.known = t
+                if is_others:
+                    self.add("puts that may have found another one")
+                elif v.stored is None:
+                    v.stored = t
             else:
                 self.add(f"puts answered {result}")
 
@@ -203,17 +228,14 @@ class History:
                 self.fail("removed values", f"key {key}: version {version} "
                           f"was removed at {rm_end:.3f} and is there for a "
                           f"get at {begin:.3f}")
-        if (k.seen_end is not None and k.seen_end < begin
-                and v.end is not None and v.end < k.seen_begin):
+        if newer := k.newer_than(v, begin):
             self.fail("old values", f"key {key}: version {version} after "
-                      f"version {k.seen}, which took its place, at "
+                      f"version {newer}, which had taken its place, at "
                       f"{begin:.3f}")
         if v.known is None or end < v.known:
             v.known = end
-        if v.begin >= k.seen_begin:
-            if version != k.seen:
-                k.seen_end = end
-            k.seen, k.seen_begin = version, v.begin
+        if v.stored is None:
+            v.stored = end
 
     def acknowledged(self):
         """[(key, version)] that have to be there, if nothing excuses it."""

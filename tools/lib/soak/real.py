@@ -80,7 +80,8 @@ class Soak:
         self.running, self.order = [], 0
         self.injected, self.excused, self.log = {}, {}, []
         self.begin = time.monotonic()
-        self.rounds, self.audited, self.slowest_back = 0, 0, 0.0
+        self.rounds, self.slowest_back = 0, 0.0
+        self.audited, self.unexcused = 0, 0
         self.next_look = self.next_scrape = 0.0
         self.token = 0
         self.evictions, self.compared = None, 0
@@ -312,7 +313,8 @@ class Soak:
         excused = 0
         versions = dict(self.history.acknowledged())
         self.audited += len(versions)
-        self.ask_places(list(versions), until)
+        known = self.ask_places(list(versions), until)
+        self.unexcused += self.count_unexcused(versions, known)
         todo, first = list(versions), True
         while todo:
             self.share_out("audit", "audited", todo, until)
@@ -336,6 +338,13 @@ class Soak:
                     self.tick()
             first = False
         self.compare_evictions(before, excused)
+
+    def count_unexcused(self, versions, known):
+        """Those that have to be read.  Where the others lay is looked for
+        when they are missing."""
+        keys = self.history.keys
+        return sum(bool(keys[k].places) and not self.losses.excuse(
+            k, keys[k], v, k in known) for k, v in versions.items())
 
     def compare_evictions(self, before, excused):
         """No more are excused by evictions than the master has counted since
@@ -441,6 +450,7 @@ class Soak:
             "refused": self.faults.refused,
             "skipped": self.faults.skipped, "counted": dict(sorted(
                 c.items())), "audited": self.audited,
+            "unexcused": self.unexcused,
             "excused": self.excused, "compared": self.compared,
             "starts": {p.name: p.starts for p in
                        self.world.parties.values()},
@@ -469,7 +479,8 @@ def show_report(r):
     c = r["counted"]
     rows = [(k, size_text(n) if k.startswith("bytes") else str(n))
             for k, n in c.items()]
-    rows += [("objects audited", f"{r['audited']} in {r['rounds']} rounds")]
+    rows += [("objects audited", f"{r['audited']} in {r['rounds']} rounds; "
+              f"{r['unexcused']} of them had no excuse")]
     rows += [(f"missing: {k}", str(n)) for k, n in r["excused"].items()]
     rows += [("missing without an excuse", "0" if not r["failure"] or
               "missing" not in r["failure"] else r["failure"]),
