@@ -5,6 +5,7 @@ replaced. By number in docs/reliability.md."""
 import ctypes
 import datetime
 import http.server
+import json
 import os
 import random
 import re
@@ -215,6 +216,52 @@ def test_f13_registered_by_another_address(cluster):
     register("localhost", other)
     assert len(cluster.segments()) == 1
     assert cluster.metric("master_total_nof_capacity_bytes") == size
+    data.update(fill(store, 10, name="late"))
+    expect(cluster, store, data)
+    store.close()
+
+
+def test_f13_registered_by_another_nqn(cluster):
+    """Its target was set up anew under another name: what the namespace says
+    of itself and what is written on it make it the same segment, with the
+    former name as a path that is dead."""
+    def serve(name):
+        sock = cluster.path(name + ".sock")
+        cluster.target(name, "ram:32m", flags=[f"--rpc_socket={sock}"])
+        for method, params in (
+                ("bdev_aio_create", {"name": "disk", "block_size": 4096,
+                                     "filename": cluster.path("disk.img")}),
+                ("nvmf_subsystem_add_ns", {
+                    "nqn": "nqn.2026-11.io.mooncake:" + name, "namespace": {
+                        "bdev_name": "disk", "nsid": 7, "uuid":
+                        "11111111-2222-4333-8444-555555555555"}})):
+            r = cluster.run("mooncakectl", "target", f"--rpc_socket={sock}",
+                            "rpc", method, json.dumps(params))
+            assert r.returncode == 0, r.stderr
+
+    def register(name):
+        r = cluster.run(
+            "mooncake_ssd_register", f"--master={cluster.master_addr}",
+            "--endpoint=traddr:127.0.0.1 trsvcid:%d subnqn:%s ns:7" % (
+                cluster.target_ports[name],
+                "nqn.2026-11.io.mooncake:" + name))
+        assert r.returncode == 0, r.stdout + r.stderr
+        return r.stdout
+
+    with open(cluster.path("disk.img"), "wb") as f:
+        f.truncate(64 << 20)
+    cluster.master(*FAST)
+    serve("former")
+    assert "Successfully registered: 1" in register("former")
+    store = new_store(cluster, **POOL)
+    data = fill(store, 10)
+    size = cluster.metric("master_total_nof_capacity_bytes")
+    cluster.children.pop("former").stop()
+    serve("latter")
+    assert "Already registered (skipped): 1" in register("latter")
+    assert len(cluster.segments()) == 1
+    assert cluster.metric("master_total_nof_capacity_bytes") == size
+    expect(cluster, store, data)
     data.update(fill(store, 10, name="late"))
     expect(cluster, store, data)
     store.close()

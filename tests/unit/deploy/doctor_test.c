@@ -457,6 +457,9 @@ static void test_network(void **state)
 	put("proc/sys/net/core/somaxconn", "128\n");
 	expect("socket limits", DOCTOR_NOTE, "128", "1024 or more");
 	put("proc/sys/net/core/somaxconn", "4096\n");
+	put("proc/sys/net/core/optmem_max", "10240\n");
+	expect("socket limits", DOCTOR_NOTE, "10240", "20480 or more");
+	put("proc/sys/net/core/optmem_max", "131072\n");
 	put("proc/sys/net/ipv4/tcp_wmem", "4096 16384 65536\n");
 	expect("socket limits", DOCTOR_NOTE, "65536", "4194304");
 	drop("proc/sys/net/ipv4/tcp_wmem");

@@ -13,6 +13,7 @@
 
 static char path_a[] = "traddr:10.0.0.1 subnqn:nqn.2024-01.t:a ns:1";
 static char path_b[] = "traddr:10.0.0.2 subnqn:nqn.2024-01.t:a ns:1";
+static char path_c[] = "traddr:10.0.0.2 subnqn:nqn.2024-01.t:other ns:7";
 
 static struct vol_probe probe_of(uint8_t id, enum label_kind label)
 {
@@ -88,6 +89,11 @@ static void test_empty_then_again(void **state)
 	assert_int_equal(judge(core, &again, false, &other, text), 0);
 	assert_ptr_equal(other, seg);
 	assert_int_equal(seg->endpoint_count, 2);
+	/* And under another name. */
+	again = found_at(path_c, &probe);
+	assert_int_equal(judge(core, &again, false, &other, text), 0);
+	assert_ptr_equal(other, seg);
+	assert_int_equal(seg->endpoint_count, 3);
 	/* It grew. */
 	probe.ns.size_lba *= 2;
 	again = found_at(path_a, &probe);
