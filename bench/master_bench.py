@@ -79,7 +79,7 @@ def journal(bench):
     for _ in range(bench.args.rounds):
         with tempfile.TemporaryDirectory(dir=bench.log) as folder:
             runs.append(load(bench, KEYS, of=[f"--journal_dir={folder}"])[0])
-    return batches(bench, runs, ("put", "again"), 500_000)
+    return batches(bench, runs, ("put", "again", "get"), 500_000)
 
 
 def single(bench):
