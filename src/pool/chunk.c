@@ -100,93 +100,6 @@ static int chunk_verify_sums(const struct chunk *chunk)
 	return rest.len ? chunk_verify(job, &rest, chunk->cur) : 0;
 }
 
-/* --- ways --- */
-
-static struct lane_load *load_of(const struct vol_way *way,
-				 const struct worker *w)
-{
-	return &way->path->lanes[w->index].load;
-}
-
-static unsigned pick_by_turn(struct vol_lane *lane, uint32_t ways)
-{
-	uint32_t after = ways & ~((1u << lane->turn) - 1);
-	unsigned i = (unsigned)__builtin_ctz(after ? after : ways);
-
-	lane->turn = (i + 1) % VOL_ENDPOINTS_MAX;
-	return i;
-}
-
-static unsigned pick_by_load(const struct vol *vol, const struct worker *w,
-			     uint32_t ways)
-{
-	unsigned best = (unsigned)__builtin_ctz(ways);
-	uint64_t least = UINT64_MAX, bytes;
-
-	for (; ways; ways &= ways - 1) {
-		unsigned i = (unsigned)__builtin_ctz(ways);
-
-		bytes = stat_get(&load_of(&vol->ways[i], w)->inflight);
-		if (bytes >= least)
-			continue;
-		best = i;
-		least = bytes;
-	}
-	return best;
-}
-
-/* NULL when no way is left that was not tried. */
-static struct vol_way *pick_way(struct vol *vol, const struct worker *w,
-				uint32_t tried)
-{
-	uint32_t ready = atomic_load(&vol->ready);
-	uint32_t ways = ways_good(ready) & ~tried;
-
-	if (!ways)
-		ways = ways_poor(ready) & ~tried;
-	if (!ways)
-		return NULL;
-	if (IS_POW2(ways) || w->set->opts.multipath == MULTIPATH_FAILOVER)
-		return &vol->ways[__builtin_ctz(ways)];
-	if (w->set->opts.multipath == MULTIPATH_QUEUE_DEPTH)
-		return &vol->ways[pick_by_load(vol, w, ways)];
-	return &vol->ways[pick_by_turn(&vol->lanes[w->index], ways)];
-}
-
-/*
- * A path may hold as much as is left free of the budget (its worker's share of
- * that): however many targets are stuck, the others have something to go on
- * with.  Who must wait has bytes in flight there, so it will be woken.
- */
-static bool is_path_full(const struct vol_way *way, const struct worker *w)
-{
-	const struct budget *b = &w->set->budget;
-	uint64_t used = atomic_load_explicit(&b->used, memory_order_relaxed);
-	uint64_t held = stat_get(&load_of(way, w)->inflight);
-
-	return held && (used >= b->limit ||
-			held > (b->limit - used) / w->set->worker_count);
-}
-
-/* By turns, one that is not full, if way is; no poor one instead of a good one.
- * By load the others would be full as well. */
-static struct vol_way *pick_free(struct vol *vol, const struct worker *w,
-				 struct vol_way *way)
-{
-	uint32_t ready = atomic_load(&vol->ready), open = 0;
-	uint32_t ways = ways_good(ready) ? ways_good(ready) : ways_poor(ready);
-
-	if (!is_path_full(way, w))
-		return way;
-	if (w->set->opts.multipath != MULTIPATH_ROUND_ROBIN)
-		return NULL;
-	for (; ways; ways &= ways - 1)
-		if (!is_path_full(&vol->ways[__builtin_ctz(ways)], w))
-			open |= ways & -ways;
-	return open ? &vol->ways[pick_by_turn(&vol->lanes[w->index], open)]
-		    : NULL;
-}
-
 /* --- sending --- */
 
 /* The caller's pieces and the padding, or a bounce buffer for both. */
@@ -280,7 +193,7 @@ static int chunk_send(struct chunk *chunk, struct vol_way *way)
 	chunk->io.deadline_ns = chunk->part->job->io->deadline_ns;
 	chunk_share_sums(chunk);
 	chunk->tries++;
-	stat_add(&load_of(way, w)->inflight, chunk->at.dev_len);
+	stat_add(&way_load(way, w)->inflight, chunk->at.dev_len);
 	list_add_tail(&chunk->part->sent, &chunk->node);
 	if (chunk->lane->worker != w) {
 		chunk->msg.run = chunk_on_lane;
@@ -355,7 +268,7 @@ static bool is_path_error(uint16_t sc)
 static void count(struct chunk *chunk)
 {
 	struct worker *w = chunk->part->worker;
-	struct lane_load *load = load_of(chunk->way, w);
+	struct lane_load *load = way_load(chunk->way, w);
 	uint16_t sc = chunk->io.sc & NVME_SC_MASK;
 
 	stat_add(&load->inflight, 0 - chunk->at.dev_len);
@@ -375,7 +288,7 @@ static void count(struct chunk *chunk)
 		stat_add(&load->errors[VOL_PATH_REFUSED], 1);
 	else
 		stat_add(&load->errors[VOL_PATH_OTHER], 1);
-	worker_unhold(w, load);
+	load_unhold(load);
 }
 
 /* No way for the moment: in ANA transition, or just lost. */
@@ -389,7 +302,7 @@ static void chunk_delay(struct chunk *chunk)
 	else if (!chunk->until_ns)
 		chunk->until_ns = now_ns + RETRY_NS;
 	/* It keeps its bytes of the budget, so they count as the path's. */
-	stat_add(&load_of(chunk->way, w)->inflight, chunk->at.dev_len);
+	stat_add(&way_load(chunk->way, w)->inflight, chunk->at.dev_len);
 	list_add_tail(&w->delayed, &chunk->node);
 	if (!timer_is_set(&w->again))
 		timer_set(w->shard.loop, &w->again, AGAIN_NS);
@@ -428,7 +341,7 @@ static bool chunk_retry(struct chunk *chunk)
 	if ((sc & NVME_SC_MASK) != NVME_SC_TRANSIENT_TRANSPORT)
 		chunk->tried |= 1u << chunk->way->index;
 	way = pick_way(chunk->way->vol, w, chunk->tried);
-	stat_add(&load_of(chunk->way, w)->retries, 1);
+	stat_add(&way_load(chunk->way, w)->retries, 1);
 	if (chunk->part->job->io->is_write && may_still_run(sc))
 		atomic_store(&chunk->part->job->is_resent, true);
 	if (!way)
@@ -538,9 +451,9 @@ void chunks_again(struct timer *timer)
 		struct chunk *chunk = list_first(&batch, struct chunk, node);
 
 		list_del(&chunk->node);
-		load = load_of(chunk->way, w);
+		load = way_load(chunk->way, w);
 		stat_add(&load->inflight, 0 - chunk->at.dev_len);
-		worker_unhold(w, load);
+		load_unhold(load);
 		chunk_again(chunk);
 	}
 }
@@ -574,10 +487,8 @@ enum issue chunk_issue(struct part *part, const struct split_chunk *at,
 	if (!first)
 		return part_wait(part, vol);
 	way = pick_free(vol, w, first);
-	if (!way) /* of several ways it doesn't matter which is free first */
-		return part_hold(part, vol->way_count > 1
-					       ? &w->held
-					       : &load_of(first, w)->held);
+	if (!way)
+		return part_hold(part, vol);
 	if (!budget_take(&w->set->budget, &w->waiter, at->dev_len))
 		return ISSUE_WAIT;
 	chunk = chunk_make(part, at);

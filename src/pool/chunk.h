@@ -33,6 +33,23 @@ struct chunk {
 	uint32_t sums[CHUNK_SUMS]; /* of a read */
 };
 
+/* What the worker has under way there, and what waits for it. */
+static inline struct lane_load *way_load(const struct vol_way *way,
+					 const struct worker *w)
+{
+	return &way->path->lanes[w->index].load;
+}
+
+/* --- pick.c --- */
+/* NULL when no way is left that was not tried, by bit. */
+struct vol_way *pick_way(struct vol *vol, const struct worker *w,
+			 uint32_t tried);
+/* That way, or by turns another one if it is full; by load the others would be
+ * full as well.  NULL: not now. */
+struct vol_way *pick_free(struct vol *vol, const struct worker *w,
+			  struct vol_way *way);
+
+/* --- chunk.c --- */
 /* All on the worker's thread.  Sends the part's next chunk; the volume is
  * READY or just was. */
 enum issue chunk_issue(struct part *part, const struct split_chunk *at,

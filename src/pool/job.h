@@ -10,6 +10,12 @@
 
 #define RETRY_NS (2 * NS_PER_S) /* patience with a way that was just lost */
 
+/* A part in the line of a path: lane_load.held. */
+struct hold {
+	struct list node;
+	struct part *part;
+};
+
 struct part {
 	struct mbox_msg msg;
 	struct vol_job *job;
@@ -17,7 +23,7 @@ struct part {
 	/* worker's thread from here on */
 	struct list node; /* worker->active */
 	struct turn turn; /* in worker->turns */
-	struct list wait; /* a volume's parked parts, a path's held ones */
+	struct list wait; /* a volume's parked parts */
 	struct list sent; /* chunks on queue pairs */
 	struct split_cursor cur;
 	uint64_t next;	    /* chunk of the object */
@@ -27,6 +33,8 @@ struct part {
 	unsigned out;	    /* chunks under way */
 	bool is_parked;
 	uint64_t wait_until_ns; /* parked: end of patience */
+	unsigned hold_count;	/* 0: it is not held */
+	struct hold holds[VOL_ENDPOINTS_MAX];
 };
 
 struct vol_job {
@@ -79,8 +87,17 @@ enum issue {
 };
 /* The volume takes no I/O now: the part waits for it or fails. */
 enum issue part_wait(struct part *part, struct vol *vol);
-/* Until a chunk has come back; worker_unpark(held) is called then. */
-enum issue part_hold(struct part *part, struct list *held);
+/* Neither in turns nor parked nor held any more. */
+void part_leave(struct part *part);
+/* Back in turns. */
+void part_queue(struct part *part);
 void part_maybe_end(struct part *part);
+
+/* --- hold.c --- */
+/* Until a chunk has come back by a path of the volume, or its paths change. */
+enum issue part_hold(struct part *part, struct vol *vol);
+void part_unhold(struct part *part); /* no-op when it is not held */
+/* Looks again at all that wait for that path. */
+void load_unhold(struct lane_load *load);
 
 #endif

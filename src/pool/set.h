@@ -40,14 +40,12 @@ void poke_init(struct poke *poke, struct loop *loop,
 void poke_send(struct poke *poke);
 
 /* --- workers (worker.c) --- */
-struct lane_load;
 struct worker {
 	struct shard shard;
 	struct vol_set *set;
 	unsigned index;
 	struct list active;  /* parts here, by arrival */
 	struct turns turns;  /* those that may issue chunks */
-	struct list held;    /* parts that wait until any path has fewer */
 	struct list delayed; /* chunks that no way takes for the moment */
 	struct pool chunks, bounces;
 	struct timer timer;
@@ -62,10 +60,8 @@ int worker_start(struct worker *w, struct vol_set *set, unsigned index,
 /* Zeroed and half-started are fine; the threads of all workers are stopped
  * before one is freed. */
 void worker_free(struct worker *w);
-/* Looks again at parts that wait for a volume or a path. Worker's thread. */
+/* Looks again at parts that wait for a volume. Worker's thread. */
 void worker_unpark(struct worker *w, struct list *parked);
-/* The same, for those that wait for less on that path, or on any. */
-void worker_unhold(struct worker *w, struct lane_load *load);
 
 /* --- paths: connections to one subsystem at one address, as one owner: a new
  * life of the master has paths of its own (path.c) --- */
@@ -258,6 +254,8 @@ static inline uint32_t ways_poor(uint32_t ready)
 {
 	return ready >> 16;
 }
+/* Looks again at parts that wait for one of its paths (hold.c). */
+void lane_unhold(struct vol_lane *lane);
 bool vol_is_wanted(const struct vol *vol);
 /* Control thread: a way has changed. */
 void vol_refresh(struct vol *vol);

@@ -119,6 +119,7 @@ static void vol_unpark(struct poke *poke)
 
 	if (state != VOL_NEW)
 		worker_unpark(lane->worker, &lane->parked);
+	lane_unhold(lane); /* another path may be free */
 }
 
 bool vol_is_wanted(const struct vol *vol)

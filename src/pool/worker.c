@@ -16,9 +16,10 @@
 
 #define LOCAL_BYTES MiB /* copied before the loop gets a look at its I/O */
 
-static void part_leave(struct part *part)
+void part_leave(struct part *part)
 {
 	turns_leave(&part->worker->turns, &part->turn);
+	part_unhold(part);
 	list_del(&part->wait);
 }
 
@@ -70,13 +71,6 @@ static enum issue part_park(struct part *part, struct vol *vol,
 	if (!timer_is_set(&w->timer) ||
 	    w->timer.deadline_ns > part->wait_until_ns)
 		timer_set_at(w->shard.loop, &w->timer, part->wait_until_ns);
-	return ISSUE_PARKED;
-}
-
-enum issue part_hold(struct part *part, struct list *held)
-{
-	part_leave(part);
-	list_add_tail(held, &part->wait);
 	return ISSUE_PARKED;
 }
 
@@ -205,8 +199,10 @@ static void worker_pump(struct loop_task *task)
 
 /* --- parts --- */
 
-static void queue_part(struct worker *w, struct part *part)
+void part_queue(struct part *part)
 {
+	struct worker *w = part->worker;
+
 	turns_add(&w->turns, &part->turn);
 	loop_defer(w->shard.loop, &w->pump);
 }
@@ -227,7 +223,7 @@ void worker_accept(struct mbox_msg *msg)
 		job_fail(part->job, -ETIMEDOUT, 0);
 	else if (!timer_is_set(&w->timer) || w->timer.deadline_ns > deadline_ns)
 		timer_set_at(w->shard.loop, &w->timer, deadline_ns);
-	queue_part(w, part);
+	part_queue(part);
 }
 
 void worker_unpark(struct worker *w, struct list *parked)
@@ -237,14 +233,8 @@ void worker_unpark(struct worker *w, struct list *parked)
 	while (!list_is_empty(parked)) {
 		part = list_first(parked, struct part, wait);
 		list_del(&part->wait);
-		queue_part(w, part);
+		part_queue(part);
 	}
-}
-
-void worker_unhold(struct worker *w, struct lane_load *load)
-{
-	worker_unpark(w, &load->held);
-	worker_unpark(w, &w->held);
 }
 
 /* Returns when the part has to be looked at next, UINT64_MAX for never. */
@@ -308,7 +298,6 @@ int worker_start(struct worker *w, struct vol_set *set, unsigned index,
 	w->set = set;
 	w->index = index;
 	list_init(&w->active);
-	list_init(&w->held);
 	list_init(&w->delayed);
 	turns_init(&w->turns, MAX(set->opts.read_weight, 1u));
 	list_init(&w->waiter.node);

@@ -52,7 +52,9 @@ static inline void world_open(struct world *w, const struct vol_opts *change)
 	env_set_start(&w->env, change);
 }
 
-static inline struct vol *world_vol(struct world *w)
+/* Of the first namespace, behind these two. */
+static inline struct vol *world_vol_by(struct world *w, const struct env *a,
+				       const struct env *b)
 {
 	const char *eps[2] = {w->text[0], w->text[1]};
 	struct vol_desc desc = {.segment = w->env.segments[0],
@@ -64,11 +66,16 @@ static inline struct vol *world_vol(struct world *w)
 	struct err err = {0};
 	struct vol *vol;
 
-	env_endpoint(&w->env, 1, w->text[0]);
-	env_endpoint(&w->peer.env, 1, w->text[1]);
+	env_endpoint(a, 1, w->text[0]);
+	env_endpoint(b, 1, w->text[1]);
 	if (vol_get(w->env.set, &desc, &vol, &err))
 		fail_msg("%s", err.text);
 	return vol;
+}
+
+static inline struct vol *world_vol(struct world *w)
+{
+	return world_vol_by(w, &w->env, &w->peer.env);
 }
 
 static inline void world_close(struct world *w)
