@@ -135,7 +135,6 @@ static void set_init(struct vol_set *set, const struct vol_opts *opts)
 	list_init(&set->vols);
 	list_init(&set->paths);
 	list_init(&set->mems);
-	sweep_init(set);
 	pool_init(&set->jobs,
 		  sizeof(struct vol_job) + opts->workers * sizeof(struct part),
 		  0);
@@ -173,6 +172,7 @@ int vol_set_create(const struct vol_opts *opts, struct vol_set **out,
 			goto fail;
 		set->worker_count++;
 	}
+	sweep_init(set);
 	report_init(set);
 	*out = set;
 	return 0;

@@ -271,14 +271,16 @@ struct mem_segment {
 /* --- what nobody has used for long is forgotten (sweep.c) --- */
 struct sweep {
 	struct timer timer;
+	struct poke want;
 	struct mbox_msg msg;
 	unsigned hops; /* of msg, from worker to worker */
 	bool is_passing;
 	struct list vols, paths; /* in no table any more */
 };
 void sweep_init(struct vol_set *set);
+/* There is a volume, or a path.  Any thread. */
+void sweep_want(struct vol_set *set);
 /* Control thread. */
-void sweep_want(struct vol_set *set); /* there is a volume */
 void sweep_run(struct vol_set *set);
 void sweep_stop(struct vol_set *set);
 

@@ -147,6 +147,12 @@ static bool take_all(struct vol_set *set)
 	return !is_empty;
 }
 
+static void set_timer(struct vol_set *set)
+{
+	if (!timer_is_set(&set->sweep.timer))
+		timer_set(set_loop(set), &set->sweep.timer, SWEEP_NS);
+}
+
 /* --- public --- */
 
 void sweep_run(struct vol_set *set)
@@ -155,7 +161,7 @@ void sweep_run(struct vol_set *set)
 
 	timer_cancel(set_loop(set), &s->timer);
 	if (s->is_passing || take_all(set))
-		sweep_want(set);
+		set_timer(set);
 	if (s->is_passing ||
 	    (list_is_empty(&s->vols) && list_is_empty(&s->paths)))
 		return;
@@ -169,10 +175,17 @@ static void sweep_fire(struct timer *timer)
 	sweep_run(container_of(timer, struct vol_set, sweep.timer));
 }
 
+static void sweep_wanted(struct poke *poke)
+{
+	struct vol_set *set = container_of(poke, struct vol_set, sweep.want);
+
+	if (!set->is_closing)
+		set_timer(set);
+}
+
 void sweep_want(struct vol_set *set)
 {
-	if (!timer_is_set(&set->sweep.timer))
-		timer_set(set_loop(set), &set->sweep.timer, SWEEP_NS);
+	poke_send(&set->sweep.want);
 }
 
 void sweep_init(struct vol_set *set)
@@ -180,6 +193,7 @@ void sweep_init(struct vol_set *set)
 	struct sweep *s = &set->sweep;
 
 	s->timer.fire = sweep_fire;
+	poke_init(&s->want, set_loop(set), sweep_wanted);
 	s->msg.run = sweep_pass;
 	list_init(&s->vols);
 	list_init(&s->paths);

@@ -134,7 +134,6 @@ static void vol_control(struct poke *poke)
 
 	if (vol->set->is_closing)
 		return;
-	sweep_want(vol->set);
 	atomic_store(&vol->is_partial, false);
 	for (unsigned i = 0; i < vol->way_count; i++)
 		way_want(&vol->ways[i]);
@@ -324,6 +323,7 @@ static int get_locked(struct vol_set *set, const struct vol_desc *desc,
 	int ret;
 
 	if (!vol) {
+		sweep_want(set);
 		ret = vol_create(set, desc, &vol, err);
 		if (ret)
 			return ret;

@@ -173,6 +173,37 @@ static void test_sums(void **state)
 	vol_put(vol);
 }
 
+struct wanted {
+	struct vol_set *set;
+	bool is_wanted;
+};
+
+static void is_wanted_on(void *arg)
+{
+	struct wanted *wanted = arg;
+
+	wanted->is_wanted = timer_is_set(&wanted->set->sweep.timer);
+}
+
+/* Who has nothing to connect to, because the memory is its own, as well. */
+static void test_own_memory(void **state)
+{
+	struct env *env = *state;
+	static uint8_t mem[64 * KiB];
+	struct wanted wanted = {.set = env->set};
+	struct vol *vol;
+
+	assert_int_equal(vol_attach_memory(env->set, &env->segments[0], mem,
+					   sizeof(mem)),
+			 0);
+	vol = env_vol(env, 0, false, 0);
+	shard_call(&env->set->workers[0].shard, is_wanted_on, &wanted);
+	assert_true(wanted.is_wanted);
+	vol_put(vol);
+	vol_detach_memory(env->set, &env->segments[0]);
+	await(env, 0, 0);
+}
+
 /* --- by many --- */
 
 struct user {
@@ -256,6 +287,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_epochs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_paths, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sums, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_own_memory, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_meanwhile, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_closing, setup, teardown),
