@@ -6,8 +6,8 @@
  *
  * Invariant: the caller's memory is let go of only while no receive that points
  * there is under way, which is while the payload that comes next is another
- * command's.  A payload that is arriving there has abort_timeout_ms to be
- * complete; else the connection fails.
+ * command's.  A payload that is arriving there may pause for abort_timeout_ms
+ * and has its command's deadline to be complete; else the connection fails.
  */
 #include "nvmf/nt.h"
 

@@ -88,6 +88,7 @@ struct nt_cmd {
 	bool is_expired, is_cancelled, is_aborting, is_abort_sent;
 	bool is_leaving, is_forgotten; /* forget.c */
 	uint64_t kept_ns;	       /* deadline_ns after is_leaving */
+	uint32_t seen;		       /* is_leaving: received, a while ago */
 	unsigned tx_refs;	       /* PDUs in gathers, see tx.c */
 	uint32_t received;	       /* C2HData bytes */
 	uint32_t requested;	       /* sum of R2T lengths */
@@ -222,8 +223,8 @@ void nt_cmd_settle(struct nt_cmd *cmd);
 void nt_cmds_abort(struct nt_conn *conn);
 /* Ends it early, if it has been sent by an Abort; done comes from the loop. */
 void nt_cmd_cancel(struct nt_cmd *cmd);
-/* What it waits for has abort_timeout_ms at most, whatever its deadline; and
- * the deadline that it had counts again. */
+/* Its PDU may pause for abort_timeout_ms at most, and has that much longer than
+ * its deadline in all; and the deadline that it had counts again. */
 void nt_cmd_hurry(struct nt_cmd *cmd);
 void nt_cmd_no_hurry(struct nt_cmd *cmd);
 /* Acts on deadlines that have passed, then sets the timer. */
@@ -234,8 +235,8 @@ void nt_cmds_expire(struct nt_conn *conn);
  * The memory of a read is its caller's again, while the command goes on without
  * it; done does not run.  -EBUSY: payload is arriving there now; done comes
  * with NVME_SC_ABORT_REQUESTED behind it, or behind the end of the connection
- * when that takes longer than abort_timeout_ms.  -EINVAL (no read, too large,
- * the connection is going down), -ENOMEM: it stays as it is.
+ * when none of it comes for abort_timeout_ms.  -EINVAL (no read, too large, the
+ * connection is going down), -ENOMEM: it stays as it is.
  */
 int nt_cmd_forget(struct nt_cmd *cmd);
 /* That payload is complete. */

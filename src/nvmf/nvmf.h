@@ -309,9 +309,10 @@ void nvmf_io_submit(struct nvmf_qp *qp, struct nvmf_io *io);
  * A request: done still comes, from the loop, with what was faster or
  * NVME_SC_ABORT_REQUESTED.  A read ends soon: what the target still sends of it
  * goes to the trash, and it occupies its slot until the target has answered.
- * A write is aborted.  A target that does not let go of a write, or does not
- * complete the PDU of a read that is arriving, within abort_timeout_ms costs
- * the queue, as with a deadline.
+ * A write is aborted.  A target that does not let go of a write, or sends
+ * nothing of a read's PDU that it has begun, within abort_timeout_ms costs the
+ * queue, as with a deadline; so does a PDU that is not complete when the read
+ * would have cost it anyway.
  */
 void nvmf_io_cancel(struct nvmf_qp *qp, struct nvmf_io *io);
 

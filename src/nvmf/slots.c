@@ -203,17 +203,30 @@ static void set_deadline(struct nt_cmd *cmd, uint64_t deadline_ns)
 	insert_by_deadline(cmd->conn, cmd);
 }
 
+/* Time for the PDU that is arriving. */
+static void wait_for_more(struct nt_cmd *cmd)
+{
+	const struct nt_conn *conn = cmd->conn;
+
+	cmd->seen = cmd->received;
+	set_deadline(cmd, loop_now_ns(conn->loop) +
+				  conn->opts.abort_timeout_ms * NS_PER_MS);
+}
+
+/* It is slow, but has not stopped, and would still have time. */
+static bool is_arriving(const struct nt_cmd *cmd, uint64_t now)
+{
+	return cmd->is_leaving && cmd->received != cmd->seen &&
+	       now < cmd->kept_ns;
+}
+
 void nt_cmd_hurry(struct nt_cmd *cmd)
 {
-	struct nt_conn *conn = cmd->conn;
-
 	cmd->kept_ns = cmd->deadline_ns;
 	/* One that is late already has no more time than it had. */
 	if (!cmd->is_aborting)
-		set_deadline(cmd,
-			     loop_now_ns(conn->loop) +
-				     conn->opts.abort_timeout_ms * NS_PER_MS);
-	watch_by(conn, cmd->deadline_ns);
+		wait_for_more(cmd);
+	watch_by(cmd->conn, cmd->deadline_ns);
 }
 
 void nt_cmd_no_hurry(struct nt_cmd *cmd)
@@ -291,6 +304,10 @@ void nt_cmds_expire(struct nt_conn *conn)
 			break;
 		if (!cmd->is_cancelled && was_busy(conn, cmd->deadline_ns))
 			return;
+		if (is_arriving(cmd, now)) {
+			wait_for_more(cmd);
+			continue;
+		}
 		if (cmd->is_aborting || cmd->is_leaving ||
 		    !conn->opts.on_late) {
 			fail_late(conn, now);

@@ -162,6 +162,59 @@ static void test_cancel_read_goes_on_arriving(void **state)
 	assert_int_equal(t->done, 1);
 }
 
+/* A few bytes of the other half every 100 ms, at most so many times. */
+static void trickle(const struct test_io *t, unsigned times)
+{
+	static char some[8];
+
+	memset(some, 0x77, sizeof(some));
+	while (!t->done && times--) {
+		fake_send_raw(h.io_conn, some, sizeof(some));
+		world_run_ms(100);
+	}
+}
+
+/* The PDU is slow, but it does not stop: its connection is worth more than the
+ * moment. */
+static void test_cancel_read_arrives_slowly(void **state)
+{
+	static char data[BYTES];
+	struct test_io *t;
+
+	memset(data, 0x77, sizeof(data));
+	w.opts.command_timeout_ms = 5000;
+	w.opts.abort_timeout_ms = 300;
+	t = read_half(data);
+	nvmf_io_cancel(w.qp, &t->io);
+	trickle(t, 20);
+	assert_int_equal(t->done, 0);
+	fake_send_raw(h.io_conn, data, BYTES / 2 - 20 * 8);
+	world_until(&t->done);
+	assert_int_equal(t->io.sc, NVME_SC_ABORT_REQUESTED);
+	world_run_ms(500);
+	assert_int_equal(h.aborts + w.qp_failed, 0);
+}
+
+/* At most as long as if it had not been cancelled. */
+static void test_cancel_read_arrives_forever(void **state)
+{
+	static char data[BYTES];
+	struct test_io *t;
+	uint64_t start;
+
+	memset(data, 0x77, sizeof(data));
+	w.opts.command_timeout_ms = 1000;
+	w.opts.abort_timeout_ms = 300;
+	start = now_ms();
+	t = read_half(data);
+	nvmf_io_cancel(w.qp, &t->io);
+	trickle(t, 100);
+	assert_in_range(now_ms() - start, 1000, 1500);
+	assert_int_equal(t->done, 1);
+	assert_int_equal(t->io.sc, NVME_SC_ABORT_REQUESTED);
+	assert_int_equal(w.qp_failed, 1);
+}
+
 /* Half of it has come, whole: that is not the read. */
 static void test_cancel_read_of_two_commands(void **state)
 {
@@ -256,6 +309,8 @@ int main(void)
 		T(test_cancel_read_stops_arriving),
 		T(test_cancel_late_read_stops_arriving),
 		T(test_cancel_read_goes_on_arriving),
+		T(test_cancel_read_arrives_slowly),
+		T(test_cancel_read_arrives_forever),
 		T(test_cancel_read_of_two_commands),
 		T(test_cancel_read_lost),
 		T(test_cancel_unsent),
