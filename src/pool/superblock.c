@@ -31,7 +31,9 @@ struct sb_wire {
 	uint64_t data_offset;
 	char identity[80];
 	char cluster_id[136];
-	uint8_t zero[3788];
+	uint8_t zero[3776];
+	uint64_t epoch_again; /* 0: of a program that did not write it */
+	uint32_t zeros;
 	uint32_t crc; /* CRC-32C of all that stands before */
 };
 static_assert(sizeof(struct sb_wire) == SB_BYTES, "superblock");
@@ -40,6 +42,7 @@ static_assert(offsetof(struct sb_wire, ns_bytes) == 48, "ns_bytes");
 static_assert(offsetof(struct sb_wire, epoch) == 64, "epoch");
 static_assert(offsetof(struct sb_wire, identity) == 88, "identity");
 static_assert(offsetof(struct sb_wire, cluster_id) == 168, "cluster_id");
+static_assert(offsetof(struct sb_wire, epoch_again) == 4080, "epoch_again");
 static_assert(offsetof(struct sb_wire, crc) == 4092, "crc");
 static_assert(sizeof(((struct superblock *)0)->cluster_id) <=
 		      sizeof(((struct sb_wire *)0)->cluster_id),
@@ -59,7 +62,8 @@ const struct sb_field sb_fields[] = {
 	FIELD(segment),	    FIELD(cluster),	FIELD(ns_bytes),
 	FIELD(block_bytes), FIELD(flags),	FIELD(epoch),
 	FIELD(created_s),   FIELD(data_offset), FIELD(identity),
-	FIELD(cluster_id),  FIELD(zero),	FIELD(crc),
+	FIELD(cluster_id),  FIELD(zero),	FIELD(epoch_again),
+	FIELD(zeros),	    FIELD(crc),
 };
 const size_t sb_field_count = ARRAY_SIZE(sb_fields);
 
@@ -78,6 +82,7 @@ void sb_encode(const struct superblock *sb, uint8_t out[SB_BYTES])
 		.epoch = sb->epoch,
 		.created_s = sb->created_s,
 		.data_offset = POOL_DATA_OFFSET,
+		.epoch_again = sb->epoch,
 	};
 
 	memcpy(w.magic, magic, sizeof(magic));
@@ -114,6 +119,11 @@ static int check_fields(const struct sb_wire *w, struct err *err)
 		return err_set(err, -EBADMSG,
 			       "superblock: namespace size %llu is impossible",
 			       (unsigned long long)w->ns_bytes);
+	if (w->epoch_again && w->epoch_again != w->epoch)
+		return err_set(err, -EBADMSG,
+			       "superblock: two epochs, %llu and %llu",
+			       (unsigned long long)w->epoch,
+			       (unsigned long long)w->epoch_again);
 	if (!is_text(w->identity, sizeof(w->identity)) ||
 	    !is_text(w->cluster_id,
 		     sizeof(((struct superblock *)0)->cluster_id)))
@@ -123,26 +133,16 @@ static int check_fields(const struct sb_wire *w, struct err *err)
 }
 
 /*
- * Adopting a disk changes the epoch and nothing else, in the first 512 bytes,
- * and so the CRC, in the last.  A power failure between these two leaves the
- * one of a new and the other of an old superblock.  Both were right, and the
- * newer was going to be: so it is taken for that.
+ * Adopting a disk changes the epoch and nothing else: in the first 512 bytes,
+ * and in the last beside the CRC.  A power failure between these two leaves the
+ * one of a new and the other of an old superblock.  Both were right; the CRC
+ * vouches for the epoch beside it, so the adoption counts as made or as not
+ * begun.
  */
 static bool heal_torn(struct sb_wire *w)
 {
-	struct sb_wire other = *w;
-
-	for (uint64_t d = 1; d <= SB_TORN_EPOCHS; d++) {
-		for (int sign = -1; sign <= 1; sign += 2) {
-			other.epoch = sign > 0 ? w->epoch + d : w->epoch - d;
-			if (crc32c(0, &other, offsetof(struct sb_wire, crc)) !=
-			    w->crc)
-				continue;
-			w->epoch = MAX(w->epoch, other.epoch);
-			return true;
-		}
-	}
-	return false;
+	w->epoch = w->epoch_again;
+	return crc32c(0, w, offsetof(struct sb_wire, crc)) == w->crc;
 }
 
 int sb_decode(const uint8_t in[SB_BYTES], struct superblock *out,

@@ -11,9 +11,6 @@
 
 #define SB_BYTES   4096
 #define SB_VERSION 1
-/* So far apart two epochs may be whose superblocks a power failure has mixed:
- * each life of a master that did not come to write it is one. */
-#define SB_TORN_EPOCHS 8
 /* What label_judge() wants to see of a disk's head and tail. */
 #define LABEL_HEAD_BYTES (1u << 20)
 #define LABEL_TAIL_BYTES (256u << 10)
@@ -35,7 +32,7 @@ struct superblock {
 void sb_encode(const struct superblock *sb, uint8_t out[SB_BYTES]);
 /* -ENOENT: magic absent; -EPROTONOSUPPORT: newer version; -EBADMSG: CRC or
  * a field is wrong; err says which.  One that was torn while its epoch was
- * written anew is that of the higher epoch. */
+ * written anew is the one or the other, whole. */
 int sb_decode(const uint8_t in[SB_BYTES], struct superblock *out,
 	      struct err *err);
 /* The magic alone: says "ours" also of a superblock that can't be decoded. */

@@ -12,7 +12,8 @@
 #include "base/crc.h"
 #include "pool/superblock.h"
 
-#define EPOCH_AT 64
+#define EPOCH_AT       64
+#define EPOCH_AGAIN_AT 4080
 
 static const char *doc_path;
 
@@ -83,12 +84,15 @@ static void test_each_bit_counts(void **state)
 	for (size_t i = 0; i < SB_BYTES; i++) {
 		struct err err = {0};
 
-		if (i == EPOCH_AT)
-			continue; /* torn, see below */
 		b[i] ^= (uint8_t)(1 << i % 8);
 		ret = sb_decode(b, &out, &err);
-		assert_int_equal(ret, i < 8 ? -ENOENT : -EBADMSG);
-		assert_int_equal(err.code, ret);
+		if (i >= EPOCH_AT && i < EPOCH_AT + 8) {
+			assert_int_equal(ret, 0); /* torn, see below */
+			assert_int_equal(out.epoch, in.epoch);
+		} else {
+			assert_int_equal(ret, i < 8 ? -ENOENT : -EBADMSG);
+			assert_int_equal(err.code, ret);
+		}
 		b[i] ^= (uint8_t)(1 << i % 8);
 	}
 }
@@ -113,27 +117,38 @@ static int decode_with(size_t off, const void *bytes, size_t n)
  * last of the other. */
 static void test_torn(void **state)
 {
-	for (int64_t by = -SB_TORN_EPOCHS - 1; by <= SB_TORN_EPOCHS + 1; by++) {
+	static const int64_t steps[] = {-1, 1, -8, 8, -9, 9, -(1 << 20),
+					1 << 20};
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		struct superblock old = sample(), new = old, out;
 		uint8_t a[SB_BYTES], b[SB_BYTES];
 		struct err err = {0};
-		int ret;
 
-		new.epoch += (uint64_t)by;
+		new.epoch += (uint64_t)steps[i];
 		sb_encode(&old, a);
 		sb_encode(&new, b);
 		memcpy(a, b, 512);
-		ret = sb_decode(a, &out, &err);
-		if (by < -SB_TORN_EPOCHS || by > SB_TORN_EPOCHS) {
-			assert_int_equal(ret, -EBADMSG);
-			continue;
-		}
-		assert_int_equal(ret, 0);
-		assert_int_equal(out.epoch, MAX(old.epoch, new.epoch));
+		assert_int_equal(sb_decode(a, &out, &err), 0);
+		assert_int_equal(out.epoch, old.epoch);
 		/* Another field is no matter of epochs. */
 		a[72] ^= 1;
 		assert_int_equal(sb_decode(a, &out, &err), -EBADMSG);
 	}
+}
+
+/* Programs that wrote the epoch once left zeros in the other place. */
+static void test_epoch_once(void **state)
+{
+	struct superblock in = sample(), out;
+	uint8_t b[SB_BYTES];
+	struct err err = {0};
+
+	sb_encode(&in, b);
+	memset(b + EPOCH_AGAIN_AT, 0, 8);
+	seal(b);
+	assert_int_equal(sb_decode(b, &out, &err), 0);
+	assert_int_equal(out.epoch, in.epoch);
 }
 
 static void test_fields(void **state)
@@ -151,7 +166,7 @@ static void test_fields(void **state)
 	assert_int_equal(decode_with(80, "\1", 1), -EBADMSG);
 	assert_int_equal(decode_with(88, ones, 80), -EBADMSG);
 	assert_int_equal(decode_with(168, ones, 136), -EBADMSG);
-	assert_int_equal(decode_with(64, ones, 8), 0);
+	assert_int_equal(decode_with(EPOCH_AT, ones, 8), -EBADMSG);
 }
 
 static void test_document(void **state)
@@ -188,6 +203,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_longest_texts),
 		cmocka_unit_test(test_each_bit_counts),
 		cmocka_unit_test(test_torn),
+		cmocka_unit_test(test_epoch_once),
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_document),
 	};
