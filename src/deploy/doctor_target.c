@@ -301,7 +301,7 @@ static void add_epoch(struct doctor *d, const struct doctor_check *c,
 		   "its superblock has epoch %" PRIu64 ", the master's is "
 		   "%" PRIu64,
 		   epoch, owner->epoch);
-	if (epoch > owner->epoch)
+	if (*owner->fenced || epoch > owner->epoch)
 		doctor_advise_fenced(d, owner->fenced);
 	else
 		doctor_advise(d, "The master is about to take it over: look "

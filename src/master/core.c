@@ -17,6 +17,9 @@
 
 #define OBJECTS_EXPECTED 4096
 #define REAP_ALL	 UINT32_MAX
+/* Few enough that epochs can be read, and so many that two lives hardly ever
+ * have the same step. */
+#define EPOCH_STEPS	 (1u << 20)
 
 void core_opts_default(struct core_opts *opts)
 {
@@ -49,6 +52,15 @@ static struct str object_key(const struct hnode *node)
 	return obj_key((const struct object *)p);
 }
 
+/* Apart from core->rng, whose numbers are for placement. */
+static uint64_t epoch_step(uint64_t seed)
+{
+	struct rng rng;
+
+	rng_seed(&rng, ~seed);
+	return 1 + rng_below(&rng, EPOCH_STEPS);
+}
+
 int core_create(const struct core_opts *opts, struct core **out)
 {
 	struct core *core = calloc(1, sizeof(*core));
@@ -70,6 +82,7 @@ int core_create(const struct core_opts *opts, struct core **out)
 		recency_init(&core->spread[kind]);
 	list_init(&core->client_list);
 	rng_seed(&core->rng, opts->seed);
+	core->epoch_step = epoch_step(opts->seed);
 	stats_init(&core->stats);
 	if (copier_create(core) < 0 ||
 	    htab_init(&core->objects, OBJECTS_EXPECTED, object_key) < 0 ||

@@ -78,7 +78,7 @@ struct core_opts {
 	/* defaults of requests that do not ask; -1 = by what is mounted */
 	int replica_num, nof_replica_num;
 	uint32_t offline_failures; /* probes in a row */
-	uint64_t seed;
+	uint64_t seed; /* another one in each life */
 	uint64_t generation; /* the first one; grows from life to life */
 };
 void core_opts_default(struct core_opts *opts);
@@ -127,7 +127,9 @@ struct segment {
 	uint32_t unit;	   /* extents are multiples of it */
 	uint64_t ns_bytes; /* nof: of the whole namespace */
 	uint32_t block_bytes;
-	uint64_t epoch;
+	uint64_t epoch; /* nof: of this life, as its superblock has to say */
+	/* nof, awaited: the last that the journal knew of */
+	uint64_t known_epoch;
 	/* nof: of the owner as whom clients write; 0: as themselves */
 	uint64_t key;
 	/* nof: of this life, and its target may have it registered; 0 = no */
@@ -343,6 +345,11 @@ struct core {
 	struct tomb tombs[TOMBS_MAX];
 	unsigned tomb_next;
 	struct rng rng;
+	/* What the epochs of this life are above those that it goes on from.
+	 * Another life that goes on from the same ones has another step: so an
+	 * epoch is the name of one life to all who look at the superblock,
+	 * masters and clients. */
+	uint64_t epoch_step;
 	uint64_t mark;
 	struct stats stats;
 	uint32_t segment_no; /* last one given */

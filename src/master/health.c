@@ -10,7 +10,6 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "master/note.h"
 #include "master/segment.h"
 
 static void set_offline(struct core *core, struct segment *seg, const char *why)
@@ -41,6 +40,23 @@ static void say_others(const struct vol_probe *probe, char *why, size_t len)
 		 text);
 }
 
+static void say_fenced(const struct segment *seg, const struct vol_probe *probe,
+		       char *why, size_t len)
+{
+	unsigned long long found = probe->sb.epoch;
+
+	if (seg->is_awaited)
+		snprintf(why, len,
+			 "fenced: the superblock has epoch %llu, the journal "
+			 "knows %llu; if no other master goes on with it: "
+			 "mooncake_ssd_register --force",
+			 found, (unsigned long long)seg->known_epoch);
+	else
+		snprintf(why, len,
+			 "fenced: the superblock has epoch %llu, expected %llu",
+			 found, (unsigned long long)seg->epoch);
+}
+
 /* What speaks against the namespace that answered; "" = nothing. */
 static void judge(const struct segment *seg, const struct vol_probe *probe,
 		  char *why, size_t len)
@@ -58,16 +74,8 @@ static void judge(const struct segment *seg, const struct vol_probe *probe,
 		snprintf(why, len,
 			 "the superblock there belongs to another "
 			 "segment");
-	else if (seg->is_awaited ? probe->sb.epoch > seg->epoch
-				 : probe->sb.epoch != seg->epoch)
-		snprintf(why, len,
-			 "fenced: the superblock has epoch %llu, expected "
-			 "%llu%s",
-			 (unsigned long long)probe->sb.epoch,
-			 (unsigned long long)seg->epoch,
-			 seg->is_awaited ? "; if no other master goes on with "
-					   "it: mooncake_ssd_register --force"
-					 : "");
+	else if (!segment_has_epoch(seg, probe->sb.epoch))
+		say_fenced(seg, probe, why, len);
 	else if (bytes != seg->ns_bytes)
 		snprintf(why, len,
 			 "the namespace has %llu bytes now, it had %llu",
@@ -187,8 +195,8 @@ bool health_is_well(const struct segment *seg, const struct vol_probe *probe)
 	return !why[0];
 }
 
-bool health_is_awaited(struct core *core, struct segment *seg,
-		       const struct vol_probe *probe, struct superblock *sb)
+bool health_is_awaited(const struct segment *seg, const struct vol_probe *probe,
+		       struct superblock *sb)
 {
 	char why[256];
 
@@ -197,12 +205,9 @@ bool health_is_awaited(struct core *core, struct segment *seg,
 	judge(seg, probe, why, sizeof(why));
 	if (why[0])
 		return false;
-	/* Another master may have gone on from a copy of the same journal:
-	 * whoever writes last has it, and the other one sees that. */
-	if (probe->sb.epoch == seg->epoch) {
-		seg->epoch++;
-		note_segment(core, seg);
-	}
+	/* Another master may go on from a copy of the same journal, and have
+	 * seen the same: whoever writes last has it, and the other one sees
+	 * that, since no two lives write the same epoch. */
 	*sb = probe->sb;
 	sb->epoch = seg->epoch;
 	return true;

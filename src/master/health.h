@@ -21,8 +21,8 @@ void health_probed(struct core *core, struct segment *seg,
 bool health_is_well(const struct segment *seg, const struct vol_probe *probe);
 /* It is awaited, and this is what is awaited: *sb is what has to be written
  * there for it to be of this life. */
-bool health_is_awaited(struct core *core, struct segment *seg,
-		       const struct vol_probe *probe, struct superblock *sb);
+bool health_is_awaited(const struct segment *seg, const struct vol_probe *probe,
+		       struct superblock *sb);
 /* Its target has lost our reservation (one that is restarted may): *sb is what
  * is there, to be written again once it is reserved again. */
 bool health_is_unheld(const struct segment *seg, const struct vol_probe *probe,

@@ -224,7 +224,7 @@ static struct segment *find_mounted(struct core *core,
 static bool go_on(struct core *core, struct segment *seg,
 		  struct nof_found *found, bool is_forced, struct err *err)
 {
-	if (!seg->is_awaited || found->sb.epoch <= seg->epoch)
+	if (!seg->is_awaited || segment_has_epoch(seg, found->sb.epoch))
 		return true;
 	if (!is_forced) {
 		err_set(err, -EEXIST,
@@ -232,10 +232,11 @@ static bool go_on(struct core *core, struct segment *seg,
 			"journal knows %llu; if no other master goes on with "
 			"it, --force takes it over: %s",
 			(unsigned long long)found->sb.epoch,
-			(unsigned long long)seg->epoch, seg->name);
+			(unsigned long long)seg->known_epoch, seg->name);
 		return false;
 	}
-	seg->epoch = found->sb.epoch;
+	seg->known_epoch = found->sb.epoch;
+	seg->epoch = found->sb.epoch + core->epoch_step;
 	note_segment(core, seg);
 	found->is_taken_over = true;
 	return true;
@@ -368,7 +369,8 @@ static struct uuid cluster_uuid(const char *cluster_id)
 	return uuid;
 }
 
-static void make_superblock(struct nof_found *found, bool is_adopted)
+static void make_superblock(const struct core *core, struct nof_found *found,
+			    bool is_adopted)
 {
 	struct superblock *sb = &found->sb;
 
@@ -377,7 +379,7 @@ static void make_superblock(struct nof_found *found, bool is_adopted)
 			 "taken over with a superblock of epoch %llu; objects "
 			 "of earlier lives are not known any more",
 			 (unsigned long long)sb->epoch);
-		sb->epoch++;
+		sb->epoch += core->epoch_step;
 		return;
 	}
 	*sb = (struct superblock){
@@ -419,7 +421,7 @@ enum mooncake_status nof_judge(struct core *core, struct nof_found *found,
 		*err = why;
 		return MOONCAKE_INVALID_PARAMS;
 	}
-	make_superblock(found, found->label == LABEL_OURS && !why.code);
+	make_superblock(core, found, found->label == LABEL_OURS && !why.code);
 	return MOONCAKE_OK;
 }
 

@@ -483,8 +483,9 @@ static int wake_segments(struct core *core)
 
 	list_for_each (seg, &core->segments, node) {
 		seg->leased_until_ns = core->now_ns + core->opts.lease_ns;
+		seg->known_epoch = seg->epoch;
 		if (seg->kind == KIND_NOF)
-			seg->epoch++; /* of this life */
+			seg->epoch += core->epoch_step;
 		else if (!client_seen(core, &seg->client))
 			return -ENOMEM;
 	}

@@ -282,6 +282,12 @@ bool segment_matches(const struct segment *seg, const struct uuid *id,
 	return false;
 }
 
+bool segment_has_epoch(const struct segment *seg, uint64_t epoch)
+{
+	return epoch == seg->epoch ||
+	       (seg->is_awaited && epoch <= seg->known_epoch);
+}
+
 void segment_start_unmount(struct core *core, struct segment *seg)
 {
 	bool took = takes_extents(seg);

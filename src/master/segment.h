@@ -51,6 +51,9 @@ const char *segment_state_name(const struct segment *seg);
 /* ep NULL: by id; its nsid 0: any namespace of the subsystem there. */
 bool segment_matches(const struct segment *seg, const struct uuid *id,
 		     const struct endpoint *ep);
+/* nof: did this life write a superblock with that epoch, or, as long as it is
+ * awaited, one that the journal knows of? */
+bool segment_has_epoch(const struct segment *seg, uint64_t epoch);
 /* Nothing is handed out any more; segments_reap() does the rest. */
 void segment_start_unmount(struct core *core, struct segment *seg);
 /* Drops up to budget replicas of segments on their way out, and the segments

@@ -149,7 +149,7 @@ static void judged(struct watch *w)
 	w->first = path_of(w);
 	w->tried = 0;
 	health_probed(core, w->seg, &w->probe);
-	if (health_is_awaited(core, w->seg, &w->probe, &sb))
+	if (health_is_awaited(w->seg, &w->probe, &sb))
 		label_submit(w, &sb, CLAIM_CLUSTER);
 	else if (health_is_unheld(w->seg, &w->probe, &sb))
 		label_submit(w, &sb, CLAIM_FREE);

@@ -25,7 +25,7 @@ struct superblock {
 	char identity[80]; /* "uuid:…", "nguid:…", "eui:…" or "none" */
 	uint64_t ns_bytes;
 	uint32_t block_bytes;
-	uint64_t epoch;	    /* grows with every adoption by a master */
+	uint64_t epoch;	    /* of the life of a master that adopted it */
 	uint64_t created_s; /* wall clock, for people */
 };
 

@@ -162,8 +162,8 @@ def test_header_of_a_log(cluster, there):
 
 
 def test_copy_is_older(cluster, there):
+    """By one life."""
     shutil.copytree(there.dir, there.dir + ".copy")
-    there.restart()
     there.restart()
     there.kill()
     shutil.rmtree(there.dir)

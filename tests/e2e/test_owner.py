@@ -4,6 +4,7 @@ its clients are refused by the target itself."""
 import json
 import shutil
 import signal
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ from conftest import BUILD, FAST, new_store
 from cluster import Cluster
 
 POOL = {"replica_num": "0", "nof_replica_num": "1"}
+OFF = "--nof_reservations=off"
 NEVER = ("--nof_heartbeat_interval_sec=3600", "--default_kv_lease_ttl=1000")
 
 
@@ -299,6 +301,53 @@ def test_a_master_killed_before_it_gave_back(cluster, other):
     cluster.wait_until("its writers' time is over", lambda:
                        try_register(cluster, "a")[0] == 0)
     assert is_ours(cluster) and pool(cluster)["reservation"] != was
+
+
+def two_on_copies(cluster, other):
+    """A pool with an object, and two masters' journals that know it."""
+    cluster.master(f"--journal_dir={cluster.path('j')}", OFF, *FAST)
+    target = Faulty(cluster)
+    cluster.register("a")
+    store = new_store(cluster, **POOL)
+    assert store.put("old", b"o" * 5000) == 0
+    store.close()
+    cluster.children["master"].stop()
+    shutil.copytree(cluster.path("j"), other.path("j"))
+    return target
+
+
+def start_copy(c):
+    c.master(f"--journal_dir={c.path('j')}", OFF, *FAST,
+             "--nof_heartbeat_probe_timeout_ms=20000")
+
+
+def test_two_begin_at_once(cluster, other):
+    """Without reservations: each has read the superblock before the other one
+    wrote it.  One has it, and the other one knows that."""
+    target = two_on_copies(cluster, other)
+    target.fault("set", "kind=delay,op=read,ms=5000,count=2")
+    start_copy(cluster)
+    start_copy(other)
+
+    def is_decided():
+        states = {p["state"]: p["message"]
+                  for p in (pool(cluster), pool(other))}
+        return "online" in states and \
+            states.get("offline", "").startswith("fenced: ")
+    cluster.wait_until("one has it, the other one is fenced", is_decided)
+    owner, fenced = sorted((cluster, other),
+                           key=lambda c: pool(c)["state"] == "offline")
+    mine, theirs = new_store(owner, **POOL), new_store(fenced, **POOL)
+    for i in range(20):
+        assert mine.put(f"k{i}", bytes([i]) * 5000) == 0
+        assert theirs.put(f"t{i}", b"t" * 5000) != 0
+    time.sleep(2.5)  # probes of both
+    assert is_decided() and pool(owner)["state"] == "online"
+    assert mine.get("old") == b"o" * 5000
+    for i in range(20):
+        assert mine.get(f"k{i}") == bytes([i]) * 5000
+    mine.close()
+    theirs.close()
 
 
 def test_a_wrong_word_is_named(cluster):

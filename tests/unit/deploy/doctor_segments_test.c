@@ -35,9 +35,9 @@ static struct doctor *make(void)
 	return d;
 }
 
-static char fenced[] = "fenced: the superblock has epoch 4, expected 2; if no "
-		       "other master goes on with it: mooncake_ssd_register "
-		       "--force";
+static char fenced[] = "fenced: the superblock has epoch 4, the journal knows "
+		       "1; if no other master goes on with it: "
+		       "mooncake_ssd_register --force";
 static char others[] = "fenced: the target has the namespace reserved for "
 		       "another owner, x";
 static char gone[] = "no answer";
@@ -102,6 +102,12 @@ static void test_superblocks(void **state)
 	doctor_judge_superblock(d, check, "a", &probe, &owner);
 	expect_advice(d, "epoch 4, the master's is 2",
 		      ": mooncake_ssd_register --force. Don't unregister it");
+	/* Each life takes a step of its own: theirs was the smaller one. */
+	owner.epoch = 5;
+	doctor_judge_superblock(d, check, "a", &probe, &owner);
+	expect_advice(d, "epoch 4, the master's is 5",
+		      ": mooncake_ssd_register --force. Don't unregister it");
+	owner.epoch = 2;
 	owner.fenced[0] = '\0';
 	probe.sb.epoch = 1;
 	doctor_judge_superblock(d, check, "a", &probe, &owner);

@@ -131,13 +131,14 @@ static void test_fenced_by_its_own_past(void **state)
 	assert_int_equal(nof_add_segment(core, &found, &seg, &err), 0);
 	segment_set_state(core, seg, SEG_OFFLINE, "");
 	seg->is_awaited = true;
+	seg->known_epoch = 1;
 	seg->epoch = 2;
 	probe = labelled(&found, 1);
 	probe.sb.epoch = 4;
 	health_probed(core, seg, &probe);
 	assert_non_null(strstr(seg->message, "fenced"));
 	assert_non_null(strstr(seg->message, "mooncake_ssd_register --force"));
-	assert_false(health_is_awaited(core, seg, &probe, &sb));
+	assert_false(health_is_awaited(seg, &probe, &sb));
 	found = found_at(path_a, &probe);
 	assert_int_equal(judge(core, &found, false, &other, text), -102);
 	assert_non_null(strstr(text, "fenced"));
@@ -147,15 +148,15 @@ static void test_fenced_by_its_own_past(void **state)
 	assert_int_equal(judge(core, &found, true, &other, text), 0);
 	assert_ptr_equal(other, seg);
 	assert_true(found.is_taken_over);
-	assert_true(health_is_awaited(core, seg, &probe, &sb));
-	assert_int_equal(sb.epoch, 5);
+	assert_true(health_is_awaited(seg, &probe, &sb));
+	assert_true(sb.epoch > 4);
 	/* Another master, while this one has it: not by this way. */
 	seg->is_awaited = false;
-	probe.sb.epoch = 9;
+	probe.sb.epoch++;
 	found = found_at(path_a, &probe);
 	assert_int_equal(judge(core, &found, true, &other, text), 0);
 	assert_false(found.is_taken_over);
-	assert_int_equal(seg->epoch, 5);
+	assert_int_equal(seg->epoch, sb.epoch);
 	core_destroy(core);
 }
 
@@ -183,7 +184,7 @@ static void test_refused_unless_forced(void **state)
 	probe = labelled(&found, 1);
 	found = found_at(path_a, &probe);
 	assert_int_equal(judge(core, &found, false, &seg, text), 0);
-	assert_int_equal(found.sb.epoch, 2);
+	assert_true(found.sb.epoch > 1);
 	assert_true(uuid_eq(&found.sb.segment, &probe.sb.segment));
 	assert_non_null(strstr(found.note, "earlier lives"));
 	/* Ours, but reformatted. */
