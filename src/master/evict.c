@@ -289,6 +289,15 @@ static struct replica *search(struct core *core, enum kind kind,
 	return NULL;
 }
 
+static bool has_to_rest(struct core *core, const struct object *obj)
+{
+	uint64_t end_ns = obj_lease_end(core, obj);
+
+	if (obj->is_grouped)
+		end_ns = MAX(end_ns, group_lease_end(core, obj));
+	return end_ns && end_ns + core->opts.margin_ns > core->now_ns;
+}
+
 static uint64_t evict(struct core *core, enum kind kind, struct segment *seg,
 		      struct sweep *sweep)
 {
@@ -296,6 +305,9 @@ static uint64_t evict(struct core *core, enum kind kind, struct segment *seg,
 
 	if (!rep && core->opts.can_evict_soft_pinned)
 		rep = search(core, kind, seg, coldest_soft, sweep);
+	/* What is warmer would, too. */
+	if (rep && sweep->is_at_once && has_to_rest(core, rep->obj))
+		return 0;
 	return drop(core, rep, sweep);
 }
 

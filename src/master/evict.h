@@ -35,6 +35,8 @@ struct sweep {
 	unsigned budget;
 	/* Groups that were found since then have to stay; 0 = none was. */
 	uint64_t since_ns;
+	/* Not what has to rest when it has gone, for its readers. */
+	bool is_at_once;
 };
 
 /* Drops the coldest replica of that kind that may go, and its group with it;

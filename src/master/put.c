@@ -140,7 +140,7 @@ static uint64_t make_room(struct core *core, struct put_ask *ask,
 	struct effort *effort = &ask->effort[kind];
 	struct segment *focus =
 		effort->round >= ROUNDS_GLOBAL ? emptiest(core, kind) : NULL;
-	struct sweep sweep = {ask->budget, effort->sweep_ns};
+	struct sweep sweep = {ask->budget, effort->sweep_ns, ask->is_last};
 	uint64_t resting = resting_bytes(core, kind);
 	uint64_t freed = 0, got = 1;
 

@@ -31,7 +31,8 @@ struct put_ask {
 					   * has to wait; put_start()'s */
 	uint64_t retry_ns;
 	bool is_last; /* nobody will ask again: what has to be waited for, or
-		       * is beyond the budget, is not there */
+		       * is beyond the budget, is not there, and nothing is
+		       * evicted that has to rest */
 	/* With OBJECT_ALREADY_EXISTS: it does not yet, somebody is at it. */
 	bool is_being_written;
 };

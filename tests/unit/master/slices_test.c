@@ -94,12 +94,33 @@ static void test_slices_count_rounds(void **state)
 	core_destroy(core);
 }
 
+/* Who can't wait gets nothing from evicting what has to rest. */
+static void test_last_try_evicts_what_is_free_at_once(void **state)
+{
+	struct core *core = t_core(NULL);
+	struct put_ask ask = t_ask(core, 2, 0);
+	struct object *obj;
+
+	for (unsigned i = 0; i < 4; i++)
+		t_segment(core, KIND_MEM, i, 4 * MiB);
+	fill_small(core, 0);
+	t_pass(core, core->opts.lease_ns);
+	ask.is_last = true;
+	assert_int_equal(put_start(core, &ask, STR("new"), MiB, &obj), -200);
+	assert_int_equal(core->stats.evicted_keys_mem, 0);
+	t_pass(core, core->opts.margin_ns);
+	assert_int_equal(put_start(core, &ask, STR("new"), MiB, &obj), 0);
+	assert_int_equal(obj->replica_count, 2);
+	core_destroy(core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_slices_evict_once),
 		cmocka_unit_test(test_rest_one_by_one),
 		cmocka_unit_test(test_slices_count_rounds),
+		cmocka_unit_test(test_last_try_evicts_what_is_free_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
