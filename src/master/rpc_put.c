@@ -156,8 +156,7 @@ static struct str group_of(const struct put_job *job, size_t item)
 						: STR("");
 }
 
-/* Goes on with the items; false when it has to be parked, which it has not any
- * more when the service stops. */
+/* Goes on with the items; false when it has to be parked. */
 static bool put_run(struct service *svc, struct put_job *job)
 {
 	struct core *core = svc->core;
@@ -170,7 +169,7 @@ static bool put_run(struct service *svc, struct put_job *job)
 		struct object *obj;
 		int st;
 
-		if (items++ == PUT_SLICE_ITEMS && !svc->is_stopping) {
+		if (items++ == PUT_SLICE_ITEMS) {
 			job->ask.retry_ns = core->now_ns;
 			return false;
 		}
@@ -184,8 +183,7 @@ static bool put_run(struct service *svc, struct put_job *job)
 		if (job->msg->request)
 			job->ask.request = job->msg->request + job->next;
 		job->ask.group = group_of(job, job->next);
-		job->ask.is_last =
-			core->now_ns >= job->give_up_ns || svc->is_stopping;
+		job->ask.is_last = core->now_ns >= job->give_up_ns;
 		st = put_start(core, &job->ask, reply_str(&item->key),
 			       item->size, &obj);
 		if (st == PUT_LATER)
@@ -226,9 +224,21 @@ static void arm_park(struct service *svc)
 			     MAX(first, loop_now_ns(svc->loop) + 1));
 }
 
+/* Why a parked put goes on no more; MOONCAKE_OK: it does. */
+static enum mooncake_status why_refused(const struct service *svc)
+{
+	/* What would be granted could not be ended any more. */
+	if (svc->is_stopping)
+		return MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS;
+	/* What is evicted now could not be told to the journal. */
+	if (svc->keeper && keeper_is_broken(svc->keeper))
+		return MOONCAKE_PERSISTENT_FAIL;
+	return MOONCAKE_OK;
+}
+
 void rpc_put_run_parked(struct service *svc)
 {
-	bool is_broken = svc->keeper && keeper_is_broken(svc->keeper);
+	enum mooncake_status st = why_refused(svc);
 	struct list due;
 
 	list_init(&due);
@@ -237,12 +247,9 @@ void rpc_put_run_parked(struct service *svc)
 		struct put_job *job = list_first(&due, struct put_job, node);
 
 		list_del(&job->node);
-		/* What is evicted now could not be told to the journal. */
-		if (is_broken)
-			service_refuse(job->req, MOONCAKE_PERSISTENT_FAIL);
-		else if ((due_ns(job) <= svc->core->now_ns ||
-			  svc->is_stopping) &&
-			 put_run(svc, job))
+		if (st != MOONCAKE_OK)
+			service_refuse(job->req, st);
+		else if (due_ns(job) <= svc->core->now_ns && put_run(svc, job))
 			put_finish(svc, job);
 		else
 			list_add_tail(&svc->parked, &job->node);

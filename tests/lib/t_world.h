@@ -83,6 +83,7 @@ struct world {
 	/* at the end of the last life */
 	uint32_t timers_left;
 	bool has_parked_left;
+	uint64_t evicted; /* replicas in memory */
 };
 
 static uint8_t world_client[16] = {1}, world_segment[16] = {2};
@@ -159,6 +160,7 @@ static inline void world_stopped(void *arg)
 	struct world *w = arg;
 
 	w->has_parked_left = !list_is_empty(&w->svc->parked);
+	w->evicted = w->svc->core->stats.evicted_keys_mem;
 	gate_open(&w->gate);
 }
 

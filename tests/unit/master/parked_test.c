@@ -16,32 +16,39 @@ static int setup(void **state)
 	return world_setup(state, KEEP_INTERVAL, 3600 * NS_PER_S);
 }
 
-/* So many keys, for each of which all of the space is wanted; NULL: refused, or
- * not answered in time. */
-static const Mc__PutStartRsp *put_all(struct rpc_sync *rs, unsigned count)
+/* So many keys, for each of which size is wanted, for the last one all of the
+ * space; *ret is what came of the call, NULL: refused, or not answered in time.
+ */
+static const Mc__PutStartRsp *put_many(struct rpc_sync *rs, unsigned count,
+				       uint64_t size, struct err *err)
 {
 	Mc__PutItem *items = calloc(count, sizeof(*items));
 	Mc__PutItem **list = calloc(count, sizeof(Mc__PutItem *));
 	Mc__PutStartReq req = MC__PUT_START_REQ__INIT;
-	const Mc__PutStartRsp *rsp;
+	const ProtobufCMessage *rsp = NULL;
 	char(*keys)[16] = calloc(count, sizeof(*keys));
-	int ret;
 
 	for (unsigned i = 0; i < count; i++) {
 		snprintf(keys[i], sizeof(keys[i]), "all%u", i);
 		mc__put_item__init(&items[i]);
 		items[i].key = world_bytes(keys[i]);
-		items[i].size = SPACE;
+		items[i].size = i + 1 < count ? size : SPACE;
 		list[i] = &items[i];
 	}
 	req.client_id = (ProtobufCBinaryData){16, world_client};
 	req.items = list;
 	req.n_items = count;
-	rsp = world_call(rs, METHOD_PUT_START, &req, &ret);
+	if (rpc_sync_call(rs, METHOD_PUT_START, &req.base, &rsp, err) < 0)
+		rsp = NULL;
 	free(items);
 	free(list);
 	free(keys);
-	return rsp;
+	return (const Mc__PutStartRsp *)rsp;
+}
+
+static const Mc__PutStartRsp *put_all(struct rpc_sync *rs, unsigned count)
+{
+	return put_many(rs, count, SPACE, &(struct err){0});
 }
 
 /* Read, and its lease has just ended: evicted now, it rests for longer than
@@ -151,6 +158,63 @@ static void ended_by_the_masters_end(void **state)
 	assert_false(w->has_parked_left);
 }
 
+/* All have been read and may go, but have to rest. */
+static void fill_small_to_rest(void *arg)
+{
+	struct world *w = arg;
+	struct core *core = w->svc->core;
+	char key[16];
+
+	fill_small(arg);
+	core->opts.margin_ns = 3600 * NS_PER_S;
+	for (unsigned i = 0; i < SMALL; i++) {
+		snprintf(key, sizeof(key), "k%u", i);
+		assert_int_equal(t_get(core, key), 0);
+		obj_find(core, str_of(key))->used_ns -= core->opts.lease_ns;
+	}
+}
+
+static void end_rest(void *arg)
+{
+	struct world *w = arg;
+
+	w->svc->core->opts.margin_ns = 0;
+}
+
+struct putter {
+	struct rpc_sync *rs;
+	struct err err;
+};
+
+static void *half_run(void *arg)
+{
+	struct putter *p = arg;
+
+	put_many(p->rs, 2, SPACE / 2, &p->err);
+	return NULL;
+}
+
+/* Nobody can end then what would be granted, so nothing goes for it. */
+static void evicts_nothing_at_the_end(void **state)
+{
+	struct world *w = *state;
+	struct putter p = {.rs = world_connect(w)};
+	struct count c = {.w = w};
+	pthread_t putter;
+
+	shard_call(&w->meta, fill_small_to_rest, w);
+	assert_int_equal(pthread_create(&putter, NULL, half_run, &p), 0);
+	while (c.n == 0)
+		shard_call(&w->meta, read_parked, &c);
+	shard_call(&w->meta, end_rest, w);
+	world_stop(w);
+	pthread_join(putter, NULL);
+	rpc_sync_close(p.rs);
+	world_start(w);
+	assert_int_equal(w->evicted, SMALL / 2);
+	assert_non_null(strstr(p.err.text, "status -1010"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +224,8 @@ int main(void)
 						world_teardown),
 		cmocka_unit_test_setup_teardown(ended_by_the_masters_end, setup,
 						world_teardown),
+		cmocka_unit_test_setup_teardown(evicts_nothing_at_the_end,
+						setup, world_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
