@@ -243,6 +243,9 @@ void rpc_put_run_parked(struct service *svc)
 
 	list_init(&due);
 	list_splice_tail(&due, &svc->parked);
+	/* What they have begun is released if nobody puts any more. */
+	if (st != MOONCAKE_OK && !list_is_empty(&due))
+		service_space_taken(svc);
 	while (!list_is_empty(&due)) {
 		struct put_job *job = list_first(&due, struct put_job, node);
 

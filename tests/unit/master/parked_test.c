@@ -124,6 +124,29 @@ static void ended_by_a_full_disk(void **state)
 	assert_in_range(c.n, SMALL / 2, SMALL);
 }
 
+static void look_at_abandon(void *arg)
+{
+	struct count *c = arg;
+
+	c->n = timer_is_set(&c->w->svc->abandon_timer);
+}
+
+/* What such a put has begun is released, though nobody puts any more. */
+static void begun_before_a_full_disk(void **state)
+{
+	struct world *w = *state;
+	struct count c = {.w = w};
+	struct err err = {0};
+
+	shard_call(&w->meta, fill_small, w);
+	assert_int_equal(world_get(w->rs, "x"), -704); /* all is written */
+	disk.is_full = true;
+	assert_null(put_many(w->rs, 2, 4096, &err));
+	shard_call(&w->meta, look_at_abandon, &c);
+	disk.is_full = false;
+	assert_int_equal(c.n, 1);
+}
+
 #define MANY 5000 /* items: more than a slice looks at */
 
 static void *putter_run(void *arg)
@@ -221,6 +244,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(answered_in_time, setup,
 						world_teardown),
 		cmocka_unit_test_setup_teardown(ended_by_a_full_disk, setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(begun_before_a_full_disk, setup,
 						world_teardown),
 		cmocka_unit_test_setup_teardown(ended_by_the_masters_end, setup,
 						world_teardown),
