@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "journal/files.h"
+#include "master/change.h"
 #include "master/note.h"
 #include "master/replay.h"
 #include "master/scan.h"
@@ -50,28 +51,14 @@ struct keeper {
 	uint64_t save_start_ns;
 };
 
-/* Those that may change what has to be kept. */
-static const bool changes[] = {
-	[METHOD_MOUNT] = true,		 [METHOD_UNMOUNT] = true,
-	[METHOD_PUT_START] = true,	 [METHOD_PUT_END] = true,
-	[METHOD_PUT_REVOKE] = true,	 [METHOD_REMOVE] = true,
-	[METHOD_REMOVE_BY_REGEX] = true, [METHOD_REMOVE_ALL] = true,
-	[METHOD_DRAIN] = true,		 [METHOD_TASKS] = true,
-};
-
-static bool is_change(uint16_t method)
-{
-	return method < ARRAY_SIZE(changes) && changes[method];
-}
-
 bool keeper_is_broken(const struct keeper *k)
 {
 	return k->is_broken;
 }
 
-bool keeper_refuses(const struct keeper *k, uint16_t method)
+bool keeper_refuses(const struct keeper *k, const struct rpc_req *req)
 {
-	return k->is_broken && is_change(method);
+	return k->is_broken && change_is_asked(req);
 }
 
 void keeper_stats(const struct keeper *k, struct keeper_stats *out)
@@ -123,7 +110,7 @@ static void refuse_changes(struct list *reqs)
 	struct rpc_req *req, *tmp;
 
 	list_for_each_safe (req, tmp, reqs, node) {
-		if (!is_change(req->method))
+		if (!change_is_asked(req))
 			continue;
 		list_del(&req->node);
 		refuse(req);
@@ -134,10 +121,10 @@ void keeper_reply(struct keeper *k, struct rpc_req *req, int32_t status,
 		  const ProtobufCMessage *rsp)
 {
 	const struct journal *j = k->journal;
-	bool is_late = k->opts.sync == KEEP_ALWAYS && is_change(req->method) &&
+	bool is_late = k->opts.sync == KEEP_ALWAYS && change_is_asked(req) &&
 		       j->next > k->synced;
 
-	if (keeper_refuses(k, req->method)) {
+	if (keeper_refuses(k, req)) {
 		refuse(req);
 		return;
 	}
@@ -265,7 +252,7 @@ static void commit_run(struct loop_task *task)
 	while (!list_is_empty(&round)) {
 		struct rpc_req *req = take_first(&round);
 
-		if (k->opts.sync == KEEP_ALWAYS && is_change(req->method))
+		if (k->opts.sync == KEEP_ALWAYS && change_is_asked(req))
 			list_add_tail(&k->waiting, &req->node);
 		else
 			rpc_send(req);

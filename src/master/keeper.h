@@ -47,7 +47,7 @@ bool keeper_is_settled(const struct keeper *k);
 void keeper_reply(struct keeper *k, struct rpc_req *req, int32_t status,
 		  const ProtobufCMessage *rsp);
 /* It would change something, and that could not be kept. */
-bool keeper_refuses(const struct keeper *k, uint16_t method);
+bool keeper_refuses(const struct keeper *k, const struct rpc_req *req);
 bool keeper_is_broken(const struct keeper *k);
 /* SNAPSHOT: answered when one that is begun now, or is under way, is on disk.
  */

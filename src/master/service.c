@@ -80,8 +80,7 @@ static void call_run(struct mbox_msg *msg)
 			       MOONCAKE_UNAVAILABLE_IN_CURRENT_STATUS);
 		return;
 	}
-	if (call->svc->keeper &&
-	    keeper_refuses(call->svc->keeper, call->req->method)) {
+	if (call->svc->keeper && keeper_refuses(call->svc->keeper, call->req)) {
 		service_refuse(call->req, MOONCAKE_PERSISTENT_FAIL);
 		return;
 	}

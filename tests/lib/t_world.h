@@ -270,8 +270,8 @@ static inline ProtobufCBinaryData world_bytes(const char *text)
 	return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
 }
 
-static inline bool world_mount_as(struct world *w, const char *name,
-				  const char *host)
+static inline bool world_mount_by(struct world *w, const char *name,
+				  const char *host, bool is_again)
 {
 	char *paths[] = {"traddr:127.0.0.1 subnqn:nqn.2024-01.t:m ns:1"};
 	Mc__Segment seg = MC__SEGMENT__INIT;
@@ -281,6 +281,7 @@ static inline bool world_mount_as(struct world *w, const char *name,
 
 	req.client_id = (ProtobufCBinaryData){16, world_client};
 	req.segment = &seg;
+	req.again = is_again;
 	seg.id = (ProtobufCBinaryData){16, world_segment};
 	seg.name = (char *)(uintptr_t)name;
 	seg.host_id = (char *)(uintptr_t)host;
@@ -291,9 +292,21 @@ static inline bool world_mount_as(struct world *w, const char *name,
 	return rsp && rsp->status == 0;
 }
 
+static inline bool world_mount_as(struct world *w, const char *name,
+				  const char *host)
+{
+	return world_mount_by(w, name, host, false);
+}
+
 static inline bool world_mount(struct world *w)
 {
 	return world_mount_as(w, "host:1", "");
+}
+
+/* By a node that has lived on. */
+static inline bool world_mount_again(struct world *w)
+{
+	return world_mount_by(w, "host:1", "", true);
 }
 
 /* Was it acknowledged? */

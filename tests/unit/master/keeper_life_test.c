@@ -35,7 +35,7 @@ static void add_pool(void *arg)
 		.ns_bytes = 17 * MiB,
 		.block_bytes = 4096,
 		.epoch = 1,
-		.no = 1,
+		.no = 2,
 	};
 	struct segment *seg;
 	struct err err = {0};
@@ -82,6 +82,30 @@ static void epochs_come_first(void **state)
 	world_stop(w);
 	vol_set_destroy(TAKE(w->vols));
 	world_start(w);
+}
+
+/* Memory that is mounted again changes nothing that is kept: it is served. */
+static void memory_is_back(void **state)
+{
+	struct world *w = *state;
+
+	assert_true(world_mount(w));
+	assert_true(world_put(w->rs, "a"));
+	shard_call(&w->meta, add_pool, w);
+	world_stop(w);
+	w->fills_up = true;
+	world_start(w);
+	assert_true(world_has_failed(w));
+	assert_int_not_equal(world_get(w->rs, "a"), 0);
+	assert_false(world_mount(w));
+	assert_true(world_mount_again(w));
+	assert_int_equal(world_get(w->rs, "a"), 0);
+	assert_false(world_put(w->rs, "b"));
+	w->fills_up = false;
+	disk.is_nearly_full = false;
+	disk.is_full = false;
+	world_expect_mended(w);
+	assert_true(world_put(w->rs, "b"));
 }
 
 /* --- snapshots --- */
@@ -182,6 +206,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(epochs_come_first, setup_often,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(memory_is_back, setup_often,
 						world_teardown),
 		cmocka_unit_test_setup_teardown(log_says_why, setup_interval,
 						world_teardown),
