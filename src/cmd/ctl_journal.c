@@ -313,8 +313,10 @@ static int run_cut(struct ctl *ctl, const char *path, struct err *err)
 		return 0;
 	}
 	strbuf_addf(&ctl->out,
-		    "cut at byte %llu of %s; what was behind is gone\n",
-		    (unsigned long long)report.fault_at, report.fault.text);
+		    "cut at byte %llu of %s; what was behind is in "
+		    "cut-%u-* there\n",
+		    (unsigned long long)report.fault_at, report.fault.text,
+		    report.cut_no);
 	if (report.next > 1)
 		strbuf_addf(&ctl->out, "up to record %llu it can be read\n",
 			    (unsigned long long)(report.next - 1));

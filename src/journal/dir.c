@@ -92,12 +92,9 @@ static int add(struct jr_list *list, size_t *cap, const struct jr_name *name)
 	return 0;
 }
 
-/*
- * fn gets every name, until it returns < 0.  Without readdir(), which says that
- * the directory cannot be read as it says that there is no more.
- */
-static int each_name(int dir_fd, int (*fn)(const char *name, void *arg),
-		     void *arg)
+/* Without readdir(), which says that the directory cannot be read as it says
+ * that there is no more. */
+int jr_dir_each(int dir_fd, int (*fn)(const char *name, void *arg), void *arg)
 {
 	_Alignas(struct dirent64) char buf[4096];
 	/* Of its own: the directory's descriptor stays as it is. */
@@ -141,7 +138,7 @@ int jr_dir_list(int dir_fd, struct jr_list *out, struct err *err)
 	int ret;
 
 	*out = (struct jr_list){0};
-	ret = each_name(dir_fd, add_name, &listing);
+	ret = jr_dir_each(dir_fd, add_name, &listing);
 	if (ret < 0) {
 		jr_list_fini(out);
 		return err_set(err, ret, "cannot list the journal: %s",
@@ -224,7 +221,7 @@ static int sweep_name(const char *name, void *arg)
 
 void jr_dir_sweep(int dir_fd)
 {
-	each_name(dir_fd, sweep_name, &dir_fd);
+	jr_dir_each(dir_fd, sweep_name, &dir_fd);
 }
 
 void jr_dir_prune(int dir_fd, uint64_t sequence)

@@ -20,6 +20,10 @@ struct jr_name {
 void jr_name_format(struct jr_name *name, enum jr_file kind, uint64_t sequence);
 bool jr_name_parse(const char *text, struct jr_name *out);
 
+/* fn gets every name, also of files that are none of these, until it returns
+ * < 0.  -errno, or what fn returned. */
+int jr_dir_each(int dir_fd, int (*fn)(const char *name, void *arg), void *arg);
+
 struct jr_list {
 	struct jr_name *names; /* by kind, then by sequence */
 	size_t count;

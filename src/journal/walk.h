@@ -37,6 +37,8 @@ struct jr_report {
 	 * read (0: not the file at all), or no text. */
 	struct jr_name fault;
 	uint64_t fault_at;
+	/* By files_cut(): what was cut off is in "cut-N-*" (kept.h). */
+	unsigned cut_no;
 };
 
 /* cluster_id NULL: any, but the same in all files.  err's sentence says what to
