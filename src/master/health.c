@@ -207,7 +207,10 @@ bool health_is_awaited(const struct segment *seg, const struct vol_probe *probe,
 		return false;
 	/* Another master may go on from a copy of the same journal, and have
 	 * seen the same: whoever writes last has it, and the other one sees
-	 * that, since no two lives write the same epoch. */
+	 * that, since no two lives write the same epoch.  Writers look again
+	 * right before (seen_epoch), and who has written is ONLINE only when
+	 * a probe some time later finds it (watch.c, labeled()): so hardly
+	 * anybody who was ONLINE is the other one. */
 	*sb = probe->sb;
 	sb->epoch = seg->epoch;
 	return true;

@@ -100,6 +100,7 @@ static void label_submit(struct watch *w, const struct superblock *sb,
 		.done = label_done,
 		.timeout_ms = LABEL_TIMEOUT_MS,
 		.sb = *sb,
+		.seen_epoch = w->probe.sb.epoch,
 	};
 	claim_set(w->svc, &w->probe.owner, claim, &w->label);
 	snprintf(w->label.endpoint, sizeof(w->label.endpoint), "%s",

@@ -290,12 +290,49 @@ void visit_conflict(struct visit *v)
 	ask(v, conflict_asked);
 }
 
-void visit_label(struct visit *v)
+static void label_begin(struct visit *v)
 {
 	if (v->label->claim && owner_can_hold(nvmf_ctrl_info(v->ctrl), &v->ns))
 		claim_ask(v);
 	else
 		write_superblock(v);
+}
+
+static void label_seen(struct visit *v)
+{
+	struct superblock sb = {0};
+	struct err err = {0};
+
+	if (sb_decode(v->head, &sb, &err) == 0 &&
+	    uuid_eq(&sb.segment, &v->label->sb.segment) &&
+	    sb.epoch == v->label->seen_epoch) {
+		label_begin(v);
+		return;
+	}
+	if (!err.code)
+		err_set(&err, -ESTALE,
+			"it has epoch %llu, it had %llu: another master has "
+			"written it meanwhile",
+			(unsigned long long)sb.epoch,
+			(unsigned long long)v->label->seen_epoch);
+	visit_fail(v, -ESTALE, err.text);
+}
+
+/* Between the look that was judged and this one others may have come; between
+ * this one and the write there is nothing that waits. */
+void visit_label(struct visit *v)
+{
+	if (!v->label->seen_epoch) {
+		label_begin(v);
+		return;
+	}
+	visit_io(v, &(struct visit_io){
+			    .step = "look at the superblock again",
+			    .op = NVMF_READ,
+			    .bytes = MAX(v->ns.lba_bytes, (uint32_t)SB_BYTES),
+			    .buf = v->head,
+			    .next = label_seen,
+		    });
 }
 
 static void released(struct visit *v)

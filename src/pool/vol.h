@@ -202,6 +202,9 @@ struct vol_label {
 	char endpoint[ENDPOINT_TEXT_LEN];
 	uint32_t timeout_ms;
 	struct superblock sb;
+	/* Nothing is claimed or written, -ESTALE, where the superblock by now
+	 * is of another segment or epoch; 0 = it may be anything. */
+	uint64_t seen_epoch;
 	enum vol_claim claim;
 	uint64_t key;
 	/* The claim is for the writing alone: it is given back behind it. */

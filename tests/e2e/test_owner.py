@@ -323,26 +323,34 @@ def start_copy(c):
 
 def test_two_begin_at_once(cluster, other):
     """Without reservations: each has read the superblock before the other one
-    wrote it.  One has it, and the other one knows that."""
+    wrote it.  One has it, the other one knows that, and what the one stores
+    from the first moment on is there."""
     target = two_on_copies(cluster, other)
     target.fault("set", "kind=delay,op=read,ms=5000,count=2")
     start_copy(cluster)
     start_copy(other)
+
+    def is_online(c):
+        return pool(c)["state"] == "online"
+
+    cluster.wait_until("one has it", lambda:
+                       is_online(cluster) or is_online(other))
+    owner, fenced = (cluster, other) if is_online(cluster) else \
+        (other, cluster)
+    mine, theirs = new_store(owner, **POOL), new_store(fenced, **POOL)
 
     def is_decided():
         states = {p["state"]: p["message"]
                   for p in (pool(cluster), pool(other))}
         return "online" in states and \
             states.get("offline", "").startswith("fenced: ")
-    cluster.wait_until("one has it, the other one is fenced", is_decided)
-    owner, fenced = sorted((cluster, other),
-                           key=lambda c: pool(c)["state"] == "offline")
-    mine, theirs = new_store(owner, **POOL), new_store(fenced, **POOL)
     for i in range(20):
         assert mine.put(f"k{i}", bytes([i]) * 5000) == 0
+    cluster.wait_until("the other one is fenced", is_decided)
+    for i in range(20):
         assert theirs.put(f"t{i}", b"t" * 5000) != 0
     time.sleep(2.5)  # probes of both
-    assert is_decided() and pool(owner)["state"] == "online"
+    assert is_decided() and is_online(owner)
     assert mine.get("old") == b"o" * 5000
     for i in range(20):
         assert mine.get(f"k{i}") == bytes([i]) * 5000

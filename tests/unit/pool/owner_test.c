@@ -166,6 +166,30 @@ static void another_cluster_is_refused(void **state)
 	assert_int_equal(owner(env, a)->hold, HOLD_OTHER);
 }
 
+/* Another life wrote since it was looked at: with a claim or without, nothing
+ * is claimed then, nor written. */
+static void what_was_seen_is_still_there(void **state)
+{
+	struct env *env = *state;
+	struct vol_label what = {.seen_epoch = 1};
+	uint64_t a = owner_key_make("a");
+
+	assert_int_equal(claim(env, CLAIM_NONE, 0, 1), 0);
+	assert_int_equal(label(env, what, 5), 0);
+	assert_int_equal(label(env, what, 3), -ESTALE);
+	assert_non_null(strstr(call.label.err.text, "epoch 5, it had 1"));
+	what.claim = CLAIM_CLUSTER;
+	what.key = a;
+	assert_int_equal(label(env, what, 3), -ESTALE);
+	assert_false(call.label.may_hold);
+	assert_int_equal(owner(env, a)->hold, HOLD_FREE);
+	assert_int_equal(call.probe.sb.epoch, 5);
+	what.seen_epoch = 5;
+	assert_int_equal(label(env, what, 6), 0);
+	assert_int_equal(owner(env, a)->hold, HOLD_OURS);
+	assert_int_equal(call.probe.sb.epoch, 6);
+}
+
 static void a_claim_for_once_stays_nowhere(void **state)
 {
 	struct env *env = *state;
@@ -267,6 +291,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_tell_their_cluster),
 		cmocka_unit_test_setup_teardown(another_cluster_is_refused,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_seen_is_still_there,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_claim_for_once_stays_nowhere,
 						setup, teardown),
