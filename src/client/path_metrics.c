@@ -105,6 +105,11 @@ void path_metrics_add(struct strbuf *sb, struct vol_set *set)
 	for (size_t i = 0; i < count; i++)
 		add_sample(sb, "path_live", &paths[i],
 			   strcmp(paths[i].state, "live") == 0);
+	add_head(sb, "path_degraded", "gauge",
+		 "1 = lost again and again: others are preferred");
+	for (size_t i = 0; i < count; i++)
+		add_sample(sb, "path_degraded", &paths[i],
+			   paths[i].is_degraded);
 	add_head(sb, "path_queues", "gauge", "I/O queues of the connection");
 	for (size_t i = 0; i < count; i++)
 		add_sample(sb, "path_queues", &paths[i], paths[i].queues);

@@ -227,7 +227,7 @@ static void path_fail(struct path *path, const struct err *err)
 		path->err = *err;
 	path->failed_ns = loop_now_ns(set_loop(path->set));
 	if (path->state == PATH_LIVE)
-		stat_add(&path->lost_count, 1);
+		degraded_lost(path, path->failed_ns);
 	if (!path->failures++) {
 		path->lost_ns = path->failed_ns;
 		if (!path->set->is_closing)
@@ -381,6 +381,7 @@ static void path_look(struct path *path)
 		return;
 	}
 	path->was_idle = !is_wanted;
+	degraded_look(path, loop_now_ns(set_loop(path->set)));
 	list_for_each (way, &path->ways, node)
 		is_unsettled |= !way_look(way);
 	timer_set(set_loop(path->set), &path->timer,

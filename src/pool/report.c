@@ -57,6 +57,7 @@ static void sum_path(const struct path *path, struct sums *sums,
 		out->queues = atomic_load(&path->lane_count);
 	}
 	out->lost += stat_get(&path->lost_count);
+	out->is_degraded |= atomic_load(&path->is_degraded);
 	sum_dir(path, 0, sums, out);
 	sum_dir(path, 1, sums, out);
 	for (unsigned i = 0; i < path->set->worker_count; i++) {
@@ -129,12 +130,13 @@ static void report_path(const struct path *path)
 	log_info("path",
 		 "path=\"%s\" state=%s queues=%u inflight=%llu reads=%llu "
 		 "writes=%llu read_p99_us=%llu write_p99_us=%llu lost=%llu "
-		 "retries=%llu",
+		 "retries=%llu%s",
 		 s.name, s.state, s.queues, (unsigned long long)s.inflight,
 		 (unsigned long long)s.ops[0], (unsigned long long)s.ops[1],
 		 (unsigned long long)s.p99_us[0],
 		 (unsigned long long)s.p99_us[1], (unsigned long long)s.lost,
-		 (unsigned long long)s.retries);
+		 (unsigned long long)s.retries,
+		 s.is_degraded ? " degraded" : "");
 }
 
 static void report_vol(const struct vol *vol)

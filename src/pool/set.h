@@ -136,6 +136,9 @@ struct path {
 	uint64_t failed_ns;	      /* when the last one was */
 	uint64_t lost_ns;	      /* when the first one was */
 	_Atomic(uint64_t) lost_count; /* of connections that were live */
+	unsigned losses;	      /* of these, one soon after the other */
+	uint64_t lost_last_ns;
+	_Atomic(bool) is_degraded; /* control thread writes */
 	bool is_ana_reading, ana_again;
 	struct poke ana_poke; /* a worker was told of a transition */
 	bool was_idle;	      /* nobody wanted it at the last look */
@@ -157,6 +160,10 @@ void path_recheck(struct path *path);
 /* Reads the ANA states and tells the ways. */
 void path_ana_read(struct path *path);
 void path_shut(struct path *path); /* for good: the set is being destroyed */
+
+/* --- paths that are lost again and again (degraded.c), control thread --- */
+void degraded_lost(struct path *path, uint64_t now_ns);
+void degraded_look(struct path *path, uint64_t now_ns);
 
 /* --- ways: a namespace behind a path, as one of a volume's (way.c) --- */
 enum way_state {

@@ -36,13 +36,13 @@ static void publish(struct vol *vol, enum vol_state state, uint32_t ready)
 static enum vol_state judge_ana(const struct vol_way *way, uint32_t *ready)
 {
 	uint64_t now_ns = loop_now_ns(set_loop(way->vol->set));
+	bool is_poor = way->ana == NVME_ANA_STATE_NONOPTIMIZED ||
+		       atomic_load(&way->path->is_degraded);
 
 	switch (way->ana) {
 	case NVME_ANA_STATE_OPTIMIZED:
-		*ready |= 1u << way->index;
-		return VOL_READY;
 	case NVME_ANA_STATE_NONOPTIMIZED:
-		*ready |= 1u << (16 + way->index);
+		*ready |= 1u << (way->index + (is_poor ? 16 : 0));
 		return VOL_READY;
 	case NVME_ANA_STATE_INACCESSIBLE:
 		/* A moment: another way may be about to take over. */

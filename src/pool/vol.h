@@ -270,6 +270,7 @@ struct vol_path_stats {
 	uint64_t errors[VOL_PATH_ERRORS];
 	uint64_t retries; /* chunks that went on to another attempt */
 	uint64_t lost;	  /* live connections that were lost */
+	bool is_degraded; /* many of them, lately: others are preferred */
 };
 /* At most max of them in out; returns how many there are. */
 size_t vol_paths_get(struct vol_set *set, struct vol_path_stats *out,

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include "pool/set.h"
 #include "target/fault.h"
 
 /* --- who gets the chunks --- */
@@ -407,6 +408,58 @@ static void test_resent(void **state)
 	world_close(&w);
 }
 
+/* Lost again and again: the other one is preferred, but it is there when the
+ * other one is not. */
+static void test_degraded(void **state)
+{
+	static uint8_t buf[2 * MiB];
+	struct world w = {0};
+	uint64_t before;
+
+	open_default(&w, MULTIPATH_ROUND_ROBIN);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_false(stats_of(&w, 1).is_degraded);
+		wait_ways(&w, 2);
+		env_tgt_stop(&w.peer.env);
+		wait_ways(&w, 1);
+		env_tgt_start(&w.peer.env);
+		while (strcmp(stats_of(&w, 1).state, "live") != 0)
+			nap_ms(5);
+	}
+	assert_true(stats_of(&w, 1).is_degraded);
+	assert_false(stats_of(&w, 0).is_degraded);
+	nap_ms(200); /* it is looked at before it is used */
+	before = stats_of(&w, 1).ops[0];
+	assert_int_equal(transfer(&w, false, buf, sizeof(buf)), 0);
+	assert_int_equal(stats_of(&w, 1).ops[0], before);
+	env_tgt_stop(&w.env);
+	assert_int_equal(transfer(&w, false, buf, sizeof(buf)), 0);
+	assert_true(stats_of(&w, 1).ops[0] > before);
+	world_close(&w);
+}
+
+/* What was long ago is forgotten, and what has been well for long is good. */
+static void test_degraded_for_a_while(void **state)
+{
+	struct path path = {.name = "p"};
+	uint64_t now_ns = 1000 * NS_PER_S;
+
+	list_init(&path.ways);
+	for (unsigned i = 0; i < 9; i++) {
+		now_ns += (i == 4 ? 61 : 59) * NS_PER_S;
+		assert_false(path.is_degraded);
+		degraded_lost(&path, now_ns);
+	}
+	assert_true(path.is_degraded);
+	degraded_look(&path, now_ns + 59 * NS_PER_S);
+	assert_true(path.is_degraded);
+	degraded_look(&path, now_ns + 61 * NS_PER_S);
+	assert_false(path.is_degraded);
+	assert_int_equal(path.lost_count, 9);
+	degraded_lost(&path, now_ns + 62 * NS_PER_S);
+	assert_false(path.is_degraded);
+}
+
 /* A bad medium is bad by any way, and "do not retry" is a word. */
 static void test_final_statuses(void **state)
 {
@@ -474,6 +527,8 @@ int main(void)
 		cmocka_unit_test(test_live_unheld),
 		cmocka_unit_test(test_statuses),
 		cmocka_unit_test(test_resent),
+		cmocka_unit_test(test_degraded),
+		cmocka_unit_test(test_degraded_for_a_while),
 		cmocka_unit_test(test_final_statuses),
 		cmocka_unit_test(test_transition),
 		cmocka_unit_test(test_other_namespace),
