@@ -274,6 +274,21 @@ static int print_check(struct ctl *ctl, const struct look *look,
 	return 0;
 }
 
+/* The sentence that says why comes behind it. */
+static void print_refused(struct ctl *ctl, const char *path,
+			  const struct look *look,
+			  const struct jr_report *report)
+{
+	struct strbuf text = {0};
+
+	rehearse_advise(&text, path, report, look->found.objects,
+			look->found.segments);
+	if (text.n && !text.failed)
+		strbuf_addf(&ctl->out,
+			    "what can be done without a copy: %s\n", text.p);
+	strbuf_fini(&text);
+}
+
 static int run_look(struct ctl *ctl, const char *path, bool is_dump,
 		    struct err *err)
 {
@@ -291,6 +306,8 @@ static int run_look(struct ctl *ctl, const char *path, bool is_dump,
 	else
 		ret = rehearse(dir_fd, &look.found, &report, err);
 	close(dir_fd);
+	if (ret < 0 && !is_dump && !ctl->config.json)
+		print_refused(ctl, path, &look, &report);
 	return ret < 0 || is_dump ? ret : print_check(ctl, &look, &report, err);
 }
 
@@ -318,7 +335,10 @@ static int run_cut(struct ctl *ctl, const char *path, struct err *err)
 		    (unsigned long long)report.fault_at, report.fault.text,
 		    report.cut_no);
 	if (report.next > 1)
-		strbuf_addf(&ctl->out, "up to record %llu it can be read\n",
+		strbuf_addf(&ctl->out,
+			    "up to record %llu it can be read; namespaces "
+			    "that are fenced at the next start need "
+			    "mooncake_ssd_register --force\n",
 			    (unsigned long long)(report.next - 1));
 	else
 		strbuf_adds(&ctl->out, "nothing is left: register the "

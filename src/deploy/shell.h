@@ -3,10 +3,7 @@
 #ifndef DEPLOY_SHELL_H
 #define DEPLOY_SHELL_H
 
-#include "base/str.h"
-
-/* Adds text as one word for a POSIX shell: 'it'\''s'. */
-void shell_quote(struct strbuf *out, const char *text);
+#include "base/shell.h"
 
 /* What a script that waits begins with: "late" is true when it has run for
  * $limit_s seconds. */

@@ -461,6 +461,20 @@ static int read_logs(struct walk *w, struct err *err)
 	return ret;
 }
 
+/* The log behind that many can't be read at all.  What is before it is what is
+ * left to who gives up the rest, so fn sees it. */
+static void read_before_fault(struct walk *w, size_t count)
+{
+	const struct jr_name fault = w->report->fault;
+	struct err why = {0};
+
+	w->log_count = count;
+	drop_void(w);
+	read_logs(w, &why);
+	w->report->fault = fault;
+	w->report->fault_at = 0;
+}
+
 int jr_walk(int dir_fd, const char *cluster_id, jr_record_fn fn, void *arg,
 	    struct jr_report *report, struct err *err)
 {
@@ -479,8 +493,11 @@ int jr_walk(int dir_fd, const char *cluster_id, jr_record_fn fn, void *arg,
 	 * be read. */
 	if (ret == 0)
 		ret = read_snapshot(&w, err);
-	for (size_t i = 0; ret == 0 && i < w.log_count; i++)
+	for (size_t i = 0; ret == 0 && i < w.log_count; i++) {
 		ret = read_log_header(&w, &w.logs[i], err);
+		if (ret < 0 && report->fault.text[0])
+			read_before_fault(&w, i);
+	}
 	if (ret == 0) {
 		drop_void(&w);
 		ret = read_logs(&w, err);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "base/shell.h"
 #include "master/recover.h"
 
 struct stage {
@@ -34,12 +35,12 @@ static int rehearse_in(struct core *core, int dir_fd, struct rehearsal *r,
 	if (ret < 0)
 		return err_set(err, ret, "out of memory");
 	ret = jr_walk(dir_fd, NULL, apply, &stage, report, err);
-	if (ret < 0) {
+	if (ret == 0) {
+		ret = recovery_finish(stage.rec, err);
+	} else {
 		core->is_replaying = false;
 		recovery_destroy(stage.rec);
-		return ret;
 	}
-	ret = recovery_finish(stage.rec, err);
 	r->objects = core->objects.count;
 	r->segments = core->segment_count;
 	return ret;
@@ -61,4 +62,19 @@ int rehearse(int dir_fd, struct rehearsal *r, struct jr_report *report,
 	ret = rehearse_in(core, dir_fd, r, report, err);
 	core_destroy(core);
 	return ret;
+}
+
+void rehearse_advise(struct strbuf *out, const char *dir,
+		     const struct jr_report *report, uint64_t objects,
+		     unsigned segments)
+{
+	if (!report->fault.text[0])
+		return;
+	strbuf_adds(out, "mooncakectl journal cut ");
+	shell_quote(out, dir);
+	strbuf_addf(out, " keeps %llu objects, %u segments",
+		    (unsigned long long)objects, segments);
+	strbuf_adds(out, segments ? "; namespaces that are fenced afterwards "
+				    "need mooncake_ssd_register --force"
+				  : "; register the namespaces again then");
 }

@@ -3,12 +3,15 @@
 #ifndef MASTER_REHEARSE_H
 #define MASTER_REHEARSE_H
 
+#include "base/str.h"
 #include "journal/walk.h"
 
 struct rehearsal {
 	jr_record_fn see; /* NULL, or shown what was applied */
 	void *arg;
-	uint64_t objects; /* that a master would know */
+	/* What a master would know; of a journal that is refused, what is
+	 * before the fault. */
+	uint64_t objects;
 	unsigned segments;
 };
 
@@ -16,5 +19,11 @@ struct rehearsal {
  * As jr_walk() in what it returns. */
 int rehearse(int dir_fd, struct rehearsal *r, struct jr_report *report,
 	     struct err *err);
+
+/* What to type where a journal is refused and nobody has a copy, and what is
+ * there then.  Nothing is added when there is nothing to cut. */
+void rehearse_advise(struct strbuf *out, const char *dir,
+		     const struct jr_report *report, uint64_t objects,
+		     unsigned segments);
 
 #endif

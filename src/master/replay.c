@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "master/recover.h"
+#include "master/rehearse.h"
 #include "master/service.h"
 
 #define PROGRESS_NS   (1 * NS_PER_S)
@@ -29,19 +30,33 @@ static int apply(const struct jr_frame *frame, void *arg, struct err *err)
 	return recovery_apply(frame, p->rec, err);
 }
 
+static void advise(const struct core *core, const char *dir,
+		   const struct jr_report *report)
+{
+	struct strbuf text = {0};
+
+	rehearse_advise(&text, dir, report, core->objects.count,
+			core->segment_count);
+	if (text.n && !text.failed)
+		log_err("the journal is refused",
+			"what can be done without a copy: %s", text.p);
+	strbuf_fini(&text);
+}
+
 int replay(struct service *svc, struct journal *journal, const char *dir,
 	   struct err *err)
 {
 	struct core *core = svc->core;
 	uint64_t start_ns = time_mono_ns();
 	struct progress p = {.next_ns = start_ns + PROGRESS_NS};
-	struct jr_report report;
+	struct jr_report report = {0};
 	int ret = recovery_create(core, &p.rec);
 
 	if (ret < 0)
 		return err_set(err, ret, "out of memory");
 	ret = journal->ops->recover(journal, apply, &p, &report, err);
 	if (ret < 0) {
+		advise(core, dir, &report);
 		core->is_replaying = false;
 		recovery_destroy(p.rec);
 		return ret;

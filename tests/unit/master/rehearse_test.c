@@ -104,6 +104,23 @@ static void assert_refused(struct t_dir *d, int code, const char *text)
 	assert_string_equal(same.text, err.text);
 }
 
+/* What is said of a journal that is refused. */
+static void assert_advice(struct t_dir *d, const char *dir, const char *text)
+{
+	struct strbuf advice = {0};
+	struct rehearsal r = {0};
+	struct jr_report report;
+	struct err err = {0};
+
+	assert_true(rehearse(d->fd, &r, &report, &err) < 0);
+	rehearse_advise(&advice, dir, &report, r.objects, r.segments);
+	if (text)
+		assert_non_null(strstr(advice.p, text));
+	else
+		assert_int_equal(advice.n, 0);
+	strbuf_fini(&advice);
+}
+
 static void test_whole(void **state)
 {
 	struct rehearsal r = {0};
@@ -146,12 +163,49 @@ static void test_record_in_a_log(void **state)
 	end(&life);
 	assert_refused(&d, -EBADMSG, "record 3 (object) cannot be applied");
 	assert_refused(&d, -EBADMSG, "'mooncakectl journal cut'");
+	assert_advice(&d, "it's",
+		      "mooncakectl journal cut 'it'\\''s' keeps 1 objects, "
+		      "1 segments; namespaces");
 	assert_int_equal(files_cut(d.path, rehearse_dir, &report, &err), 1);
 	assert_int_equal(report.next, 3);
 	assert_int_equal(files_cut(d.path, rehearse_dir, &report, &err), 0);
 	assert_int_equal(start(&d, &err), 0);
 	assert_int_equal(rehearse(d.fd, &r, &report, &err), 0);
 	assert_int_equal(r.objects, 1);
+	t_dir_close(&d);
+}
+
+/* Headers are read first, and still all that is before is counted. */
+static void test_header_of_a_log(void **state)
+{
+	static const char log[] = "journal-0000000000000005.log";
+	struct rehearsal r = {0};
+	struct jr_report report;
+	struct err err = {0};
+	struct life life;
+	struct t_dir d;
+	uint8_t *bytes;
+	size_t n;
+
+	t_dir_open(&d);
+	begin(&life, &d);
+	append_segment(&life);
+	append_object(&life, "a", 0, 4096);
+	append_object(&life, "b", 4096, 4096);
+	append_object(&life, "c", 8192, 4096);
+	end(&life);
+	begin(&life, &d);
+	append_object(&life, "d", 12288, 4096);
+	end(&life);
+	bytes = t_dir_read(&d, log, &n);
+	bytes[100] ^= 1;
+	t_dir_write(&d, log, bytes, n);
+	free(bytes);
+	assert_refused(&d, -EBADMSG, "its header is damaged");
+	assert_advice(&d, d.path, "keeps 3 objects, 1 segments");
+	assert_int_equal(files_cut(d.path, rehearse_dir, &report, &err), 1);
+	assert_int_equal(rehearse(d.fd, &r, &report, &err), 0);
+	assert_int_equal(r.objects, 3);
 	t_dir_close(&d);
 }
 
@@ -175,6 +229,7 @@ static void test_record_in_a_snapshot(void **state)
 	assert_int_equal(life.ret, 0);
 	end(&life);
 	assert_refused(&d, -EBADMSG, "begin an empty directory");
+	assert_advice(&d, d.path, NULL);
 	assert_int_equal(files_cut(d.path, rehearse_dir, &report, &err),
 			 -EBADMSG);
 	t_dir_close(&d);
@@ -196,6 +251,7 @@ static void test_newer_record(void **state)
 	append_body(&life, (enum jr_type)200, &body);
 	end(&life);
 	assert_refused(&d, -EPROTONOSUPPORT, "type 200");
+	assert_advice(&d, d.path, NULL);
 	assert_int_equal(files_cut(d.path, rehearse_dir, &report, &err),
 			 -EPROTONOSUPPORT);
 	assert_refused(&d, -EPROTONOSUPPORT, "use the newer one");
@@ -207,6 +263,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_record_in_a_log),
+		cmocka_unit_test(test_header_of_a_log),
 		cmocka_unit_test(test_record_in_a_snapshot),
 		cmocka_unit_test(test_newer_record),
 	};
