@@ -464,14 +464,16 @@ static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 	if (ret < 0)
 		return ret;
 	jr_dir_sweep(f->dir_fd);
-	ret = f->never_sync ? 0 : jr_sync_logs(f->dir_fd);
+	/* Also of one that never syncs: what it says of this life is synced
+	 * before a superblock says it (master/keeper.c), and would be void if
+	 * the power took the end of what goes before. */
+	ret = jr_sync_logs(f->dir_fd);
 	if (ret < 0)
 		return err_set(err, ret, "cannot sync the logs in %s: %s",
 			       f->path, strerror(-ret));
-	j->next = f->j.written = report->next;
-	f->synced = f->never_sync ? 0 : report->next;
+	j->next = f->j.written = f->synced = report->next;
 	j->log_bytes = report->log_bytes;
-	ret = log_create(f, f->never_sync ? JR_EARLY : 0, &f->log_fd);
+	ret = log_create(f, 0, &f->log_fd);
 	if (ret < 0) {
 		f->log_fd = -1;
 		return err_set(
@@ -481,7 +483,7 @@ static int files_recover(struct journal *j, jr_record_fn fn, void *arg,
 				       : strerror(-ret));
 	}
 	f->log_at = JR_HEADER_BYTES;
-	if (!f->never_sync && fsync(f->dir_fd) < 0)
+	if (fsync(f->dir_fd) < 0)
 		return err_set(err, -errno, "cannot sync %s: %s", f->path,
 			       strerror(errno));
 	return 0;

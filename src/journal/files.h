@@ -11,7 +11,7 @@ struct files_opts {
 	const char *cluster_id;
 	struct loop *loop; /* the owner's */
 	struct journal_events events;
-	bool never_sync; /* leave it all to the kernel */
+	bool never_sync; /* but at a start, and snapshots */
 };
 
 /* Makes and locks the directory.  recover() comes next. */
