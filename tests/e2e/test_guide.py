@@ -32,10 +32,10 @@ def read_guide():
     with open(os.path.join(ROOT, "docs", "deployment.md"),
               encoding="utf-8") as f:
         text = f.read()
+    guide = re.search(r"^## The guide\n(.*?)^## ", text, re.M | re.S).group(1)
     steps = {}
-    for part in re.split(r"^### ", text, flags=re.M)[1:]:
+    for part in re.split(r"^### ", guide, flags=re.M)[1:]:
         title = re.match(r"\d+", part)
-        part = re.split(r"^## ", part, flags=re.M)[0]
         steps[int(title.group())] = re.findall(r"^```\w*\n(.*?)^```\n", part,
                                                re.M | re.S)
     return steps
